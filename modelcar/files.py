@@ -1,0 +1,91 @@
+"""Source files: what identifies a file's state, and opening one only if it is still in that state.
+
+Weights are never copied, so everything that reads them later must notice when they are no longer what was hashed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelcar.errors import SourceChanged
+
+__all__ = ["FileStamp", "check_unchanged", "open_unchanged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStamp:
+    """What the kernel says of one state of one file. Sizes are bytes, times are nanoseconds since the epoch.
+
+    The change time cannot be set by an unprivileged program, so equal stamps mean equal content, except for a write
+    within one tick of the clock: see `is_settled`.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def from_stat(cls, st: os.stat_result) -> FileStamp:
+        return cls(
+            device=st.st_dev,
+            inode=st.st_ino,
+            size=st.st_size,
+            mtime_ns=st.st_mtime_ns,
+            ctime_ns=st.st_ctime_ns,
+        )
+
+    def is_settled(self, now_ns: int) -> bool:
+        """Whether a write from now on is sure to change the stamp: the last change lies more than a clock tick back."""
+        whole_seconds = self.mtime_ns % 10**9 == 0 and self.ctime_ns % 10**9 == 0
+        tick_ns = 2 * 10**9 if whole_seconds else 50 * 10**6
+        return now_ns - max(self.mtime_ns, self.ctime_ns) > tick_ns
+
+    def difference(self, current: FileStamp) -> str | None:
+        """What of `current` says that the file changed, in words; `None` if nothing does.
+
+        The device number is left out: it may differ after a reboot, and the inode and both times stand for it.
+        """
+        if current.size != self.size:
+            return f"it had {self.size} bytes and now has {current.size}"
+        if current.mtime_ns != self.mtime_ns:
+            return "it was written to"
+        if (current.ctime_ns, current.inode) != (self.ctime_ns, self.inode):
+            return "it was replaced, or its mode or owner changed"
+        return None
+
+
+def check_unchanged(fd: int, path: Path, stamp: FileStamp) -> None:
+    """Raise `SourceChanged` if the open file `fd` no longer has `stamp`."""
+    change = stamp.difference(FileStamp.from_stat(os.fstat(fd)))
+    if change is not None:
+        raise SourceChanged(
+            f"{path} has changed since it was hashed: {change}",
+            hint="run `modelcar build` again to package it as it is now",
+        )
+
+
+def open_unchanged(path: Path, stamp: FileStamp) -> int:
+    """Open `path` for reading and return its file descriptor, which the caller closes.
+
+    Raises:
+        SourceChanged: the file is gone, unreadable, or not in the state that `stamp` describes.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError:
+        raise SourceChanged(
+            f"{path} is gone; the image refers to it and holds no copy",
+            hint="restore the file, or build the image again",
+        ) from None
+    except OSError as e:
+        raise SourceChanged(f"cannot read {path}: {e.strerror}") from None
+    try:
+        check_unchanged(fd, path, stamp)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,115 @@
+"""JSON documents whose bytes matter: parsed ones keep theirs, made ones are compact and in a fixed key order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelcar.errors import InvalidDocument
+
+__all__ = ["MAX_DOCUMENT", "Fields", "compact_json", "parse_object"]
+
+MAX_DOCUMENT = 4 << 20  # bytes; what registries must at least accept as a manifest
+
+
+def compact_json(value: Any) -> bytes:
+    """UTF-8 JSON without spaces, keys in insertion order, as Go's encoder would write it.
+
+    Go escapes `<`, `>`, `&`, U+2028 and U+2029, so that tools that re-encode a document reproduce its bytes.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        if character in text:
+            text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
+
+
+def parse_object(raw: bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object strictly: UTF-8, no duplicate names, no NaN.
+
+    Raises:
+        InvalidDocument: naming `what`.
+    """
+    if len(raw) > MAX_DOCUMENT:
+        raise InvalidDocument(f"{what} has {len(raw)} bytes, more than the {MAX_DOCUMENT} that are allowed")
+
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise InvalidDocument(f"{what} has a name twice in one object")
+        return result
+
+    def no_constant(name: str) -> Any:
+        raise InvalidDocument(f"{what} holds {name}, which is not JSON")
+
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    except (ValueError, RecursionError) as e:
+        raise InvalidDocument(f"{what} is not JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise InvalidDocument(f"{what} is not a JSON object")
+    return value
+
+
+class Fields:
+    """Typed access to one JSON object; errors name the path to the field (`manifests[2].size`)."""
+
+    def __init__(self, data: Any, path: str) -> None:
+        if not isinstance(data, dict):
+            raise InvalidDocument(f"{path} is not an object")
+        self._data: Mapping[str, Any] = data
+        self.path = path
+
+    def text(self, name: str) -> str:
+        value = self._data.get(name)
+        if not isinstance(value, str) or not value:
+            raise InvalidDocument(f"{self.path}.{name} is missing or not a string")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        value = self._data.get(name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise InvalidDocument(f"{self.path}.{name} is not a string")
+        return value
+
+    def size(self, name: str) -> int:
+        value = self._data.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+            raise InvalidDocument(f"{self.path}.{name} is missing or not a size in bytes")
+        return value
+
+    def objects(self, name: str) -> list[Fields]:
+        """An array of objects; absent and null read as empty, as Go writes them."""
+        value = self._data.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise InvalidDocument(f"{self.path}.{name} is not an array")
+        return [Fields(item, f"{self.path}.{name}[{i}]") for i, item in enumerate(value)]
+
+    def optional_object(self, name: str) -> Fields | None:
+        value = self._data.get(name)
+        return None if value is None else Fields(value, f"{self.path}.{name}")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._data.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise InvalidDocument(f"{self.path}.{name} is not an array of strings")
+        return tuple(value)
+
+    def text_map(self, name: str) -> dict[str, str]:
+        value = self._data.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise InvalidDocument(f"{self.path}.{name} is not an object of strings")
+        return dict(value)
+
+    def rest(self, known: frozenset[str]) -> dict[str, Any]:
+        """The members that we do not know, to be written back unchanged."""
+        return {k: v for k, v in self._data.items() if k not in known}

@@ -1,0 +1,282 @@
+"""Image manifests, indexes and configs: immutable values. Edits return new ones; parsed ones keep their raw bytes.
+
+Source: OCI image specification 1.1 (manifest.md, image-index.md, config.md); Docker's schema 2 reads the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+from modelcar.errors import InvalidDigest, InvalidDocument
+from modelcar.oci import media_types
+from modelcar.oci.descriptor import Descriptor, Platform
+from modelcar.oci.digest import Digest
+from modelcar.oci.document import Fields, compact_json, parse_object
+
+__all__ = ["ImageConfig", "Index", "Manifest", "parse_manifest"]
+
+
+class _Document:
+    """Bytes, digest and descriptor of a document; `raw` is what was parsed, unless it was edited since."""
+
+    raw: bytes | None
+    media_type: str
+
+    def to_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @cached_property
+    def content(self) -> bytes:
+        """The document's bytes: exactly those that were parsed, or compact JSON in the specification's key order."""
+        return self.raw if self.raw is not None else compact_json(self.to_dict())
+
+    @cached_property
+    def digest(self) -> Digest:
+        return Digest.of(self.content)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Media type, digest and size of this document."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.content))
+
+    def edited(self, **changes: Any) -> Self:
+        return replace(self, raw=None, **changes)  # type: ignore[type-var]  # every subclass is a dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(_Document):
+    """An image manifest, or an artifact in the shape of one (`artifact_type`, `subject`)."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...] = ()
+    media_type: str = media_types.MANIFEST
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    rest: Mapping[str, Any] = field(default_factory=dict)
+    raw: bytes | None = field(default=None, repr=False, compare=False)
+
+    _KNOWN = frozenset({"schemaVersion", "mediaType", "artifactType", "config", "layers", "subject", "annotations"})
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str | None = None) -> Manifest:
+        """Parse a manifest's bytes; `media_type` is what the registry or descriptor called it.
+
+        Raises:
+            InvalidDocument: with the path to the offending field.
+        """
+        fields = Fields(parse_object(raw, "manifest"), "manifest")
+        _check_schema_version(fields)
+        subject = fields.optional_object("subject")
+        config = fields.optional_object("config")
+        if config is None:
+            raise InvalidDocument("manifest.config is missing")
+        return cls(
+            media_type=_check_media_type(fields, media_type, media_types.MANIFEST),
+            artifact_type=fields.optional_text("artifactType"),
+            config=Descriptor.from_fields(config),
+            layers=tuple(Descriptor.from_fields(f) for f in fields.objects("layers")),
+            subject=Descriptor.from_fields(subject) if subject else None,
+            annotations=fields.text_map("annotations"),
+            rest=fields.rest(cls._KNOWN),
+            raw=raw,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type is not None:
+            result["artifactType"] = self.artifact_type
+        result["config"] = self.config.to_dict()
+        result["layers"] = [layer.to_dict() for layer in self.layers]
+        if self.subject is not None:
+            result["subject"] = self.subject.to_dict()
+        if self.annotations:
+            result["annotations"] = dict(sorted(self.annotations.items()))
+        result.update(self.rest)
+        return result
+
+    @property
+    def is_image(self) -> bool:
+        """Whether engines can run it: an image config, and no other artifact type claimed."""
+        return self.config.media_type in media_types.IMAGE_CONFIGS
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers: everything a registry must have before it takes the manifest."""
+        return (self.config, *self.layers)
+
+    def append(self, *layers: Descriptor) -> Manifest:
+        return self.edited(layers=self.layers + layers)
+
+    def annotate(self, annotations: Mapping[str, str]) -> Manifest:
+        return self.edited(annotations={**self.annotations, **annotations})
+
+    def with_subject(self, subject: Descriptor) -> Manifest:
+        return self.edited(subject=subject.plain())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index(_Document):
+    """An image index: manifests for several platforms, or of several kinds, under one digest."""
+
+    manifests: tuple[Descriptor, ...] = ()
+    media_type: str = media_types.INDEX
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    rest: Mapping[str, Any] = field(default_factory=dict)
+    raw: bytes | None = field(default=None, repr=False, compare=False)
+
+    _KNOWN = frozenset({"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"})
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str | None = None) -> Index:
+        """Parse an index's bytes.
+
+        Raises:
+            InvalidDocument: with the path to the offending field.
+        """
+        fields = Fields(parse_object(raw, "index"), "index")
+        _check_schema_version(fields)
+        subject = fields.optional_object("subject")
+        return cls(
+            media_type=_check_media_type(fields, media_type, media_types.INDEX),
+            artifact_type=fields.optional_text("artifactType"),
+            manifests=tuple(Descriptor.from_fields(f) for f in fields.objects("manifests")),
+            subject=Descriptor.from_fields(subject) if subject else None,
+            annotations=fields.text_map("annotations"),
+            rest=fields.rest(cls._KNOWN),
+            raw=raw,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type is not None:
+            result["artifactType"] = self.artifact_type
+        result["manifests"] = [m.to_dict() for m in self.manifests]
+        if self.subject is not None:
+            result["subject"] = self.subject.to_dict()
+        if self.annotations:
+            result["annotations"] = dict(sorted(self.annotations.items()))
+        result.update(self.rest)
+        return result
+
+    def append(self, *manifests: Descriptor) -> Index:
+        return self.edited(manifests=self.manifests + manifests)
+
+    def annotate(self, annotations: Mapping[str, str]) -> Index:
+        return self.edited(annotations={**self.annotations, **annotations})
+
+    def with_subject(self, subject: Descriptor) -> Index:
+        return self.edited(subject=subject.plain())
+
+    def select(self, platform: Platform) -> Descriptor | None:
+        """The first entry for `platform`; a variant that is not asked for matches any."""
+        for entry in self.manifests:
+            p = entry.platform
+            if p is None or (p.os, p.architecture) != (platform.os, platform.architecture):
+                continue
+            if platform.variant is None or p.variant in (None, platform.variant):
+                return entry
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(_Document):
+    """An image's configuration. `runtime` is its `config` object (Entrypoint, Env, User, …) as it is."""
+
+    architecture: str
+    os: str
+    diff_ids: tuple[Digest, ...]
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    variant: str | None = None
+    media_type: str = media_types.CONFIG
+    rest: Mapping[str, Any] = field(default_factory=dict)
+    raw: bytes | None = field(default=None, repr=False, compare=False)
+
+    _KNOWN = frozenset({"architecture", "os", "variant", "config", "rootfs", "history"})
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str = media_types.CONFIG) -> ImageConfig:
+        """Parse an image config's bytes.
+
+        Raises:
+            InvalidDocument: with the path to the offending field.
+        """
+        fields = Fields(data := parse_object(raw, "image config"), "config")
+        rootfs = fields.optional_object("rootfs")
+        if rootfs is None:
+            raise InvalidDocument("config.rootfs is missing")
+        try:
+            diff_ids = tuple(Digest.parse(text) for text in rootfs.texts("diff_ids"))
+        except InvalidDigest as e:
+            raise InvalidDocument(f"config.rootfs.diff_ids: {e}") from None
+        runtime = data.get("config") or {}
+        history = data.get("history") or []
+        if not isinstance(runtime, dict):
+            raise InvalidDocument("config.config is not an object")
+        if not isinstance(history, list) or not all(isinstance(h, dict) for h in history):
+            raise InvalidDocument("config.history is not an array of objects")
+        return cls(
+            architecture=fields.text("architecture"),
+            os=fields.text("os"),
+            variant=fields.optional_text("variant"),
+            diff_ids=diff_ids,
+            runtime=runtime,
+            history=tuple(history),
+            media_type=media_type,
+            rest=fields.rest(cls._KNOWN),
+            raw=raw,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
+        if self.variant is not None:
+            result["variant"] = self.variant
+        if self.runtime:
+            result["config"] = dict(self.runtime)
+        result["rootfs"] = {"type": "layers", "diff_ids": [str(d) for d in self.diff_ids]}
+        if self.history:
+            result["history"] = [dict(h) for h in self.history]
+        result.update(self.rest)
+        return result
+
+    @property
+    def platform(self) -> Platform:
+        return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
+
+    def prepend_layers(self, diff_ids: Sequence[Digest], history: Sequence[Mapping[str, Any]]) -> ImageConfig:
+        """The same config with layers put underneath its own."""
+        return self.edited(diff_ids=(*diff_ids, *self.diff_ids), history=(*history, *self.history))
+
+
+def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Index:
+    """Parse what a registry returned for a reference; the bytes decide where `media_type` is vague.
+
+    Raises:
+        InvalidDocument: neither a manifest nor an index, or both at once.
+    """
+    data = parse_object(raw, "manifest")
+    if "manifests" in data and ("config" in data or "layers" in data):
+        # What one client reads as an index another would read as an image: CVE-2021-41190.
+        raise InvalidDocument("manifest has both `manifests` and `layers`, so clients disagree on what it is")
+    declared = media_type if media_type in media_types.INDEXES | media_types.MANIFESTS else data.get("mediaType")
+    if declared in media_types.INDEXES or (declared is None and "manifests" in data):
+        return Index.parse(raw, media_type if media_type in media_types.INDEXES else None)
+    return Manifest.parse(raw, media_type if media_type in media_types.MANIFESTS else None)
+
+
+def _check_schema_version(fields: Fields) -> None:
+    if fields.size("schemaVersion") != 2:
+        raise InvalidDocument(f"{fields.path}.schemaVersion is not 2", hint="Docker schema 1 images are not supported")
+
+
+def _check_media_type(fields: Fields, expected: str | None, default: str) -> str:
+    declared = fields.optional_text("mediaType")
+    if declared and expected and declared != expected:
+        raise InvalidDocument(f"{fields.path}.mediaType is {declared} where {expected} was expected")
+    return declared or expected or default

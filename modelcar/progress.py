@@ -1,0 +1,34 @@
+"""How long work tells what it is doing. The library reports; only the command line draws."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["SILENT", "Progress"]
+
+
+class Progress(Protocol):
+    """Receives events, from any thread. A task is known by its `key` (a digest or path), unique while it runs."""
+
+    def start(self, key: str, label: str, total: int) -> None:
+        """A task of `total` bytes begins; `label` is for people."""
+
+    def advance(self, key: str, n: int) -> None:
+        """`n` more bytes are done; negative when a transfer has to repeat some."""
+
+    def finish(self, key: str, note: str = "") -> None:
+        """The task is done; `note` says how if not by moving its bytes: "exists", "mounted", "cached"."""
+
+
+class _Silent:
+    def start(self, key: str, label: str, total: int) -> None:
+        pass
+
+    def advance(self, key: str, n: int) -> None:
+        pass
+
+    def finish(self, key: str, note: str = "") -> None:
+        pass
+
+
+SILENT: Progress = _Silent()

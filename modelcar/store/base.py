@@ -1,0 +1,82 @@
+"""What every content store can do. `tests/contracts/test_store.py` says precisely what the words mean."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from modelcar.layers.bytemap import ByteMap, ByteReader
+from modelcar.oci import Descriptor, Digest
+
+__all__ = ["Store", "Writer", "read_document", "write_document"]
+
+
+class Writer(Protocol):
+    """New content on its way in. Invisible until `commit`; leaving the `with` block without it aborts."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`. Raises `StorageError` (disk full, say), after which only `abort` makes sense."""
+
+    def commit(self, digest: Digest | None = None) -> Digest:
+        """Check what was written against `digest` (or the one `begin` was told), make it durable, then visible.
+
+        Raises:
+            DigestMismatch: the content is another; nothing becomes visible.
+        """
+
+    def abort(self) -> None:
+        """Forget what was written. Does nothing after a commit."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Store(Protocol):
+    """Content by digest. What is there is complete and hashed to its digest when it came in."""
+
+    def __contains__(self, digest: Digest) -> bool: ...
+
+    def size(self, digest: Digest) -> int:
+        """Bytes of this blob. Raises `NotFound`."""
+
+    def map(self, digest: Digest) -> ByteMap:
+        """What this blob is made of, for consumers that let the kernel move it. Raises `NotFound`."""
+
+    def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> ByteReader:
+        """A reader of `[offset, offset + length)`. Raises `NotFound`; `ValueError` for a range outside the blob."""
+
+    def begin(self, expected: Digest | None = None) -> Writer:
+        """Start writing a blob; `expected` is what `commit` checks unless told otherwise."""
+
+    def delete(self, digest: Digest) -> None:
+        """Remove this blob. Raises `NotFound`."""
+
+
+def read_document(store: Store, descriptor: Descriptor) -> bytes:
+    """A manifest's or config's bytes, checked against size and digest (they are small, and decide what is trusted).
+
+    Raises:
+        NotFound: it is not in the store.
+        InvalidContent: it is not what the descriptor promises.
+    """
+    with store.open(descriptor.digest) as reader:
+        content = reader.read(min(reader.remaining, descriptor.size + 1))
+    descriptor.check(content)
+    return content
+
+
+def write_document(store: Store, content: bytes, digest: Digest | None = None) -> Digest:
+    """Put `content` into the store unless it is there already."""
+    digest = digest or Digest.of(content)
+    if digest not in store:
+        with store.begin(digest) as writer:
+            writer.write(content)
+            writer.commit()
+    return digest

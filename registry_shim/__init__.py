@@ -1,0 +1,1 @@
+"""registry-shim: the registry that runs on every node."""
