@@ -1,5 +1,6 @@
 """OCI values: digests, references, descriptors, manifests. Pure, and built on the standard library alone."""
 
+from modelcar.oci import media_types
 from modelcar.oci.descriptor import Descriptor, Platform
 from modelcar.oci.digest import Digest, VerifyingReader
 from modelcar.oci.document import compact_json, parse_object
@@ -16,6 +17,7 @@ __all__ = [
     "Reference",
     "VerifyingReader",
     "compact_json",
+    "media_types",
     "parse_manifest",
     "parse_object",
 ]

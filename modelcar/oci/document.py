@@ -25,14 +25,14 @@ def compact_json(value: Any) -> bytes:
     return text.encode()
 
 
-def parse_object(raw: bytes, what: str) -> dict[str, Any]:
-    """Parse a JSON object strictly: UTF-8, no duplicate names, no NaN.
+def parse_object(raw: bytes, what: str, *, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
+    """Parse a JSON object of at most `limit` bytes strictly: UTF-8, no duplicate names, no NaN.
 
     Raises:
         InvalidDocument: naming `what`.
     """
-    if len(raw) > MAX_DOCUMENT:
-        raise InvalidDocument(f"{what} has {len(raw)} bytes, more than the {MAX_DOCUMENT} that are allowed")
+    if len(raw) > limit:
+        raise InvalidDocument(f"{what} has {len(raw)} bytes, more than the {limit} that are allowed")
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -80,6 +80,16 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
             raise InvalidDocument(f"{self.path}.{name} is missing or not a size in bytes")
         return value
+
+    def has(self, name: str) -> bool:
+        return self._data.get(name) is not None
+
+    def sizes(self, name: str) -> tuple[int, ...]:
+        """An array of non-negative integers, such as a shape."""
+        value = self._data.get(name)
+        if not isinstance(value, list) or not all(type(v) is int and 0 <= v < 1 << 63 for v in value):
+            raise InvalidDocument(f"{self.path}.{name} is missing or not an array of sizes")
+        return tuple(value)
 
     def objects(self, name: str) -> list[Fields]:
         """An array of objects; absent and null read as empty, as Go writes them."""

@@ -1,0 +1,185 @@
+"""The model index: every layer's chunks, files and tensors, so that any range can be fetched and verified alone.
+
+The format is documented in `docs/formats/model-index.md`, with a JSON Schema beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from modelcar.checkpoint.formats.header import Tensor
+from modelcar.errors import InvalidDigest, InvalidDocument
+from modelcar.layers.hashing import Chunk
+from modelcar.oci import Digest, compact_json
+from modelcar.oci.document import Fields, parse_object
+
+__all__ = ["INDEX_PATH", "MEDIA_TYPE", "IndexedFile", "IndexedLayer", "ModelIndex"]
+
+INDEX_PATH: Final = ".modelcar/index.json"
+MEDIA_TYPE: Final = "application/vnd.modelcar.index.v1+json"
+_MAX_INDEX = 256 << 20  # bytes; a 2 TB model of 4 MiB chunks needs about 60 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedFile:
+    """A file: its bytes are `[offset, offset + size)` of the layer's blob.
+
+    A tensor's offset counts from the start of the file. `header` is what stands before the first tensor, exactly
+    (absent where it is larger than 16 MiB); `header_size` is its length in bytes. `digest` is of the file's content,
+    where it was asked for.
+    """
+
+    path: str
+    offset: int
+    size: int
+    role: str
+    format: str | None = None
+    digest: Digest | None = None
+    header_size: int | None = None
+    header: bytes | None = None
+    tensors: tuple[Tensor, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"path": self.path, "offset": self.offset, "size": self.size, "role": self.role}
+        if self.format is not None:
+            result["format"] = self.format
+        if self.digest is not None:
+            result["digest"] = str(self.digest)
+        if self.header_size is not None:
+            result["headerSize"] = self.header_size
+        if self.header is not None:
+            result["header"] = base64.b64encode(self.header).decode()
+        if self.tensors:
+            result["tensors"] = [_tensor_to_dict(t) for t in self.tensors]
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedLayer:
+    """A layer: the chunks tile its blob, in order and without gaps."""
+
+    digest: Digest
+    size: int
+    media_type: str
+    chunks: tuple[Chunk, ...]
+    files: tuple[IndexedFile, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": str(self.digest),
+            "size": self.size,
+            "mediaType": self.media_type,
+            "files": [f.to_dict() for f in self.files],
+            "chunks": [{"offset": c.offset, "size": c.size, "digest": str(c.digest)} for c in self.chunks],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIndex:
+    """All layers of one model, bottom to top. `root` is the folder in the image under which file paths lie."""
+
+    root: str
+    layers: tuple[IndexedLayer, ...]
+    rest: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The index as bytes; a pure function of its content."""
+        return compact_json(
+            {
+                "schemaVersion": 1,
+                "mediaType": MEDIA_TYPE,
+                "root": self.root,
+                "layers": [layer.to_dict() for layer in self.layers],
+                **self.rest,
+            }
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> ModelIndex:
+        """Parse and check an index: chunks tile each layer, files lie inside it, tensors inside files.
+
+        Raises:
+            InvalidDocument: with the path to the offending field.
+        """
+        fields = Fields(parse_object(raw, "model index", limit=_MAX_INDEX), "index")
+        if fields.size("schemaVersion") != 1 or fields.text("mediaType") != MEDIA_TYPE:
+            raise InvalidDocument("model index is of another version", hint="a newer modelcar may read it")
+        return cls(
+            root=fields.text("root"),
+            layers=tuple(_layer(f) for f in fields.objects("layers")),
+            rest=fields.rest(frozenset({"schemaVersion", "mediaType", "root", "layers"})),
+        )
+
+
+def _layer(fields: Fields) -> IndexedLayer:
+    size = fields.size("size")
+    layer = IndexedLayer(
+        digest=_digest(fields),
+        size=size,
+        media_type=fields.text("mediaType"),
+        chunks=tuple(
+            Chunk(offset=f.size("offset"), size=f.size("size"), digest=_digest(f)) for f in fields.objects("chunks")
+        ),
+        files=tuple(_file(f, size) for f in fields.objects("files")),
+    )
+    position = 0
+    for i, chunk in enumerate(layer.chunks):
+        if chunk.offset != position or chunk.size == 0:
+            raise InvalidDocument(f"{fields.path}.chunks[{i}] does not begin where the one before it ends")
+        position += chunk.size
+    if position != size:
+        raise InvalidDocument(f"{fields.path}.chunks cover {position} of {size} bytes")
+    return layer
+
+
+def _file(fields: Fields, blob_size: int) -> IndexedFile:
+    offset, size = fields.size("offset"), fields.size("size")
+    if offset + size > blob_size:
+        raise InvalidDocument(f"{fields.path} ends beyond its layer")
+    header = fields.optional_text("header")
+    digest = fields.optional_text("digest")
+    return IndexedFile(
+        path=fields.text("path"),
+        offset=offset,
+        size=size,
+        role=fields.text("role"),
+        format=fields.optional_text("format"),
+        digest=_digest(fields) if digest else None,
+        header_size=fields.size("headerSize") if header is not None or fields.has("headerSize") else None,
+        header=_base64(header, fields) if header is not None else None,
+        tensors=tuple(_tensor(f, size) for f in fields.objects("tensors")),
+    )
+
+
+def _tensor_to_dict(t: Tensor) -> dict[str, Any]:
+    return {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "offset": t.offset, "size": t.size}
+
+
+def _tensor(fields: Fields, file_size: int) -> Tensor:
+    tensor = Tensor(
+        name=fields.text("name"),
+        dtype=fields.text("dtype"),
+        shape=fields.sizes("shape"),
+        offset=fields.size("offset"),
+        size=fields.size("size"),
+    )
+    if tensor.offset + tensor.size > file_size:
+        raise InvalidDocument(f"{fields.path} ends beyond its file")
+    return tensor
+
+
+def _digest(fields: Fields) -> Digest:
+    try:
+        return Digest.parse(fields.text("digest"))
+    except InvalidDigest as e:
+        raise InvalidDocument(f"{fields.path}.digest: {e}") from None
+
+
+def _base64(text: str, fields: Fields) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise InvalidDocument(f"{fields.path}.header is not base64") from None

@@ -1,0 +1,125 @@
+"""The few file operations that everything on disk here is made of: atomic writes, locks, and copies by the kernel."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from modelcar.errors import StorageError
+from modelcar.layers.bytemap import ByteReader, FileSlice
+
+__all__ = ["atomic_write", "copy_into", "explain", "fsync_dir", "lock", "make_dirs"]
+
+_COPY_STEP = 1 << 30  # a multiple of every file system's block, so that reflinks stay possible from step to step
+_NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF})
+
+
+def explain(error: OSError, doing: str) -> StorageError:
+    """`error` as one line for a person; `doing` says what failed ("cannot write FILE")."""
+    hints = {
+        errno.ENOSPC: "free some space and run it again; nothing half-written is visible",
+        errno.EDQUOT: "the quota is used up; nothing half-written is visible",
+        errno.EACCES: "check the owner and mode of the folder, or choose another with MODELCAR_HOME",
+        errno.EROFS: "choose another folder with MODELCAR_HOME",
+    }
+    return StorageError(f"{doing}: {error.strerror or error}", hint=hints.get(error.errno or 0))
+
+
+def make_dirs(path: Path) -> None:
+    """Create `path` and its parents."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise explain(e, f"cannot create {path}") from None
+
+
+def fsync_dir(path: Path) -> None:
+    """Make renames within `path` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def atomic_write(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Replace `path` by `data` so that readers see the old content or the new one, also after a crash."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with open(fd, "wb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(fd)
+            temporary.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        fsync_dir(path.parent)
+    except OSError as e:
+        raise explain(e, f"cannot write {path}") from None
+
+
+@contextmanager
+def lock(path: Path, *, exclusive: bool, blocking: bool = True) -> Iterator[None]:
+    """Hold a lock on an existing file or folder; the kernel releases it if the process dies.
+
+    Raises:
+        StorageError: `blocking` is off and someone else holds it.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as e:
+        raise explain(e, f"cannot open {path}") from None
+    try:
+        operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if blocking else fcntl.LOCK_NB)
+        try:
+            fcntl.flock(fd, operation)
+        except BlockingIOError:
+            raise StorageError(f"{path} is in use by another process", hint="wait until it is done") from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def copy_into(fd: int, reader: ByteReader) -> None:
+    """Append all that `reader` still has to the open file `fd`, at its end.
+
+    File ranges are moved by `copy_file_range`, which makes them reflinks where the file system can (the payloads of
+    our layers are aligned for that) and never passes bytes through this process. Raises plain `OSError`.
+    """
+    position = os.fstat(fd).st_size
+    for piece in reader.slices():
+        if isinstance(piece, FileSlice):
+            _copy_slice(fd, position, piece)
+            position += piece.size
+        else:
+            position += os.pwrite(fd, piece, position)
+
+
+def _copy_slice(fd: int, position: int, piece: FileSlice) -> None:
+    done = 0
+    kernel_copy = True
+    while done < piece.size:
+        n = min(piece.size - done, _COPY_STEP)
+        if kernel_copy:
+            try:
+                moved = os.copy_file_range(piece.fd, fd, n, piece.offset + done, position + done)
+            except OSError as e:
+                if e.errno not in _NO_KERNEL_COPY:
+                    raise
+                kernel_copy = False
+                continue
+        else:
+            os.lseek(fd, position + done, os.SEEK_SET)
+            moved = os.sendfile(fd, piece.fd, piece.offset + done, n)
+        if moved == 0:
+            raise OSError(errno.EIO, "the source ends before its hashed size")
+        done += moved

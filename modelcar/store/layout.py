@@ -1,0 +1,221 @@
+"""Content on disk: the blobs of an OCI image layout, and recipes beside them for blobs that were never written.
+
+Source: OCI image specification 1.1, image-layout.md.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from modelcar.errors import DigestMismatch, InvalidDigest, NotFound, StorageError
+from modelcar.layers.bytemap import ByteMap, ByteReader
+from modelcar.oci import Digest
+from modelcar.store.disk import atomic_write, copy_into, explain, fsync_dir, make_dirs
+from modelcar.store.recipes import dump_recipe, load_recipe
+
+__all__ = ["OciLayout"]
+
+_MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+_EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+
+
+class OciLayout:
+    """`Store` in a folder. Any number of threads and processes may use it at once.
+
+    `root/blobs/<algorithm>/<hex>` are blobs, `root/ingest/` holds what is being written, and with `recipes` (the
+    user's own store only) `root/recipes/<algorithm>/<hex>.json` stand for virtual blobs.
+    """
+
+    def __init__(self, root: Path, *, recipes: bool = False, create: bool = True) -> None:
+        self.root = root
+        self.has_recipes = recipes
+        if not (root / "oci-layout").exists():
+            if not create:
+                raise NotFound(f"{root} is not an OCI image layout: it has no file oci-layout")
+            self._create()
+
+    def _create(self) -> None:
+        make_dirs(self.root / "blobs" / "sha256")
+        if not (self.root / "index.json").exists():
+            atomic_write(self.root / "index.json", _EMPTY_INDEX)
+        atomic_write(self.root / "oci-layout", _MARKER)
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob of this digest lies, or would."""
+        return self.root / "blobs" / digest.algorithm / digest.hex
+
+    def recipe_path(self, digest: Digest) -> Path:
+        return self.root / "recipes" / digest.algorithm / f"{digest.hex}.json"
+
+    def __contains__(self, digest: Digest) -> bool:
+        return self.path(digest).exists() or self.is_virtual(digest)
+
+    def is_virtual(self, digest: Digest) -> bool:
+        """Whether this blob is a recipe and not a file of its own."""
+        return self.has_recipes and self.recipe_path(digest).exists() and not self.path(digest).exists()
+
+    def size(self, digest: Digest) -> int:
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return self.map(digest).size
+
+    def map(self, digest: Digest) -> ByteMap:
+        path = self.path(digest)
+        try:
+            return ByteMap.of_file(path, path.stat().st_size)
+        except FileNotFoundError:
+            pass
+        if self.has_recipes:
+            with suppress(FileNotFoundError):
+                return load_recipe(self.recipe_path(digest).read_bytes(), digest)
+        raise NotFound(f"{digest} is not in {self.root}")
+
+    def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> ByteReader:
+        return self.map(digest).open(offset, length)
+
+    def begin(self, expected: Digest | None = None) -> _DiskWriter:
+        return _DiskWriter(self, expected)
+
+    def add_recipe(self, digest: Digest, content: ByteMap) -> None:
+        """Add a virtual blob. `digest` is taken on trust: it must come from hashing `content`, stamps included."""
+        if not self.has_recipes:
+            raise StorageError(f"{self.root} takes no recipes")
+        path = self.recipe_path(digest)
+        recipe = dump_recipe(digest, content)
+        with suppress(FileNotFoundError):
+            if path.read_bytes() == recipe:
+                return
+        make_dirs(path.parent)
+        atomic_write(path, recipe)
+
+    def materialise(self, digest: Digest, content: ByteMap) -> None:
+        """Write a blob out as a file, by reflink where that is possible; virtual blobs are checked for changes.
+
+        The bytes are not hashed again: a stamp that still fits, or a content store, vouches for them.
+        """
+        if self.path(digest).exists():
+            return
+        with self.begin(digest) as writer, content.open() as reader:
+            writer.take(reader, content.size)
+
+    def delete(self, digest: Digest) -> None:
+        removed = False
+        for path in (self.path(digest), self.recipe_path(digest)):
+            with suppress(FileNotFoundError):
+                path.unlink()
+                removed = True
+        if not removed:
+            raise NotFound(f"{digest} is not in {self.root}")
+
+    def digests(self) -> Iterator[Digest]:
+        """Everything that is here, each digest once."""
+        seen = set()
+        for folder in ("blobs", "recipes"):
+            for path in sorted((self.root / folder).glob("*/*")):
+                with suppress(InvalidDigest):
+                    digest = Digest(path.parent.name, path.name.removesuffix(".json"))
+                    if digest not in seen:
+                        seen.add(digest)
+                        yield digest
+
+    def sweep_ingest(self) -> int:
+        """Remove what dead writers left behind and return how many bytes that frees. Nobody may be writing."""
+        freed = 0
+        leftovers = [*(self.root / "ingest").glob("*"), *self.root.glob(".*.????????????")]
+        leftovers += self.root.glob("recipes/*/.*.json.????????????")
+        for path in leftovers:
+            with suppress(FileNotFoundError):
+                freed += path.stat().st_blocks * 512
+                path.unlink()
+        return freed
+
+
+class _DiskWriter:
+    """Hashes while it writes to `ingest/`; `commit` is check, fsync, rename, fsync of the folder."""
+
+    def __init__(self, layout: OciLayout, expected: Digest | None) -> None:
+        self._layout = layout
+        self._expected = expected
+        self._algorithm = expected.algorithm if expected else "sha256"
+        self._hash = Digest.of(b"", self._algorithm).hasher()
+        self._path = layout.root / "ingest" / secrets.token_hex(16)
+        self.size = 0
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError as e:
+            raise explain(e, f"cannot write to {layout.root}") from None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        self._hash.update(view)
+        self.size += len(view)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as e:
+            raise explain(e, f"cannot write to {self._layout.root}") from None
+
+    def commit(self, digest: Digest | None = None) -> Digest:
+        digest = digest or self._expected
+        if digest is not None and digest.algorithm != self._algorithm:
+            self._rehash(digest.algorithm)
+        actual = Digest(self._algorithm, self._hash.hexdigest())
+        if digest is not None and actual != digest:
+            raise DigestMismatch(f"content promised as {digest} hashes to {actual}")
+        self._publish(actual)
+        return actual
+
+    def take(self, reader: ByteReader, size: int) -> None:
+        """Let the kernel copy `reader` and publish it as the expected digest, unhashed; for `materialise` only."""
+        if self._expected is None or self.size:
+            raise ValueError("take() needs an expected digest and an empty writer")
+        try:
+            copy_into(self._fd, reader)
+        except OSError as e:
+            raise explain(e, f"cannot write to {self._layout.root}") from None
+        self.size = size
+        self._publish(self._expected)
+
+    def abort(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _publish(self, digest: Digest) -> None:
+        target = self._layout.path(digest)
+        try:
+            if not target.exists():
+                os.fsync(self._fd)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._path.rename(target)
+                fsync_dir(target.parent)
+        except OSError as e:
+            raise explain(e, f"cannot write {target}") from None
+        self.abort()
+
+    def _rehash(self, algorithm: str) -> None:
+        self._algorithm = algorithm
+        with ByteMap.of_file(self._path, self.size).open() as reader:
+            state = Digest.of(b"", algorithm).hasher()
+            buffer = bytearray(1 << 20)
+            while n := reader.readinto(buffer):
+                state.update(memoryview(buffer)[:n])
+        self._hash = state
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.abort()

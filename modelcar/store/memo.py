@@ -1,0 +1,126 @@
+"""The digest memo: what this user on this machine hashed before, so that unchanged files are not read again.
+
+A forged entry would let foreign bytes be pushed and signed as this model. So the file is private to its owner, an
+entry is written only by the process that hashed the bytes, and its key holds what the kernel says of every file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from modelcar.errors import StorageError
+from modelcar.files import FileStamp
+from modelcar.layers.bytemap import FileRange
+from modelcar.layers.hashing import Chunk, LayerDigests, chunk_bounds
+from modelcar.layers.tar import POLICY, Entry, VirtualTar
+from modelcar.oci import Digest
+
+__all__ = ["DigestMemo", "layer_key"]
+
+_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS layers (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+_KEEP: Final = 100_000  # entries; about 100 MB at the very most
+
+
+def layer_key(entries: Sequence[Entry], content_digests: Sequence[str]) -> str | None:
+    """The memo key of a layer, or `None` if it has content without a stamp.
+
+    A digest is a pure function of (paths in the image, tar policy, contents); stamps stand for contents.
+    """
+    described = []
+    for entry in entries:
+        content = entry.content
+        if not isinstance(content, FileRange) or content.stamp is None:
+            return None
+        s = content.stamp
+        stamp = [s.device, s.inode, s.size, s.mtime_ns, s.ctime_ns]
+        described.append([entry.path, entry.executable, content.offset, content.size, stamp])
+    return str(Digest.of(json.dumps([POLICY, described, sorted(content_digests)]).encode()))
+
+
+class DigestMemo:
+    """A private SQLite file; safe for any number of processes.
+
+    Raises:
+        StorageError: from every method, if the file belongs to another user or others may write to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, key: str, layer: VirtualTar) -> LayerDigests | None:
+        """What was hashed under `key`, or `None`; `layer` gives the chunks their bounds."""
+        if not self._path.exists():
+            return None
+        with self._connect() as db:
+            row = db.execute("SELECT value FROM layers WHERE key = ?", (key,)).fetchone()
+        return _parse(row[0], layer) if row else None
+
+    def put(self, key: str, digests: LayerDigests, stamps: Sequence[FileStamp], started_ns: int) -> None:
+        """Remember what the calling process hashed itself, having begun at `started_ns`.
+
+        Files that were changed just before are left out: another write within the same clock tick would not show.
+        """
+        if not all(stamp.is_settled(started_ns) for stamp in stamps):
+            return
+        value = json.dumps(
+            {
+                "digest": str(digests.digest),
+                "chunks": [chunk.digest.hex for chunk in digests.chunks],
+                "files": {path: str(digest) for path, digest in digests.files.items()},
+                "at": int(time.time()),
+            }
+        )
+        with self._connect() as db, db:
+            db.execute("INSERT OR REPLACE INTO layers VALUES (?, ?)", (key, value))
+            if db.execute("SELECT count(*) FROM layers").fetchone()[0] > _KEEP:
+                db.execute("DELETE FROM layers")
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        self._check_private()
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30)) as db:
+                db.execute(_SCHEMA)
+                yield db
+        except sqlite3.Error as e:
+            raise StorageError(
+                f"the digest memo {self._path} is damaged: {e}", hint="remove it; it is made anew"
+            ) from None
+
+    def _check_private(self) -> None:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                st = os.fstat(fd)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise StorageError(f"cannot open the digest memo {self._path}: {e.strerror}") from None
+        if st.st_uid != os.geteuid() or st.st_mode & 0o077:
+            raise StorageError(
+                f"the digest memo {self._path} is not private to this user, so its digests cannot be trusted",
+                hint="remove it; it is made anew",
+            )
+
+
+def _parse(value: str, layer: VirtualTar) -> LayerDigests | None:
+    data = json.loads(value)
+    bounds = list(chunk_bounds(layer.content.size, layer.payloads))
+    if len(bounds) != len(data["chunks"]):
+        return None
+    chunks = [
+        Chunk(offset=offset, size=size, digest=Digest("sha256", hexadecimal))
+        for (offset, size), hexadecimal in zip(bounds, data["chunks"], strict=True)
+    ]
+    return LayerDigests(
+        digest=Digest.parse(data["digest"]),
+        chunks=tuple(chunks),
+        files={path: Digest.parse(digest) for path, digest in data["files"].items()},
+    )

@@ -1,0 +1,95 @@
+"""Names of images in an OCI layout: the entries of `index.json` that carry `org.opencontainers.image.ref.name`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from modelcar.errors import InvalidDocument, NotFound, StorageError
+from modelcar.oci import Descriptor, Index
+from modelcar.store.disk import atomic_write, lock
+from modelcar.store.layout import OciLayout
+
+__all__ = ["REF_NAME", "Names"]
+
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+
+
+class Names:
+    """Reads and edits a layout's `index.json`; edits hold a lock and are atomic, so processes do not lose each other's.
+
+    In the user's own store a name is a full reference (`localhost:5000/org/model:v1`), elsewhere whatever the layout
+    uses, usually a tag.
+    """
+
+    def __init__(self, layout: OciLayout) -> None:
+        self._layout = layout
+        self._path = layout.root / "index.json"
+
+    def entries(self) -> tuple[Descriptor, ...]:
+        """Every entry, named or not, as it stands in the file."""
+        try:
+            return Index.parse(self._path.read_bytes()).manifests
+        except FileNotFoundError:
+            raise NotFound(f"{self._layout.root} is not an OCI image layout: it has no file index.json") from None
+        except OSError as e:
+            raise StorageError(f"cannot read {self._path}: {e.strerror}") from None
+        except InvalidDocument as e:
+            raise StorageError(f"{self._path} is damaged: {e}") from None
+
+    def list(self) -> dict[str, Descriptor]:
+        """Name to descriptor, in the order of the file."""
+        return {e.annotations[REF_NAME]: e.plain() for e in self.entries() if REF_NAME in e.annotations}
+
+    def get(self, name: str) -> Descriptor:
+        """What `name` stands for. Raises `NotFound`."""
+        try:
+            return self.list()[name]
+        except KeyError:
+            raise NotFound(f"no image {name} in {self._layout.root}") from None
+
+    def only(self) -> Descriptor:
+        """The only entry of a layout that is used without a name.
+
+        Raises:
+            NotFound: there is none, or more than one, which the message lists.
+        """
+        entries = self.entries()
+        if len(entries) != 1:
+            names = ", ".join(e.annotations.get(REF_NAME, str(e.digest)) for e in entries) or "none"
+            raise NotFound(f"{self._layout.root} holds {len(entries)} images ({names})", hint="name one: oci:DIR:NAME")
+        return entries[0].plain()
+
+    def put(self, name: str | None, descriptor: Descriptor) -> None:
+        """Let `name` stand for `descriptor`, which must be complete in the layout; without a name just list it."""
+        plain = descriptor.plain()
+        entry = plain.annotated({REF_NAME: name}) if name else plain
+
+        def edit(entries: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+            if entry in entries:
+                return entries
+            kept = [e for e in entries if not _replaced_by(entry, e)]
+            return (*kept, entry)
+
+        self._edit(edit)
+
+    def remove(self, name: str) -> Descriptor:
+        """Forget `name`; the content stays until a collection. Raises `NotFound`."""
+        descriptor = self.get(name)
+        self._edit(lambda entries: tuple(e for e in entries if e.annotations.get(REF_NAME) != name))
+        return descriptor
+
+    def _edit(self, change: Callable[[tuple[Descriptor, ...]], tuple[Descriptor, ...]]) -> None:
+        # The marker file is locked because index.json itself is replaced by every edit.
+        with lock(self._layout.root / "oci-layout", exclusive=True):
+            index = Index.parse(self._path.read_bytes())
+            changed = change(index.manifests)
+            if changed != index.manifests:
+                atomic_write(self._path, index.edited(manifests=changed).content)
+
+
+def _replaced_by(new: Descriptor, old: Descriptor) -> bool:
+    name = new.annotations.get(REF_NAME)
+    if name is None:
+        return old.digest == new.digest and REF_NAME not in old.annotations
+    return old.annotations.get(REF_NAME) == name

@@ -1,0 +1,80 @@
+"""Recipes: a virtual blob as a small JSON file, so that an image can be stored without a copy of its weights.
+
+Recipes name files of the machine they were written on. They are read only from the user's own store, never from an OCI
+layout that came from elsewhere: a foreign recipe could name any file as a layer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Any
+
+from modelcar.errors import InvalidDocument, StorageError
+from modelcar.files import FileStamp
+from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Segment, Zeros
+from modelcar.oci import Digest, compact_json, parse_object
+from modelcar.oci.document import Fields
+
+__all__ = ["dump_recipe", "load_recipe"]
+
+_VERSION = 1
+_STAMP = ("device", "inode", "size", "mtime_ns", "ctime_ns")
+
+
+def dump_recipe(digest: Digest, content: ByteMap) -> bytes:
+    """The recipe of a virtual blob; every file range in it must carry a stamp."""
+    return compact_json(
+        {
+            "version": _VERSION,
+            "digest": str(digest),
+            "size": content.size,
+            "segments": [_segment_to_dict(s) for s in content.segments()],
+        }
+    )
+
+
+def load_recipe(raw: bytes, digest: Digest) -> ByteMap:
+    """Parse a recipe.
+
+    Raises:
+        StorageError: it is damaged, or is the recipe of another blob.
+    """
+    try:
+        fields = Fields(parse_object(raw, f"recipe of {digest}"), "recipe")
+        if fields.size("version") != _VERSION or fields.text("digest") != str(digest):
+            raise InvalidDocument("recipe is of another version or blob")
+        content = ByteMap([_segment_from(f) for f in fields.objects("segments")])
+        if content.size != fields.size("size"):
+            raise InvalidDocument("recipe.segments do not add up to its size")
+    except (InvalidDocument, binascii.Error) as e:
+        raise StorageError(f"the recipe of {digest} is damaged: {e}", hint="build the image again") from None
+    return content
+
+
+def _segment_to_dict(segment: Segment) -> dict[str, Any]:
+    if isinstance(segment, Literal):
+        return {"literal": base64.b64encode(segment.data).decode()}
+    if isinstance(segment, Zeros):
+        return {"zeros": segment.size}
+    if segment.stamp is None:
+        raise ValueError(f"{segment.path} has no stamp")
+    stamp = {name: getattr(segment.stamp, name) for name in _STAMP}
+    return {"path": str(segment.path), "offset": segment.offset, "size": segment.size, "stamp": stamp}
+
+
+def _segment_from(fields: Fields) -> Segment:
+    if (literal := fields.optional_text("literal")) is not None:
+        return Literal(base64.b64decode(literal, validate=True))
+    if (path := fields.optional_text("path")) is not None:
+        stamp = fields.optional_object("stamp")
+        if stamp is None:
+            raise InvalidDocument(f"{fields.path}.stamp is missing")
+        return FileRange(
+            path=Path(path),
+            offset=fields.size("offset"),
+            size=fields.size("size"),
+            stamp=FileStamp(**{name: stamp.size(name) for name in _STAMP}),
+        )
+    return Zeros(fields.size("zeros"))
