@@ -1,0 +1,30 @@
+"""What gets packaged: a tree of named files, where they came from, and what they say about themselves.
+
+```python
+checkpoint = open_checkpoint("hf://sentence-transformers/all-MiniLM-L6-v2")
+for file in checkpoint.files:
+    print(file.path, file.role, file.size)
+checkpoint.headers()["model.safetensors"].tensors
+```
+
+Opening reads the first bytes of every file, headers are read on request, weights never.
+"""
+
+from modelcar.checkpoint.checkpoint import Checkpoint, Provenance
+from modelcar.checkpoint.file import CheckpointFile, Role
+from modelcar.checkpoint.formats.header import Header, Tensor
+from modelcar.checkpoint.formats.read import read_header
+from modelcar.checkpoint.hub import HubOptions
+from modelcar.checkpoint.source import open_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointFile",
+    "Header",
+    "HubOptions",
+    "Provenance",
+    "Role",
+    "Tensor",
+    "open_checkpoint",
+    "read_header",
+]

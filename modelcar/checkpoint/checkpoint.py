@@ -1,0 +1,87 @@
+"""A checkpoint: named files, where they came from, and what their headers say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from modelcar.checkpoint.adapters import is_adapter
+from modelcar.checkpoint.formats.read import read_header
+from modelcar.checkpoint.formats.shards import INDEX_ENDING, check_complete, check_index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from modelcar.checkpoint.file import CheckpointFile
+    from modelcar.checkpoint.formats.header import Header
+
+__all__ = ["PUBLIC_HUB", "Checkpoint", "Provenance"]
+
+PUBLIC_HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a checkpoint came from, as far as that is known.
+
+    Attributes:
+        repo: `org/name` on the Hub.
+        revision: the commit, 40 hex digits; never a branch or tag.
+        endpoint: the Hub that it was asked of; `None` for what lay on disk. Goes into no image: the same commit
+            through a mirror must give the same digest.
+    """
+
+    repo: str | None = None
+    revision: str | None = None
+    endpoint: str | None = None
+
+    @property
+    def url(self) -> str | None:
+        """The model's page on the public Hub, whichever mirror it came from."""
+        return f"{PUBLIC_HUB}/{self.repo}" if self.repo else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What `open_checkpoint` returns. Immutable; headers are read when they are first asked for.
+
+    Attributes:
+        root: the folder that it was found in, all links resolved.
+        provenance: where it came from.
+        files: sorted by the bytes of their paths.
+        excluded: relative paths of what was left out, folders with a trailing slash.
+    """
+
+    root: Path
+    provenance: Provenance
+    files: tuple[CheckpointFile, ...]
+    excluded: tuple[str, ...] = ()
+    _memo: dict[str, Mapping[str, Header]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def file(self, path: str) -> CheckpointFile | None:
+        """The file at `path`, if there is one."""
+        return next((file for file in self.files if file.path == path), None)
+
+    def headers(self) -> Mapping[str, Header]:
+        """The headers of all safetensors and GGUF files by path, checked one by one and against each other.
+
+        Raises:
+            MalformedFile: a header breaks its format's rules; a shard is missing; an index and its shards disagree.
+            SourceChanged: a file is no longer what it was when the checkpoint was opened.
+        """
+        if "headers" not in self._memo:
+            read = {file.path: read_header(file) for file in self.files}
+            headers = {path: header for path, header in read.items() if header is not None}
+            for index in self.files:
+                if index.path.endswith(INDEX_ENDING):
+                    check_index(index, headers)
+            check_complete(headers)
+            self._memo["headers"] = MappingProxyType(headers)
+        return self._memo["headers"]
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether this is an adapter (LoRA and its kin), of no use without the model that it was trained on."""
+        return is_adapter(self.files, self.headers())
