@@ -11,6 +11,7 @@ Opening reads the first bytes of every file, headers are read on request, weight
 """
 
 from modelcar.checkpoint.checkpoint import Checkpoint, Provenance
+from modelcar.checkpoint.facts import ModelFacts
 from modelcar.checkpoint.file import CheckpointFile, Role
 from modelcar.checkpoint.formats.header import Header, Tensor
 from modelcar.checkpoint.formats.read import read_header
@@ -22,6 +23,7 @@ __all__ = [
     "CheckpointFile",
     "Header",
     "HubOptions",
+    "ModelFacts",
     "Provenance",
     "Role",
     "Tensor",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from modelcar.checkpoint.facts import ModelFacts
     from modelcar.checkpoint.file import CheckpointFile
     from modelcar.checkpoint.formats.header import Header
 
@@ -85,3 +86,13 @@ class Checkpoint:
     def is_adapter(self) -> bool:
         """Whether this is an adapter (LoRA and its kin), of no use without the model that it was trained on."""
         return is_adapter(self.files, self.headers())
+
+    def facts(self) -> ModelFacts:
+        """What is known about the model.
+
+        Raises:
+            MalformedFile: `config.json` or a header cannot be read.
+        """
+        from modelcar.checkpoint.gather import gather_facts
+
+        return gather_facts(self)
