@@ -1,0 +1,51 @@
+"""`modelcar list`."""
+
+from __future__ import annotations
+
+import click
+
+from modelcar.cli.options import open_local_store, output_options
+from modelcar.cli.output import Output, Table, human_size
+from modelcar.errors import ModelcarError
+from modelcar.oci import Descriptor
+from modelcar.store import LocalStore
+from modelcar.store.tree import is_document, walk
+
+
+@click.command("list")
+@output_options
+def command(output: Output) -> None:
+    """List the images in the local store."""
+    store = open_local_store()
+    with store.session():
+        images = [(name, root, _sizes(store, root)) for name, root in sorted(store.names.list().items())]
+    output.document(
+        [
+            {
+                "name": name,
+                "digest": str(root.digest),
+                "size": sizes[0] if sizes else None,
+                "onDisk": sizes[1] if sizes else None,
+            }
+            for name, root, sizes in images
+        ]
+    )
+    if not images:
+        output.aside("the local store is empty; `modelcar build SOURCE -t REF` puts an image there")
+        return
+    rows = [
+        [name, root.digest.short, *(map(human_size, sizes) if sizes else ("damaged", ""))]
+        for name, root, sizes in images
+    ]
+    output.table(Table(("name", "sha256", "size", "on disk"), rows, right=frozenset({"size", "on disk"})))
+
+
+def _sizes(store: LocalStore, root: Descriptor) -> tuple[int, int] | None:
+    """Bytes of all blobs, and of those that are files of their own; `None` if something is missing."""
+    try:
+        blobs = [d for d in walk(store.content, root) if not is_document(d)]
+    except ModelcarError:
+        return None
+    if any(d.digest not in store.content for d in blobs):
+        return None
+    return sum(d.size for d in blobs), sum(d.size for d in blobs if not store.content.is_virtual(d.digest))

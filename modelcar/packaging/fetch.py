@@ -1,0 +1,146 @@
+"""Where images come from: a registry or an OCI layout, behind one small interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import BinaryIO, Protocol, cast
+
+from modelcar.errors import InvalidDocument
+from modelcar.oci import Descriptor, Index, Manifest, Platform, Reference
+from modelcar.packaging.base import select
+from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.unpack import Readable
+from modelcar.registry import Registry
+from modelcar.store import LocalStore, Names, OciLayout, read_document
+from modelcar.store.transfer import copy_image
+from modelcar.store.tree import load
+
+__all__ = ["ImageSource", "LayoutSource", "RegistrySource", "StoreSource", "bring_image", "choose_manifest"]
+
+
+class ImageSource(Protocol):
+    """One image, somewhere."""
+
+    def resolve(self) -> Descriptor:
+        """What the name stands for now."""
+
+    def document(self, descriptor: Descriptor) -> Manifest | Index:
+        """A manifest or index of it, checked against its descriptor."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A document or small blob in memory, checked against its descriptor."""
+
+    def open_layer(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
+        """A stream that raises at its end unless it was what the descriptor promises."""
+
+
+class StoreSource:
+    """An image in a content store on this machine."""
+
+    def __init__(self, content: OciLayout, root: Descriptor) -> None:
+        self._content = content
+        self._root = root
+
+    def resolve(self) -> Descriptor:
+        return self._root
+
+    def document(self, descriptor: Descriptor) -> Manifest | Index:
+        return load(self._content, descriptor)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        return read_document(self._content, descriptor)
+
+    @contextmanager
+    def open_layer(self, descriptor: Descriptor) -> Iterator[Readable]:
+        with self._content.open(descriptor.digest) as reader:
+            yield descriptor.digest.verifying(cast("BinaryIO", reader), descriptor.size)
+
+
+class LayoutSource(StoreSource):
+    """An image in an OCI layout that came from anywhere."""
+
+    def __init__(self, location: LayoutLocation) -> None:
+        layout = OciLayout(location.folder, create=False)
+        names = Names(layout)
+        super().__init__(layout, names.get(location.name) if location.name else names.only())
+        self.layout = layout
+
+
+class RegistrySource:
+    """An image in a registry."""
+
+    def __init__(self, ref: Reference, registry: Registry) -> None:
+        self._ref = ref
+        self._registry = registry
+
+    def resolve(self) -> Descriptor:
+        return self._registry.resolve(self._ref)
+
+    def document(self, descriptor: Descriptor) -> Manifest | Index:
+        return self._registry.manifest(self._ref, descriptor)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        from modelcar.store.tree import is_document
+
+        if is_document(descriptor):
+            return self.document(descriptor).content
+        with self._registry.open_blob(self._ref, descriptor) as stream:
+            pieces = []
+            while data := stream.read(1 << 20):
+                pieces.append(data)
+        return b"".join(pieces)
+
+    @contextmanager
+    def open_layer(self, descriptor: Descriptor) -> Iterator[Readable]:
+        with self._registry.open_blob(self._ref, descriptor) as stream:
+            yield stream
+
+
+def choose_manifest(source: ImageSource, root: Descriptor, platform: Platform | None = None) -> Manifest:
+    """The manifest for `platform`, or the first image: a model's layers are the same in all of them.
+
+    Raises:
+        UsageError: there is no image for that platform.
+        InvalidDocument: there is no image at all.
+    """
+    document = source.document(root)
+    if isinstance(document, Manifest):
+        return document
+    if platform is not None:
+        entries: Sequence[Descriptor] = [select(document, platform, str(root.digest))]
+    else:
+        entries = [e for e in document.manifests if e.platform is None or e.platform.os != "unknown"]
+    for entry in entries:
+        manifest = source.document(entry)
+        if isinstance(manifest, Manifest):
+            return manifest
+    raise InvalidDocument(f"{root.digest} is an index without an image in it")
+
+
+def bring_image(
+    location: Location, store: LocalStore, registry: Registry, platforms: Sequence[Platform] | None = None
+) -> Descriptor:
+    """Bring an image into the local store, verified, and return what it is there.
+
+    Args:
+        platforms: of an index, only what is for these is brought (the index itself then stays incomplete); by default
+            all of it.
+    """
+    if isinstance(location, LayoutLocation):
+        source = LayoutSource(location)
+        copy_image(source.layout, store.content, source.resolve())
+        return source.resolve()
+    if platforms is None:
+        return registry.pull(location, store.content)
+    document = registry.manifest(location)
+    if isinstance(document, Manifest):
+        return registry.pull(location, store.content)
+    from modelcar.store import write_document
+
+    for platform in platforms:
+        entry = document.select(platform)
+        if entry is not None:
+            registry.pull(location.with_digest(entry.digest), store.content)
+    write_document(store.content, document.content, document.digest)
+    return document.descriptor

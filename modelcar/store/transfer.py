@@ -1,0 +1,61 @@
+"""Images between OCI layouts on disk: virtual layers become files, by reflink where the file system can."""
+
+from __future__ import annotations
+
+from modelcar.errors import SizeMismatch
+from modelcar.oci import Descriptor
+from modelcar.progress import SILENT, Progress
+from modelcar.store.base import read_document, write_document
+from modelcar.store.layout import OciLayout
+from modelcar.store.tree import is_document, walk
+
+__all__ = ["copy_image"]
+
+_BUFFER = 1 << 20
+
+
+def copy_image(
+    source: OciLayout, target: OciLayout, root: Descriptor, *, trusted: bool = False, progress: Progress = SILENT
+) -> None:
+    """Copy everything reachable from `root`, children first. What is there already is not copied again.
+
+    Args:
+        trusted: `source` is the user's own store, so its bytes need no hashing on the way and may be reflinked.
+
+    Raises:
+        SourceChanged: a file that a virtual layer consists of is not what it was; found before anything is copied.
+        InvalidContent: the source's bytes are not what their digests say.
+    """
+    descriptors = list(walk(source, root))
+    for descriptor in descriptors:
+        source.map(descriptor.digest).check()
+    for descriptor in descriptors:
+        if is_document(descriptor):
+            write_document(target, read_document(source, descriptor), descriptor.digest)
+            continue
+        key = str(descriptor.digest)
+        progress.start(key, descriptor.digest.short, descriptor.size)
+        if descriptor.digest in target and not target.is_virtual(descriptor.digest):
+            progress.advance(key, descriptor.size)
+            progress.finish(key, "exists")
+            continue
+        _copy_blob(source, target, descriptor, trusted=trusted, progress=progress)
+        progress.finish(key)
+
+
+def _copy_blob(
+    source: OciLayout, target: OciLayout, descriptor: Descriptor, *, trusted: bool, progress: Progress
+) -> None:
+    content = source.map(descriptor.digest)
+    if content.size != descriptor.size:
+        raise SizeMismatch(f"{descriptor.digest} has {content.size} bytes where {descriptor.size} were promised")
+    if trusted:
+        target.materialise(descriptor.digest, content)
+        progress.advance(str(descriptor.digest), descriptor.size)
+        return
+    buffer = memoryview(bytearray(_BUFFER))
+    with target.begin(descriptor.digest) as writer, content.open() as reader:
+        while n := reader.readinto(buffer):
+            writer.write(buffer[:n])
+            progress.advance(str(descriptor.digest), n)
+        writer.commit()
