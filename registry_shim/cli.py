@@ -1,0 +1,102 @@
+"""The command `registry-shim`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from modelcar import __version__
+from modelcar.errors import ModelcarError, StorageError
+
+if TYPE_CHECKING:
+    from registry_shim.server import Address
+
+__all__ = ["cli", "main"]
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="registry-shim")
+def cli() -> None:
+    """The registry that runs on every node."""
+
+
+@cli.command()
+@click.option("--root", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where its content lies.")
+@click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0 picks one.")
+@click.option("--writable", is_flag=True, help="Take pushes, and create DIR.")
+@click.option("--no-delete", is_flag=True, help="Refuse to delete tags, manifests and blobs.")
+@click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
+@click.option("--ready-file", metavar="FILE", type=click.Path(path_type=Path), help="Write HOST:PORT there when ready.")
+@click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
+def serve(
+    root: Path, listen: str, writable: bool, no_delete: bool, insecure: bool, ready_file: Path | None, as_json: bool
+) -> None:
+    """Serve a registry from DIR until SIGTERM or Ctrl-C."""
+    _require_aiohttp()
+    from registry_shim.distribution import Settings
+    from registry_shim.server import Address, run
+
+    def ready(address: Address) -> None:
+        url = f"http://{address}"
+        print(json.dumps({"address": str(address), "url": url}) if as_json else f"listening on {url}", flush=True)
+        if ready_file is not None:
+            _write_ready_file(ready_file, address)
+
+    settings = Settings(writable=writable, deletable=not no_delete)
+    run(root, Address.parse(listen), settings, insecure=insecure, ready=ready)
+
+
+def _write_ready_file(path: Path, address: Address) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(f"{address}\n")
+        temporary.replace(path)
+    except OSError as e:
+        raise StorageError(f"cannot write {path}: {e.strerror}") from None
+
+
+def _require_aiohttp() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("aiohttp") is None:
+        raise ModelcarError("registry-shim needs aiohttp", hint="pip install 'modelcar[shim]'")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        cli.main(arguments, prog_name="registry-shim", standalone_mode=False)
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except ModelcarError as e:
+        return _complain(str(e), e.hint, e.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain("nobody reads standard output any more", None, 3)
+    except Exception as e:  # a defect; the person still gets one line
+        return _complain(f"internal error: {type(e).__name__}: {e}", "please report this", 3)
+    return 0
+
+
+def _complain(message: str, hint: str | None, status: int) -> int:
+    print(f"registry-shim: {message}", file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
+    return status

@@ -1,0 +1,54 @@
+"""What every handler works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelcar.store.base import Store
+from registry_shim.distribution.errors import DistributionError
+from registry_shim.messages import Request
+from registry_shim.repositories import Repositories, Repository
+from registry_shim.uploads import Sessions
+
+__all__ = ["Call", "Context", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the registry lets its clients do."""
+
+    writable: bool = False
+    deletable: bool = True
+    """Whether a writable registry deletes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    store: Store
+    repositories: Repositories
+    sessions: Sessions
+    settings: Settings
+
+    def require_writable(self) -> None:
+        if not self.settings.writable:
+            raise DistributionError("DENIED", "this registry is read-only: it runs without --writable", status=405)
+
+    def require_deletable(self) -> None:
+        self.require_writable()
+        if not self.settings.deletable:
+            raise DistributionError("UNSUPPORTED", "this registry does not delete: it runs with --no-delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request on its way to a handler: for the repository `name`; `rest` is what stands in the path behind the
+    endpoint's word (a digest, a tag, a session)."""
+
+    context: Context
+    request: Request
+    name: str
+    rest: str
+
+    @property
+    def repository(self) -> Repository:
+        return self.context.repositories[self.name]

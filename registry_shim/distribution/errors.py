@@ -1,0 +1,90 @@
+"""The distribution specification's error codes, and the one place where exceptions become answers."""
+
+from __future__ import annotations
+
+import logging
+
+from modelcar.errors import (
+    DigestMismatch,
+    InvalidContent,
+    InvalidDigest,
+    ModelcarError,
+    NotFound,
+    SizeMismatch,
+    StorageError,
+)
+from modelcar.oci import compact_json
+from registry_shim.messages import Request, Response
+from registry_shim.uploads import TooManySessions, UnknownSession
+
+__all__ = ["DistributionError", "answer"]
+
+_log = logging.getLogger("registry_shim")
+
+_STATUS = {
+    "BLOB_UNKNOWN": 404,
+    "BLOB_UPLOAD_INVALID": 400,
+    "DENIED": 403,
+    "DIGEST_INVALID": 400,
+    "MANIFEST_BLOB_UNKNOWN": 404,
+    "MANIFEST_INVALID": 400,
+    "MANIFEST_UNKNOWN": 404,
+    "NAME_INVALID": 400,
+    "NAME_UNKNOWN": 404,
+    "SIZE_INVALID": 400,
+    "UNSUPPORTED": 405,
+}
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class DistributionError(Exception):
+    """A refusal in the specification's words; `status` is the code's usual one unless given."""
+
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status or _STATUS[code]
+        self.headers = headers or {}
+
+
+def answer(error: Exception, request: Request) -> Response:
+    """What a client is told about `error`. What is not its fault is logged in one line as well."""
+    status, code, headers = _classify(error, request)
+    hint = error.hint if isinstance(error, ModelcarError) else None
+    message = str(error)
+    if status >= 500:
+        _log.error("%s %s: %s", request.method, request.path, message or type(error).__name__)
+        if code == "UNKNOWN" and not isinstance(error, ModelcarError):
+            message = "internal error"  # what an unforeseen exception says may be nobody's business
+    entry = {"code": code, "message": message}
+    if hint:
+        entry["detail"] = hint
+    return Response(
+        status=status,
+        headers={"Content-Type": "application/json", **headers},
+        body=compact_json({"errors": [entry]}),
+    )
+
+
+def _classify(error: Exception, request: Request) -> tuple[int, str, dict[str, str]]:
+    match error:
+        case DistributionError():
+            return error.status, error.code, error.headers
+        case UnknownSession():
+            return 404, "BLOB_UPLOAD_UNKNOWN", {}
+        case TooManySessions():
+            return 429, "TOOMANYREQUESTS", {}
+        case InvalidDigest() | DigestMismatch():
+            return 400, "DIGEST_INVALID", {}
+        case SizeMismatch():
+            return 400, "SIZE_INVALID", {}
+        case InvalidContent():
+            return 400, "MANIFEST_INVALID", {}
+        case NotFound():
+            return 404, "BLOB_UNKNOWN", {}
+        case StorageError():
+            return 507 if request.method in _WRITES else 500, "UNKNOWN", {}
+        case _:
+            return 500, "UNKNOWN", {}

@@ -1,0 +1,46 @@
+"""Referrers: the manifests of a repository that name another one as their subject."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlencode
+
+from modelcar.oci import Descriptor, Digest, compact_json
+from modelcar.oci.document import MAX_DOCUMENT
+from modelcar.oci.media_types import INDEX
+from registry_shim.distribution.context import Call
+from registry_shim.messages import Response
+
+__all__ = ["list_referrers"]
+
+_FRAME = 1024  # bytes for what stands around the list
+
+
+async def list_referrers(call: Call) -> Response:
+    """An index of them, empty if there are none; `artifactType` filters; pages hold as much as clients must accept."""
+    subject = Digest.parse(call.rest)
+    found = await asyncio.to_thread(call.repository.referrers, subject)
+    headers = {"Content-Type": INDEX}
+    query: dict[str, str] = {}
+    if wanted := call.request.parameter("artifactType"):
+        wanted = wanted.replace(" ", "+")  # a `+` that the client did not escape; media types hold no space
+        found = [descriptor for descriptor in found if descriptor.artifact_type == wanted]
+        headers["OCI-Filters-Applied"] = "artifactType"
+        query["artifactType"] = wanted
+    if last := call.request.parameter("last"):
+        found = [descriptor for descriptor in found if str(descriptor.digest) > last]
+    page = _page(found)
+    if len(page) < len(found):
+        query["last"] = str(page[-1].digest)
+        headers["Link"] = f'<{call.request.path}?{urlencode(query)}>; rel="next"'
+    body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor.to_dict() for descriptor in page]}
+    return Response(status=200, headers=headers, body=compact_json(body))
+
+
+def _page(found: list[Descriptor]) -> list[Descriptor]:
+    room = MAX_DOCUMENT - _FRAME
+    for i, descriptor in enumerate(found):
+        room -= len(compact_json(descriptor.to_dict())) + 1
+        if room < 0:
+            return found[: max(i, 1)]
+    return found

@@ -1,0 +1,46 @@
+"""Lists of names: a repository's tags, and the repositories."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from urllib.parse import urlencode
+
+from modelcar.oci import compact_json
+from registry_shim.distribution.context import Call
+from registry_shim.distribution.errors import DistributionError
+from registry_shim.messages import Request, Response
+
+__all__ = ["catalog", "list_tags"]
+
+
+async def list_tags(call: Call) -> Response:
+    repository = call.repository
+    if not repository.exists():
+        raise DistributionError("NAME_UNKNOWN", f"there is no repository {call.name}")
+    names = await asyncio.to_thread(repository.tags)
+    page, headers = _page(call.request, names)
+    return Response(status=200, headers=headers, body=compact_json({"name": call.name, "tags": page}))
+
+
+async def catalog(call: Call) -> Response:
+    """Not in the specification; Docker's registry has it and tools use it."""
+    names = await asyncio.to_thread(call.context.repositories.names)
+    page, headers = _page(call.request, names)
+    return Response(status=200, headers=headers, body=compact_json({"repositories": page}))
+
+
+def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Up to `n` of the sorted `names` that come after `last`, and a link to the next page if there is one."""
+    headers = {"Content-Type": "application/json"}
+    last = request.parameter("last")
+    rest = names[bisect_right(names, last) :] if last else names
+    n = request.parameter("n")
+    if n is None:
+        return rest, headers
+    if not (n.isascii() and n.isdigit()):
+        raise DistributionError("UNSUPPORTED", "the parameter n is not a number", status=400)
+    page = rest[: int(n[:9])]
+    if page and len(page) < len(rest):
+        headers["Link"] = f'<{request.path}?{urlencode({"n": n, "last": page[-1]})}>; rel="next"'
+    return page, headers

@@ -1,0 +1,159 @@
+"""HTTP for the distribution API: the one module that knows aiohttp. Blobs are sent by the kernel (`sendfile`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import ClientPayloadError, http_exceptions, web
+
+from modelcar.errors import ModelcarError, StorageError
+from modelcar.layers.bytemap import FileSlice
+from registry_shim.messages import ClientGone, Content, Request, Response
+
+__all__ = ["Handler", "listening"]
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
+_SEND_STEP: Final = 1 << 24
+_STALL_SECONDS: Final = 120.0  # a client that moves nothing (sending), or less than a step (receiving), is dropped
+_KEEPALIVE_SECONDS: Final = 75.0
+_SHUTDOWN_SECONDS: Final = 5.0
+_GONE = (
+    ConnectionError,
+    TimeoutError,
+    ClientPayloadError,
+    web.RequestPayloadError,
+    http_exceptions.HttpProcessingError,
+)
+_log = logging.getLogger("registry_shim")
+
+
+@asynccontextmanager
+async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer what comes in on `listener` by `handler`; at the end, give running requests a moment to finish."""
+
+    async def serve(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await _send(request, await handler(_received(request)))
+        except (ClientGone, *_GONE):
+            return _hang_up(request)
+
+    server = web.Server(
+        serve,
+        access_log=None,
+        auto_decompress=False,  # digests are over the bytes as they were sent
+        read_bufsize=_READ_AHEAD,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+    )
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, backlog=1024).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class _Body:
+    """A request's body as aiohttp receives it."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self.length = request.content_length
+        if self.length is None and not request.can_read_body:
+            self.length = 0
+        self._request = request
+
+    async def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
+        content = self._request.content
+        try:
+            await self._invite()
+            batch: list[bytes] = []
+            held = 0
+            while not content.at_eof():
+                async with asyncio.timeout(_STALL_SECONDS):
+                    piece, _ = await content.readchunk()
+                batch.append(piece)
+                held += len(piece)
+                if held >= size:
+                    yield batch
+                    batch, held = [], 0
+        except _GONE as e:
+            raise ClientGone(str(e)) from None
+        if held:
+            yield batch
+
+    async def _invite(self) -> None:
+        """Tell a client that waits for it (curl) to go on. Only now, so that a refusal saves it the sending."""
+        if self._request.headers.get("Expect", "").lower() == "100-continue" and self._request.transport is not None:
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _received(request: web.BaseRequest) -> Request:
+    query = request.rel_url.query
+    return Request(
+        method=request.method,
+        path=request.path,
+        query={name: query.getall(name) for name in query},
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=_Body(request),
+    )
+
+
+async def _send(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+    headers = {**response.headers, "Server": "registry-shim"}
+    if response.status not in (204, 304):
+        headers["Content-Length"] = str(response.length)
+    if not isinstance(response.body, Content) or request.method == "HEAD" or response.status == 304:
+        body = response.body if isinstance(response.body, bytes) and request.method != "HEAD" else None
+        plain = web.Response(status=response.status, headers=headers, body=body)
+        await plain.prepare(request)
+        await plain.write_eof()
+        return plain
+    stream = web.StreamResponse(status=response.status, headers=headers)
+    try:
+        await _stream(request, stream, response.body)
+    except (ModelcarError, OSError) as e:
+        if isinstance(e, _GONE):
+            raise
+        _log.error("%s %s: %s", request.method, request.path, e)
+        if not stream.prepared:
+            return await _send(request, Response(status=500))
+        return _hang_up(request)  # short of its Content-Length, so the client knows
+    return stream
+
+
+async def _stream(request: web.BaseRequest, stream: web.StreamResponse, content: Content) -> None:
+    with content.map.open(content.offset, content.size) as reader:
+        for piece in reader.slices():  # the first one opens its file, before any promise is made
+            if not stream.prepared:
+                await stream.prepare(request)
+            if isinstance(piece, FileSlice):
+                await _send_file(request, piece)
+            else:
+                await stream.write(piece)
+    await stream.write_eof() if stream.prepared else await stream.prepare(request)
+
+
+async def _send_file(request: web.BaseRequest, piece: FileSlice) -> None:
+    loop = asyncio.get_running_loop()
+    with open(piece.fd, "rb", buffering=0, closefd=False) as file:  # noqa: ASYNC230  # it is open
+        for done in range(0, piece.size, _SEND_STEP):
+            wanted = min(_SEND_STEP, piece.size - done)
+            if request.transport is None:
+                raise ConnectionResetError
+            async with asyncio.timeout(_STALL_SECONDS):
+                sent = await loop.sendfile(request.transport, file, piece.offset + done, wanted)
+            if sent != wanted:
+                raise StorageError("a stored file is shorter than it was when it came in")
+
+
+def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=400)

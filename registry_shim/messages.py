@@ -1,0 +1,75 @@
+"""What goes between HTTP and the distribution API: plain values, so that every handler runs without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from modelcar.layers.bytemap import ByteMap
+
+__all__ = ["Body", "BytesBody", "ClientGone", "Content", "Request", "Response"]
+
+
+class ClientGone(Exception):
+    """The client hung up, or stopped sending, before its request was complete."""
+
+
+class Body(Protocol):
+    """A request's body on its way in."""
+
+    length: int | None
+    """What Content-Length promised; `None` if the body is chunked."""
+
+    def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
+        """The body in order, in batches of at least `size` bytes except for the last. Raises `ClientGone`."""
+
+
+class BytesBody:
+    """A body in memory."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.length: int | None = len(content)
+        self._content = content
+
+    async def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
+        for offset in range(0, len(self._content), size):
+            yield [self._content[offset : offset + size]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """`path` is percent-decoded; header names are lower-case; a query parameter's values are in their order."""
+
+    method: str
+    path: str
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = field(default_factory=BytesBody)
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A range of a stored blob, for the kernel to send."""
+
+    map: ByteMap
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """An answer. For HEAD the transport leaves the body out and keeps its length."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Content = b""
+
+    @property
+    def length(self) -> int:
+        return self.body.size if isinstance(self.body, Content) else len(self.body)

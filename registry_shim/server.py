@@ -1,0 +1,158 @@
+"""The registry as a whole: a folder, a socket, and what runs between them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelcar.errors import StorageError, UsageError, WorldError
+from modelcar.store.disk import explain, lock
+from modelcar.store.layout import OciLayout
+from registry_shim.distribution import Distribution, Settings
+from registry_shim.distribution.context import Context
+from registry_shim.repositories import Repositories
+from registry_shim.uploads import Sessions
+
+__all__ = ["Address", "run", "serving"]
+
+_THREADS: Final = 16  # they hash, write and wait for the disk; more would only queue there
+_REAP_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, or where we do."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
+            raise UsageError(
+                f"{text!r} is not an address", hint="it looks like 127.0.0.1:5000; port 0 picks a free one"
+            )
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+
+    def resolved(self) -> Address:
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as e:
+            raise WorldError(f"cannot listen on {self}: {e.strerror}") from None
+        return Address(str(found[0][4][0]), self.port)
+
+
+@asynccontextmanager
+async def serving(
+    root: Path, address: Address, settings: Settings, *, insecure: bool = False
+) -> AsyncIterator[Address]:
+    """A registry over `root`; yields where it listens. The loop's default threads become ours.
+
+    Raises:
+        UsageError: the address can be reached from outside, and `insecure` does not say that this is meant.
+        WorldError: the address is taken, or `root` cannot be used or is used already.
+    """
+    from registry_shim import http
+
+    target = address.resolved()
+    if not target.is_local() and not insecure:
+        raise UsageError(
+            f"{address} can be reached from other machines, and there is neither TLS nor a password",
+            hint="listen on 127.0.0.1, or say --insecure if your network protects it",
+        )
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "registry-shim"))
+    with _opened(root, settings) as context, _listener(target) as listener:
+        reaper = asyncio.create_task(_reap(context.sessions))
+        try:
+            async with http.listening(Distribution(context).handle, listener):
+                yield Address(target.host, listener.getsockname()[1])
+        finally:
+            reaper.cancel()
+            await context.sessions.close()
+
+
+def run(
+    root: Path, address: Address, settings: Settings, *, insecure: bool = False, ready: Callable[[Address], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told where."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with serving(root, address, settings, insecure=insecure) as where:
+            ready(where)
+            await stop.wait()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def _opened(root: Path, settings: Settings) -> Iterator[Context]:
+    """The folder's content, this process's alone. What a killed predecessor left half-done is removed."""
+    try:
+        if settings.writable:
+            root.mkdir(parents=True, exist_ok=True)
+        elif not root.is_dir():
+            raise StorageError(f"{root} is not a folder", hint="--writable creates it")
+        with _alone(root):
+            layout = OciLayout(root, create=settings.writable)
+            if settings.writable:
+                if not os.access(root, os.W_OK):
+                    raise StorageError(f"cannot write to {root}: permission denied")
+                layout.sweep_ingest()
+            repositories = Repositories(root / "repositories")
+            yield Context(layout, repositories, Sessions(layout), settings)
+    except OSError as e:
+        raise explain(e, f"cannot use {root}") from None
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    held = lock(root, exclusive=True, blocking=False)
+    try:
+        held.__enter__()
+    except StorageError:
+        raise StorageError(
+            f"{root} is in use by another registry-shim", hint="stop it, or choose another --root"
+        ) from None
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+@contextmanager
+def _listener(address: Address) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        listener = socket.create_server((address.host, address.port), family=family, backlog=1024)
+    except OSError as e:
+        reason = "the port is in use" if e.errno == errno.EADDRINUSE else e.strerror
+        raise WorldError(f"cannot listen on {address}: {reason}", hint="--listen HOST:0 picks a free port") from None
+    with listener:
+        yield listener
+
+
+async def _reap(sessions: Sessions) -> None:
+    while True:
+        await asyncio.sleep(_REAP_SECONDS)
+        await sessions.reap()

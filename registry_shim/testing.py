@@ -1,0 +1,53 @@
+"""A registry within this process, for tests and demonstrations."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from registry_shim.distribution import Settings
+from registry_shim.server import Address, serving
+
+__all__ = ["running_registry"]
+
+
+@contextmanager
+def running_registry(root: Path | None = None, *, writable: bool = True, deletable: bool = True) -> Iterator[str]:
+    """Run a registry in a thread; yields `127.0.0.1:PORT`. Without `root` it lives in a temporary folder.
+
+    >>> with running_registry() as registry:
+    ...     print(registry.startswith("127.0.0.1:"))
+    True
+    """
+    with ExitStack() as stack:
+        folder = root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-")))
+        settings = Settings(writable=writable, deletable=deletable)
+        started: Future[tuple[Address, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def main() -> None:
+            stop = asyncio.Event()
+            async with serving(folder, Address("127.0.0.1", 0), settings) as where:
+                started.set_result((where, asyncio.get_running_loop(), stop))
+                await stop.wait()
+
+        def body() -> None:
+            try:
+                asyncio.run(main())
+            except BaseException as e:
+                if started.done():
+                    raise
+                started.set_exception(e)
+
+        thread = threading.Thread(target=body, name="registry", daemon=True)
+        thread.start()
+        where, loop, stop = started.result()
+        try:
+            yield str(where)
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
