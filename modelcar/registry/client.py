@@ -1,0 +1,232 @@
+"""`Registry`: everything that one can do with remote images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from modelcar.errors import ProtocolViolation, SizeMismatch, UsageError
+from modelcar.layers.bytemap import ByteMap, FileSlice
+from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
+from modelcar.progress import SILENT, Progress
+from modelcar.registry.cancel import run_parallel
+from modelcar.registry.documents import Documents
+from modelcar.registry.download import BLOCK, BlobStream
+from modelcar.registry.referrers import Referrers
+from modelcar.registry.session import Call, Session
+from modelcar.registry.settings import ClientSettings
+from modelcar.registry.tree import Tree, collect
+from modelcar.registry.upload import BlobSource, Upload, map_source
+from modelcar.store.base import Store, Writer, read_document, write_document
+
+__all__ = ["Registry"]
+
+_DEFAULTS = ClientSettings()
+
+
+class Registry:
+    """A client of any number of registries. A context manager; safe to share between threads.
+
+    >>> with Registry() as registry:                                         # doctest: +SKIP
+    ...     registry.pull(Reference.parse("ghcr.io/org/model:v1"), store)
+
+    Every method raises a `RegistryError` where the registry refuses or cannot be reached, and an `InvalidContent` where
+    what it returns is not what was promised.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings = _DEFAULTS,
+        progress: Progress = SILENT,
+        *,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._session = Session(settings, sleep)
+        self._documents = Documents(self._session)
+        self._referrers = Referrers(self._session, self._documents)
+
+    def resolve(self, ref: Reference) -> Descriptor:
+        """What `ref` points to at the moment."""
+        return self._documents.resolve(ref)
+
+    def manifest(self, ref: Reference, descriptor: Descriptor | None = None) -> Manifest | Index:
+        """The manifest that `ref`, or `descriptor` in its repository, names; verified, at most 4 MiB."""
+        return self._documents.manifest(ref, descriptor)
+
+    def tags(self, ref: Reference) -> Iterator[str]:
+        """All tags of the repository."""
+        return self._documents.tags(ref)
+
+    def blob_size(self, ref: Reference, digest: Digest) -> int | None:
+        """The size of a blob in bytes; `None` if the repository has no such blob."""
+        remote = self._session.remote(ref)
+        what = f"looking for {digest.algorithm}:{digest.short} in {ref.repository}"
+        call = Call(
+            method="HEAD", url=remote.url(f"blobs/{digest}"), what=what, redirects=True, expect=frozenset({200, 404})
+        )
+        answer = self._session.call(remote, call)
+        answer.discard()
+        if answer.status == 404:
+            return None
+        if answer.length is None:
+            raise ProtocolViolation(f"{ref.registry}: {what}: it does not say how large the blob is", status=200)
+        return answer.length
+
+    def open_blob(
+        self, ref: Reference, descriptor: Descriptor, offset: int = 0, length: int | None = None
+    ) -> BlobStream:
+        """A stream of a blob, verified if it is read whole, or of a range of it."""
+        return BlobStream(self._session, self._session.remote(ref), descriptor, offset=offset, length=length)
+
+    def fetch_blob(self, ref: Reference, descriptor: Descriptor, writer: Writer) -> None:
+        """Write a blob, verified, to `writer`, which the caller commits."""
+        self._fetch(ref, descriptor, writer, verify=True)
+
+    def upload_blob(
+        self, ref: Reference, descriptor: Descriptor, source: ByteMap, *, mount_from: Sequence[str] = ()
+    ) -> None:
+        """Make sure that the repository has this blob. `mount_from`: repositories of this registry that may have it."""
+        if source.size != descriptor.size:
+            raise SizeMismatch(f"{descriptor.digest} has {source.size} bytes where {descriptor.size} were promised")
+        self._upload(ref, descriptor, map_source(source), mount_from)
+
+    def put_manifest(self, ref: Reference, content: bytes, media_type: str) -> Digest:
+        """Write a manifest under the reference's tag, or its digest; if it has a subject, it becomes its referrer."""
+        document = parse_manifest(content, media_type)
+        answer = self._documents.put(ref, content, media_type)
+        if document.subject is not None and "OCI-Subject" not in answer.headers:
+            self._referrers.register(ref, document)
+        return document.digest
+
+    def delete_manifest(self, ref: Reference) -> None:
+        """Delete what `ref` names: a tag, or a manifest by digest with all its tags."""
+        self._documents.delete(ref)
+
+    def referrers(self, ref: Reference, digest: Digest, artifact_type: str | None = None) -> Index:
+        """Manifests in this repository whose subject is `digest`; an empty index if there are none."""
+        return self._referrers.find(ref, digest, artifact_type)
+
+    def push(
+        self, store: Store, descriptor: Descriptor, ref: Reference, *, mount_from: Sequence[str] = ()
+    ) -> Descriptor:
+        """Upload an image, or an index with all its images, from `store`.
+
+        Every source is checked before the first byte leaves; the reference points to the image only once all of it is
+        there.
+        """
+        _check_target(ref, descriptor)
+
+        def read(child: Descriptor) -> Manifest | Index:
+            return parse_manifest(read_document(store, child), child.media_type)
+
+        tree = collect(read(descriptor), descriptor.digest, read)
+        sources = {digest: _checked(store, blob) for digest, blob in tree.blobs.items()}
+        jobs = [
+            partial(self._upload, ref, blob, map_source(sources[digest]), mount_from)
+            for digest, blob in tree.blobs.items()
+        ]
+        run_parallel(jobs, self._settings.concurrency)
+        self._publish(tree, ref)
+        return descriptor
+
+    def pull(self, ref: Reference, store: Store) -> Descriptor:
+        """Download an image, or an index with all its images, into `store`; manifests only after what they list."""
+        root = self.manifest(ref)
+        tree = collect(root, ref.digest or root.digest, lambda child: self.manifest(ref, child))
+        run_parallel(
+            [partial(self._pull_blob, ref, blob, store) for blob in tree.blobs.values()], self._settings.concurrency
+        )
+        for digest, document in tree.documents:
+            write_document(store, document.content, digest)
+        return root.descriptor
+
+    def copy(self, source: Reference, target: Reference) -> Descriptor:
+        """Copy an image, or an index with all its images, between repositories without a copy on this machine."""
+        root = self.manifest(source)
+        _check_target(target, root.descriptor)
+        tree = collect(root, source.digest or root.digest, lambda child: self.manifest(source, child))
+        mount_from = [source.repository] if source.registry == target.registry else []
+        jobs = [
+            partial(self._upload, target, blob, self._relay(source, blob), mount_from) for blob in tree.blobs.values()
+        ]
+        run_parallel(jobs, self._settings.concurrency)
+        self._publish(tree, target)
+        return root.descriptor
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _publish(self, tree: Tree, ref: Reference) -> None:
+        """Write the manifests, children first; only the last of them gets the tag."""
+        last, _ = tree.documents[-1]
+        for digest, document in tree.documents:
+            place = Reference(registry=ref.registry, repository=ref.repository, digest=digest)
+            self.put_manifest(ref if digest == last else place, document.content, document.media_type)
+
+    def _upload(self, ref: Reference, blob: Descriptor, source: BlobSource, mount_from: Sequence[str]) -> None:
+        key = str(blob.digest)
+        remote = self._session.remote(ref, "pull,push")
+        self._progress.start(key, _label(blob), blob.size)
+        note = Upload(self._session, remote, blob, source, partial(self._progress.advance, key)).run(mount_from)
+        self._progress.finish(key, note)
+
+    def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store) -> None:
+        key = str(blob.digest)
+        if blob.digest in store:
+            if store.size(blob.digest) != blob.size:
+                raise SizeMismatch(f"{ref}: {blob.digest} has not the {blob.size} bytes that its manifest claims")
+            self._progress.start(key, _label(blob), blob.size)
+            self._progress.finish(key, "exists")
+            return
+        with store.begin(blob.digest) as writer:
+            self._fetch(ref, blob, writer, verify=False)  # the commit hashes what was written
+            writer.commit(blob.digest)
+
+    def _fetch(self, ref: Reference, blob: Descriptor, writer: Writer, *, verify: bool) -> None:
+        key = str(blob.digest)
+        self._progress.start(key, _label(blob), blob.size)
+        with BlobStream(self._session, self._session.remote(ref), blob, verify=verify) as stream:
+            while data := stream.read(BLOCK):
+                writer.write(data)
+                self._progress.advance(key, len(data))
+        self._progress.finish(key)
+
+    def _relay(self, ref: Reference, blob: Descriptor) -> BlobSource:
+        """A blob elsewhere, as something to upload."""
+
+        def pieces(offset: int, length: int) -> Iterator[bytes | FileSlice]:
+            with self.open_blob(ref, blob, offset, length) as stream:
+                while data := stream.read(BLOCK):
+                    yield data
+
+        return pieces
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _checked(store: Store, blob: Descriptor) -> ByteMap:
+    """The blob's byte map, known to be complete and unchanged since it was hashed."""
+    source = store.map(blob.digest)
+    if source.size != blob.size:
+        raise SizeMismatch(f"{blob.digest} has {source.size} bytes where {blob.size} were promised")
+    source.check()
+    return source
+
+
+def _check_target(ref: Reference, descriptor: Descriptor) -> None:
+    if ref.digest is not None and ref.digest != descriptor.digest:
+        raise UsageError(f"{ref} names another image than {descriptor.digest}", hint="leave out the digest")
+
+
+def _label(blob: Descriptor) -> str:
+    return blob.annotations.get("org.opencontainers.image.title") or f"{blob.digest.algorithm}:{blob.digest.short}"

@@ -1,0 +1,33 @@
+"""How a registry client behaves: what a person or configuration may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ClientSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Times are seconds, sizes are bytes.
+
+    Attributes:
+        plain_http: speak HTTP without TLS to every registry; loopback ones are spoken to like that anyway.
+        ca_file: PEM certificates to trust besides the system's.
+        concurrency: how many blobs are moved at once.
+        timeout: how long a connection may take to make, and then stand still.
+        commit_timeout: how long a registry may take to answer once it has a whole blob (Quay's is slow).
+        attempts: how often a request is tried before its failure is reported.
+        chunk_size: send blobs in pieces of this size; `None` sends each in one request where the registry takes that.
+        docker_config: Docker's `config.json`, or its folder, instead of the usual places.
+    """
+
+    plain_http: bool = False
+    ca_file: Path | None = None
+    concurrency: int = 4
+    timeout: float = 60
+    commit_timeout: float = 900
+    attempts: int = 5
+    chunk_size: int | None = None
+    docker_config: Path | None = None

@@ -1,0 +1,324 @@
+"""The one door to the network: everything about urllib3, sockets and TLS is behind it.
+
+One request goes out and one answer comes back, or `Broken` is raised. Retries, redirects and credentials are decided by
+the callers (`session`), so nothing here follows or repeats anything.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from modelcar import __version__
+from modelcar.errors import ProtocolViolation, UsageError
+from modelcar.layers.bytemap import FileSlice
+from modelcar.registry.cancel import CancelScope, current_scope
+from modelcar.registry.sending import send_bytes, send_slice
+from modelcar.registry.settings import ClientSettings
+
+__all__ = ["Answer", "Body", "Broken", "Transport"]
+
+USER_AGENT: Final = f"modelcar/{__version__}"
+Body = bytes | Iterable[bytes | FileSlice]
+
+_CONNECT_TIMEOUT = 15.0  # seconds, unless the settings allow less
+_SMALL = 64 << 10  # bytes worth reading to keep a connection alive
+
+
+class Broken(Exception):
+    """No answer, or not all of it. `str` says why in a few words; `final` that trying again is pointless."""
+
+    def __init__(self, reason: str, *, hint: str | None = None, final: bool = False, connected: bool = True) -> None:
+        super().__init__(reason)
+        self.hint = hint
+        self.final = final
+        self.connected = connected
+
+
+class _Connection(HTTPConnection):
+    """Sends file ranges by the kernel, keeps answers that came before all was sent, and can be cancelled."""
+
+    scope: CancelScope | None = None
+    _truncated = False
+
+    def connect(self) -> None:
+        patience, self.timeout = self.timeout, min(self.timeout or _CONNECT_TIMEOUT, _CONNECT_TIMEOUT)
+        try:
+            super().connect()
+        finally:
+            self.timeout = patience
+        self.sock.settimeout(patience)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._truncated = False
+        self.scope = current_scope()
+        if self.scope is not None:
+            self.scope.adopt(self)
+        super().request(*args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if self.scope is not None:
+            self.scope.check()
+        try:
+            if isinstance(data, FileSlice):
+                send_slice(self.sock, data)
+            else:
+                send_bytes(self.sock, data)
+        except ConnectionError:
+            self._truncated = True
+            raise
+
+    def getresponse(self) -> Any:
+        response = super().getresponse()
+        if self._truncated and self.sock is not None:
+            # The rest of the body was never sent, so nothing may follow on this connection; the answer keeps reading.
+            sock, self.sock = self.sock, None
+            sock.close()
+        return response
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response whose body is read on demand. Close it, or read it to its end."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    url: str
+    _response: urllib3.BaseHTTPResponse
+
+    def read(self, n: int) -> bytes:
+        """Up to `n` bytes, fewer only at the end, where it is `b""`. Raises `Broken`."""
+        try:
+            return self._response.read(n)
+        except (HTTPError, OSError, http.client.HTTPException) as e:
+            self.close()
+            raise _broken(e) from None
+
+    def content(self, limit: int, what: str) -> bytes:
+        """The whole body. Raises `Broken`, or `ProtocolViolation` if it has more than `limit` bytes."""
+        try:
+            data = self.read(limit + 1)
+        finally:
+            self.close()
+        if len(data) > limit:
+            raise ProtocolViolation(f"{what}: the answer has more than {limit} bytes", status=self.status)
+        return data
+
+    def beginning(self) -> bytes:
+        """As much of the body as an error message deserves, or nothing where that breaks."""
+        try:
+            return self.read(_SMALL)
+        except Broken:
+            return b""
+        finally:
+            self.close()
+
+    def discard(self) -> None:
+        """Done with it: a short rest is read so that the connection can be used again."""
+        self.beginning()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it."""
+        if self._response.closed:
+            self._response.release_conn()
+        else:
+            self._response.close()
+
+    @property
+    def length(self) -> int | None:
+        """What `Content-Length` says, if it says a number."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+
+class Transport:
+    """Connection pools, TLS trust and proxies. Safe to share between threads."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._context = _tls_context(settings.ca_file)
+        self._options: dict[str, Any] = {
+            "maxsize": settings.concurrency + 2,
+            "ssl_context": self._context,
+            "timeout": urllib3.Timeout(connect=settings.timeout, read=settings.timeout),
+        }
+        self._direct = _with_our_connections(urllib3.PoolManager(**self._options))
+        self._proxies = {k: v for k, v in urllib.request.getproxies().items() if k in ("http", "https", "all")}
+        self._proxied: dict[str, urllib3.PoolManager] = {
+            url: self._proxy_manager(url) for url in set(self._proxies.values())
+        }
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, patience: float | None = None
+    ) -> Answer:
+        """One request, one answer. `patience` is how long to wait for the answer once all is sent.
+
+        Raises:
+            Broken: there is no answer.
+        """
+        timeout = urllib3.Timeout(connect=self._settings.timeout, read=patience or self._settings.timeout)
+        try:
+            response = self._manager(url).urlopen(
+                method,
+                url,
+                body=body,
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
+                redirect=False,
+                retries=False,
+                timeout=timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+        except (HTTPError, OSError, http.client.HTTPException, ValueError) as e:
+            raise _broken(e) from None
+        return Answer(response.status, response.reason or "", response.headers, url, response)
+
+    def close(self) -> None:
+        for manager in (self._direct, *self._proxied.values()):
+            manager.clear()
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        parts = urlsplit(url)
+        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
+        host = parts.hostname or ""
+        if proxy is None or _is_local(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return self._direct
+        return self._proxied[proxy]
+
+    def _proxy_manager(self, url: str) -> urllib3.PoolManager:
+        full = url if "://" in url else f"http://{url}"
+        try:
+            auth = urllib3.util.parse_url(full).auth
+            headers = urllib3.make_headers(proxy_basic_auth=auth) if auth else None
+            return _with_our_connections(
+                urllib3.ProxyManager(full, proxy_headers=headers, proxy_ssl_context=self._context, **self._options)
+            )
+        except (HTTPError, ValueError):
+            raise UsageError(
+                "a proxy variable of the environment does not hold a URL that can be used",
+                hint="HTTP_PROXY and HTTPS_PROXY look like http://proxy:3128",
+            ) from None
+
+
+def _with_our_connections(manager: urllib3.PoolManager) -> urllib3.PoolManager:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+    return manager
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError:
+            raise UsageError(
+                f"{ca_file} holds no PEM certificate", hint="it begins with -----BEGIN CERTIFICATE-----"
+            ) from None
+        except OSError as e:
+            raise UsageError(f"cannot read the CA file {ca_file}: {e.strerror}") from None
+    return context
+
+
+def _is_local(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
+
+
+def _broken(error: Exception) -> Broken:
+    """urllib3's, the socket's or TLS's exception in our words. None of theirs is quoted whole: they hold URLs."""
+    if isinstance(error, ProxyError):
+        inner = _broken(error.original_error)
+        return Broken(
+            f"the proxy cannot be used: {inner}",
+            hint="see HTTPS_PROXY and NO_PROXY",
+            final=inner.final,
+            connected=False,
+        )
+    if isinstance(error, (SSLError, ssl.SSLError)):
+        return _tls_broken(error)
+    if isinstance(error, NameResolutionError):
+        return _unknown_host(error)
+    if isinstance(error, ConnectTimeoutError):
+        return Broken(
+            "no answer to the attempt to connect", hint="check the address, proxy and firewall", connected=False
+        )
+    if isinstance(error, NewConnectionError):
+        refused = "refused" in str(error)
+        reason = "the connection was refused" if refused else "no connection could be made"
+        return Broken(reason, hint="check the address, and that a registry listens there", connected=False)
+    if isinstance(error, (ReadTimeoutError, TimeoutError)):
+        return Broken("nothing moved until the timeout")
+    if isinstance(error, (LocationParseError, ValueError)) and not isinstance(error, OSError):
+        return Broken("the URL is not valid", final=True)
+    if isinstance(_cause(error), (http.client.BadStatusLine, http.client.LineTooLong)) and not isinstance(
+        _cause(error), http.client.RemoteDisconnected
+    ):
+        return Broken("what answered does not speak HTTP", hint="if the registry speaks TLS, do not use plain HTTP")
+    return Broken("the connection was cut")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost exception that urllib3 wrapped."""
+    while len(error.args) > 1 and isinstance(error.args[1], BaseException):
+        error = error.args[1]
+    return error
+
+
+def _unknown_host(error: NameResolutionError) -> Broken:
+    cause = error.__cause__
+    temporary = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
+    reason = "the name cannot be resolved" + (" at the moment" if temporary else "")
+    return Broken(reason, hint="check its spelling and your DNS", final=not temporary, connected=False)
+
+
+def _tls_broken(error: Exception) -> Broken:
+    inner: BaseException = error
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    text = str(inner)
+    if isinstance(inner, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in text:
+        why = getattr(inner, "verify_message", "") or "it cannot be verified"
+        return Broken(
+            f"its certificate is not accepted: {why}", hint="give its CA with --ca-file", final=True, connected=False
+        )
+    if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text or "RECORD_LAYER_FAILURE" in text:
+        return Broken("it does not speak TLS", hint="use --plain-http if that is intended", final=True, connected=False)
+    if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return Broken("the TLS connection was cut")
+    reason = getattr(inner, "reason", None) or "handshake failed"
+    return Broken(f"TLS failed: {str(reason).replace('_', ' ').lower()}")
