@@ -1,17 +1,62 @@
 # Every target does its own set-up. `make check` is what CI runs.
 PYTHON ?= python3
 BIN := .venv/bin
+# One worker a core for what needs no container engine or registry of its own.
+PYTEST := $(BIN)/python -m pytest -q
+UNIT := tests/unit tests/property tests/contracts tests/golden
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml hatch_build.py modelcar/holder/SHA256SUMS
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modelcar needs Python 3.11 or newer; PYTHON=... names another")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modelcar needs Python 3.11 or newer; PYTHON=python3.x names one")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing into .venv" && $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "installing into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 install: .venv/.installed  ## .venv with the commands modelcar and registry-shim
 
-.PHONY: help install
+demo: install  ## a real checkpoint to an image, to a registry, and back
+	@$(BIN)/python -m examples.quickstart.demo
+
+test-unit: install  ## the fast tests alone
+	$(PYTEST) -n auto $(UNIT)
+
+test: install install-debian  ## all tests that a Debian machine can run
+	$(PYTEST) -n auto $(UNIT)
+	$(PYTEST) -m "not conformance" tests/e2e
+
+test-cluster: install install-debian  ## what needs a Go toolchain and minutes: the OCI conformance suite
+	$(PYTEST) -m conformance tests/e2e
+
+check: lint types readme test  ## what CI runs: format, lint, types, architecture, README against --help, tests
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+readme: install
+	$(BIN)/python -m scripts.update_docs --check
+
+docs: install  ## refresh what README.md and docs/ quote from --help
+	$(BIN)/python -m scripts.update_docs
+
+format: install  ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install-debian:
+	@scripts/install-debian
+
+bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed
+	$(BIN)/python -m tests.bench
+
+clean:  ## remove what the targets above made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
+
+.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian bench clean

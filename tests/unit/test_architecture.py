@@ -1,0 +1,116 @@
+"""The rules of direction between packages, and the sizes that keep code readable."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted([*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*.py")])
+
+# From the bottom up: a package sees those before it, and errors, files and progress, which see nothing but each other.
+LAYERS = ["oci", "holder", "checkpoint", "layers", "store", "registry", "packaging", "cli"]
+BASE = {"errors", "files", "progress"}
+# Where a third-party package may be imported. What is not here may not be imported at all.
+THIRD_PARTY = {
+    "urllib3": ("modelcar/registry/",),
+    "aiohttp": ("registry_shim/",),
+    "click": ("modelcar/cli/", "registry_shim/cli.py"),
+    "rich": ("modelcar/cli/", "registry_shim/cli.py"),
+    "huggingface_hub": ("modelcar/checkpoint/",),
+    "httpx": ("modelcar/checkpoint/",),
+    "yaml": ("modelcar/checkpoint/",),
+}
+
+
+@cache
+def parsed(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
+def modules_imported(path: Path) -> tuple[str, ...]:
+    modules = []
+    for node in parsed(path):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            modules += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(modules)
+
+
+def package_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "modelcar" and len(parts) > 1 else None
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_packages_see_only_what_lies_below_them() -> None:
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).parts
+        if parts[0] != "modelcar" or len(parts) == 2:
+            continue
+        assert parts[1] in LAYERS, f"{parts[1]} has no place in the order of packages"
+        allowed = BASE | set(LAYERS[: LAYERS.index(parts[1]) + 1])
+        for module in modules_imported(path):
+            package = package_of(module)
+            if package in LAYERS or package in BASE:
+                assert package in allowed, f"{name(path)} imports {module}"
+
+
+def test_values_need_only_the_standard_library() -> None:
+    values = [*ROOT.glob("modelcar/oci/*.py"), *(ROOT / "modelcar" / f"{base}.py" for base in BASE)]
+    for path in values:
+        for module in modules_imported(path):
+            top = module.split(".")[0]
+            assert top in sys.stdlib_module_names or top == "modelcar", f"{name(path)} imports {module}"
+
+
+def test_the_library_does_not_know_the_shim_and_nothing_knows_the_command_line() -> None:
+    for path in SOURCES:
+        inside_library = name(path).startswith("modelcar/")
+        for module in modules_imported(path):
+            assert not (inside_library and module.startswith("registry_shim")), f"{name(path)} imports {module}"
+            assert "/cli/" in name(path) or not module.startswith("modelcar.cli"), f"{name(path)} imports {module}"
+
+
+def test_third_party_packages_stay_where_they_belong() -> None:
+    for path in SOURCES:
+        for module in modules_imported(path):
+            top = module.split(".")[0]
+            if top not in sys.stdlib_module_names and top not in ("modelcar", "registry_shim"):
+                assert name(path).startswith(THIRD_PARTY.get(top, ())), f"{name(path)} imports {top}"
+
+
+@pytest.mark.parametrize("http", ["urllib3", "aiohttp"])
+def test_one_module_a_side_speaks_http(http: str) -> None:
+    users = [name(p) for p in SOURCES if any(m.split(".")[0] == http for m in modules_imported(p))]
+    assert len(users) == 1, f"{http} is imported in {users}"
+
+
+def test_files_and_functions_stay_readable() -> None:
+    for path in SOURCES:
+        assert path.read_text().count("\n") <= 500, f"{name(path)} has outgrown 500 lines"
+        for node in parsed(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= 80, f"{name(path)}:{node.lineno} {node.name} has {lines} lines"
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    for path in SOURCES:
+        if "/cli" in name(path) or path.name == "__main__.py":
+            continue
+        for node in parsed(path):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("print", "input", "exit"), f"{name(path)}:{node.lineno} {node.func.id}()"
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) != ("sys", "exit"), f"{name(path)}:{node.lineno} sys.exit"
