@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ def serve(
 ) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C."""
     _require_aiohttp()
+    _log_to_stderr()
     from registry_shim.distribution import Settings
     from registry_shim.server import Address, run
 
@@ -61,6 +63,21 @@ def _write_ready_file(path: Path, address: Address) -> None:
         temporary.replace(path)
     except OSError as e:
         raise StorageError(f"cannot write {path}: {e.strerror}") from None
+
+
+class _OneLine(logging.Formatter):
+    """Log records for people: never a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        line = f"registry-shim: {record.getMessage()}" + (f": {type(error).__name__}: {error}" if error else "")
+        return " ".join(line.split())
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def _require_aiohttp() -> None:

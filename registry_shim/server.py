@@ -6,16 +6,17 @@ import asyncio
 import errno
 import ipaddress
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import StorageError, UsageError, WorldError
+from modelcar.errors import NotFound, StorageError, UsageError, WorldError
 from modelcar.store.disk import explain, lock
 from modelcar.store.layout import OciLayout
 from registry_shim.distribution import Distribution, Settings
@@ -57,6 +58,7 @@ class Address:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as e:
             raise WorldError(f"cannot listen on {self}: {e.strerror}") from None
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # localhost is 127.0.0.1 to most clients
         return Address(str(found[0][4][0]), self.port)
 
 
@@ -102,7 +104,15 @@ def run(
             ready(where)
             await stop.wait()
 
+    _allow_many_files()
     asyncio.run(main())
+
+
+def _allow_many_files() -> None:
+    """Every transfer holds a socket and a file; the usual soft limit of 1024 is for programs that use select."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager
@@ -113,16 +123,23 @@ def _opened(root: Path, settings: Settings) -> Iterator[Context]:
             root.mkdir(parents=True, exist_ok=True)
         elif not root.is_dir():
             raise StorageError(f"{root} is not a folder", hint="--writable creates it")
+        if settings.writable and not os.access(root, os.W_OK | os.X_OK):
+            raise StorageError(f"cannot write to {root}", hint="check its owner and mode, or choose another --root")
         with _alone(root):
-            layout = OciLayout(root, create=settings.writable)
+            layout = _layout(root, settings)
             if settings.writable:
-                if not os.access(root, os.W_OK):
-                    raise StorageError(f"cannot write to {root}: permission denied")
                 layout.sweep_ingest()
             repositories = Repositories(root / "repositories")
             yield Context(layout, repositories, Sessions(layout), settings)
     except OSError as e:
         raise explain(e, f"cannot use {root}") from None
+
+
+def _layout(root: Path, settings: Settings) -> OciLayout:
+    try:
+        return OciLayout(root, create=settings.writable)
+    except NotFound as e:
+        raise StorageError(str(e), hint="with --writable it becomes one") from None
 
 
 @contextmanager

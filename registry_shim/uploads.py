@@ -12,7 +12,7 @@ from modelcar.oci import Digest
 from modelcar.store.base import Store, Writer
 from registry_shim.messages import Body
 
-__all__ = ["Session", "Sessions", "TooManySessions", "UnknownSession"]
+__all__ = ["BusySession", "Session", "Sessions", "TooManySessions", "UnknownSession"]
 
 _BATCH = 1 << 20  # bytes that one hop to another thread is worth
 
@@ -20,6 +20,11 @@ _BATCH = 1 << 20  # bytes that one hop to another thread is worth
 class TooManySessions(Exception):
     def __init__(self) -> None:
         super().__init__("too many uploads are open; finish or cancel some")
+
+
+class BusySession(Exception):
+    def __init__(self) -> None:
+        super().__init__("another request is writing to this upload; try again")
 
 
 class UnknownSession(Exception):
@@ -88,10 +93,11 @@ class Session:
 class Sessions:
     """The open sessions, at most `limit` of them; `reap` drops those that nobody has used for `idle_seconds`."""
 
-    def __init__(self, store: Store, *, idle_seconds: float = 3600, limit: int = 1000) -> None:
+    def __init__(self, store: Store, *, idle_seconds: float = 3600, limit: int = 1000, patience: float = 10) -> None:
         self._store = store
         self._idle_seconds = idle_seconds
         self._limit = limit
+        self._patience = patience
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -104,16 +110,30 @@ class Sessions:
         self._sessions[session.id] = session
         return session
 
-    @asynccontextmanager
-    async def using(self, repository: str, session_id: str) -> AsyncIterator[Session]:
-        """This session, for one request alone. Raises `UnknownSession`."""
+    def find(self, repository: str, session_id: str) -> Session:
+        """Raises `UnknownSession`."""
         session = self._sessions.get(session_id)
         if session is None or session.repository != repository:
             raise UnknownSession
-        async with session.lock:
-            if session.id not in self._sessions:  # whoever held the lock before has finished it
-                raise UnknownSession
-            yield session
+        return session
+
+    @asynccontextmanager
+    async def using(self, repository: str, session_id: str) -> AsyncIterator[Session]:
+        """This session, for one request alone.
+
+        Raises:
+            UnknownSession
+            BusySession: another request has held it for too long, perhaps one whose client is gone.
+        """
+        session = self.find(repository, session_id)
+        try:
+            await asyncio.wait_for(session.lock.acquire(), self._patience)
+        except TimeoutError:
+            raise BusySession from None
+        try:
+            yield self.find(repository, session_id)  # again: whoever held the lock before may have finished it
+        finally:
+            session.lock.release()
 
     async def discard(self, session: Session) -> None:
         """Forget a session, finished or not."""

@@ -9,6 +9,7 @@ from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import Unsatisfiable, is_current, requested_range
 from registry_shim.messages import Content, Response
+from registry_shim.repositories import Repository
 
 __all__ = ["delete", "get"]
 
@@ -16,7 +17,7 @@ __all__ = ["delete", "get"]
 async def get(call: Call) -> Response:
     """A blob, from a repository that it was pushed to or mounted into."""
     digest = Digest.parse(call.rest)
-    if not call.repository.has_blob(digest):
+    if not call.has_blob(digest):
         raise DistributionError("BLOB_UNKNOWN", f"{digest} is not in {call.name}")
     etag = f'"{digest}"'
     headers = {
@@ -47,6 +48,11 @@ async def delete(call: Call) -> Response:
     it, and only a look at all of them can tell."""
     call.context.require_deletable()
     digest = Digest.parse(call.rest)
-    if not await asyncio.to_thread(call.repository.unlink_blob, digest):
+    if not await asyncio.to_thread(_unlink, call.repository, digest):
         raise DistributionError("BLOB_UNKNOWN", f"{digest} is not in {call.name}")
     return Response(status=202)
+
+
+def _unlink(repository: Repository, digest: Digest) -> bool:
+    with repository.changing():
+        return repository.unlink_blob(digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelcar.oci import Digest
 from modelcar.store.base import Store
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.messages import Request
@@ -52,3 +53,10 @@ class Call:
     @property
     def repository(self) -> Repository:
         return self.context.repositories[self.name]
+
+    def has_blob(self, digest: Digest, repository: Repository | None = None) -> bool:
+        """Whether the repository links this blob and the store still has it (others may share that)."""
+        return (repository or self.repository).has_blob(digest) and digest in self.context.store
+
+    def has_manifest(self, digest: Digest) -> bool:
+        return self.repository.has_manifest(digest) and digest in self.context.store

@@ -15,7 +15,7 @@ from modelcar.errors import (
 )
 from modelcar.oci import compact_json
 from registry_shim.messages import Request, Response
-from registry_shim.uploads import TooManySessions, UnknownSession
+from registry_shim.uploads import BusySession, TooManySessions, UnknownSession
 
 __all__ = ["DistributionError", "answer"]
 
@@ -52,8 +52,8 @@ class DistributionError(Exception):
 def answer(error: Exception, request: Request) -> Response:
     """What a client is told about `error`. What is not its fault is logged in one line as well."""
     status, code, headers = _classify(error, request)
-    hint = error.hint if isinstance(error, ModelcarError) else None
     message = str(error)
+    hint = error.hint if isinstance(error, ModelcarError) and status < 500 else None  # else it is the operator's
     if status >= 500:
         _log.error("%s %s: %s", request.method, request.path, message or type(error).__name__)
         if code == "UNKNOWN" and not isinstance(error, ModelcarError):
@@ -74,8 +74,8 @@ def _classify(error: Exception, request: Request) -> tuple[int, str, dict[str, s
             return error.status, error.code, error.headers
         case UnknownSession():
             return 404, "BLOB_UPLOAD_UNKNOWN", {}
-        case TooManySessions():
-            return 429, "TOOMANYREQUESTS", {}
+        case TooManySessions() | BusySession():
+            return 429, "TOOMANYREQUESTS", {"Retry-After": "1"}
         case InvalidDigest() | DigestMismatch():
             return 400, "DIGEST_INVALID", {}
         case SizeMismatch():

@@ -8,7 +8,7 @@ from modelcar.oci import Digest
 from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.oci.reference import is_tag
 from modelcar.store.base import write_document
-from registry_shim.distribution.context import Call, Context
+from registry_shim.distribution.context import Call
 from registry_shim.distribution.documents import Document, read_manifest
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import is_current
@@ -22,7 +22,7 @@ async def get(call: Call) -> Response:
     """The manifest's bytes under the media type that it was pushed with; `Accept` is not negotiated."""
     repository = call.repository
     link = _find(repository, call.rest)
-    if link is None:
+    if link is None or link.descriptor.digest not in call.context.store:
         raise _unknown(repository, call.name, call.rest)
     digest = link.descriptor.digest
     etag = f'"{digest}"'
@@ -44,20 +44,18 @@ async def put(call: Call) -> Response:
     """
     call.context.require_writable()
     tags = list(call.request.query.get("tag", ()))
-    wanted: Digest | None = None
-    if ":" in call.rest:
-        wanted = Digest.parse(call.rest)
-    else:
+    wanted = call.rest if ":" in call.rest else call.request.parameter("digest")
+    promised = Digest.parse(wanted) if wanted else None
+    if ":" not in call.rest:
         tags.append(call.rest)
-        wanted = Digest.parse(call.request.parameter("digest") or "") if call.request.parameter("digest") else None
     for tag in tags:
         if not is_tag(tag):
             raise DistributionError("MANIFEST_INVALID", f"{tag!r} is not a tag")
     content = await _read(call.request.body)
-    digest = wanted or Digest.of(content)
+    digest = promised or Digest.of(content)
     digest.check(content, "the manifest")
     document = read_manifest(content, call.request.headers.get("content-type", ""), digest)
-    await asyncio.to_thread(_publish, call.context, call.repository, content, document, tags)
+    await asyncio.to_thread(_publish, call, content, document, tags)
     headers = {"Location": f"/v2/{call.name}/manifests/{call.rest}", "Docker-Content-Digest": str(digest)}
     if document.link.subject is not None:
         headers["OCI-Subject"] = str(document.link.subject)
@@ -102,19 +100,20 @@ async def _read(body: Body) -> bytes:
     return bytes(content)
 
 
-def _publish(context: Context, repository: Repository, content: bytes, document: Document, tags: list[str]) -> None:
+def _publish(call: Call, content: bytes, document: Document, tags: list[str]) -> None:
+    repository = call.repository
     with repository.changing():
-        _check_complete(repository, document)
-        write_document(context.store, content, document.link.descriptor.digest)
+        _check_complete(call, document)
+        write_document(call.context.store, content, document.link.descriptor.digest)
         repository.add_manifest(document.link)
         for tag in tags:
             repository.set_tag(tag, document.link.descriptor.digest)
 
 
-def _check_complete(repository: Repository, document: Document) -> None:
-    missing = [d for d in document.blobs if not repository.has_blob(d)]
+def _check_complete(call: Call, document: Document) -> None:
+    missing = [d for d in document.blobs if not call.has_blob(d)]
     # An index may list blobs as well: build caches do.
-    missing += [d for d in document.manifests if not repository.has_manifest(d) and not repository.has_blob(d)]
+    missing += [d for d in document.manifests if not call.has_manifest(d) and not call.has_blob(d)]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DistributionError("MANIFEST_BLOB_UNKNOWN", f"push {missing[0]}{more} to this repository first")

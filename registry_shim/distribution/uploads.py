@@ -38,8 +38,7 @@ async def start(call: Call) -> Response:
 
 async def status(call: Call) -> Response:
     """GET: how far the upload is."""
-    async with call.context.sessions.using(call.name, call.rest) as session:
-        return _accepted(session, 204)
+    return _accepted(call.context.sessions.find(call.name, call.rest), 204)
 
 
 async def append(call: Call) -> Response:
@@ -74,7 +73,7 @@ async def cancel(call: Call) -> Response:
 def _mount(call: Call, digest: Digest) -> bool:
     source = call.request.parameter("from")
     try:
-        found = source is not None and call.context.repositories[source].has_blob(digest)
+        found = source is not None and call.has_blob(digest, call.context.repositories[source])
     except ValueError:  # not a repository name: the specification wants a session then, not an error
         return False
     if found:
