@@ -1,8 +1,7 @@
-"""The command `modelcar`: one verb a file; the only place that prints, prompts or exits."""
+"""The command `modelcar`: one verb a file in `verbs`; the only place that prints, prompts or exits."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,14 +10,11 @@ from typing import Final
 import click
 
 from modelcar import __version__
-from modelcar.cli.output import complain
-from modelcar.errors import ModelcarError
+from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
 _VERBS: Final = ("build", "plan", "inspect", "list", "rm", "gc", "push", "pull", "copy", "export")
-_INTERRUPTED: Final = 130
-_BROKEN_PIPE: Final = 141
 
 
 class _Verbs(click.Group):
@@ -30,7 +26,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _VERBS:
             return None
-        command = import_module(f"modelcar.cli.{cmd_name}").command
+        command = import_module(f"modelcar.cli.verbs.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
 
 
@@ -50,35 +46,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
-    try:
-        cli.main(args=None if arguments is None else list(arguments), prog_name="modelcar", standalone_mode=False)
-    except ModelcarError as e:
-        return complain(str(e), hint=e.hint, status=e.exit_status)
-    except click.exceptions.NoArgsIsHelpError as e:
-        print(e.ctx.get_help(), file=sys.stderr)
-        return 2
-    except click.UsageError as e:
-        hint = f"see `{e.ctx.command_path} --help`" if e.ctx else None
-        return complain(e.format_message(), hint=hint, status=2)
-    except click.exceptions.Exit as e:
-        return e.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return complain("interrupted; nothing half-written is visible", status=_INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        return _BROKEN_PIPE
-    except OSError as e:
-        what = f"{e.filename}: {e.strerror}" if e.filename else str(e)
-        return complain(what, status=3)
-    except Exception as e:
-        if os.environ.get("MODELCAR_DEBUG"):
-            raise
-        return complain(
-            f"internal error: {type(e).__name__}: {e}",
-            hint="this is a defect; MODELCAR_DEBUG=1 shows where, please report it",
-            status=3,
-        )
-    return 0
+    return run_program(cli, "modelcar", arguments)
 
 
 def run() -> None:

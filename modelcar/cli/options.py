@@ -56,21 +56,21 @@ def network_options(command: F) -> F:
     return cast("F", wrapper)
 
 
-class _LocationType(click.ParamType):
+class _LocationType(click.ParamType[Location]):
     name = "REF"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:  # noqa: ARG002
         return value if isinstance(value, LayoutLocation | Reference) else parse_location(value)
 
 
-class _ReferenceType(click.ParamType):
+class _ReferenceType(click.ParamType[Reference]):
     name = "REF"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:  # noqa: ARG002
         return value if isinstance(value, Reference) else Reference.parse(value)
 
 
-class _PlatformType(click.ParamType):
+class _PlatformType(click.ParamType[Platform]):
     name = "OS/ARCH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Platform:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""What people and programs see: tables and one-line complaints, or one JSON document."""
+"""What people and programs see: lines and tables, or one JSON document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ["Output", "Table", "complain", "human_size"]
+__all__ = ["Output", "Table", "human_size", "printable"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -22,14 +22,6 @@ def human_size(size: float) -> str:
         size /= 1000
         unit += 1
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.1f} {_UNITS[unit]}"
-
-
-def complain(message: str, *, hint: str | None = None, status: int) -> int:
-    """Say on stderr what went wrong and what to do about it; returns the exit status."""
-    click.echo(f"modelcar: {_one_line(message)}", err=True)
-    if hint:
-        click.echo(f"  hint: {_one_line(hint)}", err=True)
-    return status
 
 
 @dataclass(frozen=True)
@@ -83,9 +75,9 @@ class Output:
 def _escape(cell: str) -> str:
     from rich.markup import escape
 
-    return escape(_one_line(cell))
+    return escape(printable(cell))
 
 
-def _one_line(text: str) -> str:
+def printable(text: str) -> str:
     """Names and messages from elsewhere must not move the cursor or fake another line."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -17,8 +17,8 @@ from modelcar.cli.options import (
     output_options,
 )
 from modelcar.cli.output import Output, Table, human_size
-from modelcar.cli.plan import show_plan
 from modelcar.cli.progress import progress
+from modelcar.cli.verbs.plan import show_plan
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
