@@ -29,7 +29,7 @@ static void build_target(const struct path *model, struct path *target) {
         fail(target->text, "is not this container's model", "this container needs a /proc of its own");
 }
 
-/* As Kubernetes' AtomicWriter: a link under another name, then one rename(2). Readers see the old one or the new one. */
+/* As Kubernetes' AtomicWriter: a link under another name, then one rename(2). Readers see the old or the new one. */
 void replace_link(int folder, const char *name, const char *temporary, const struct path *target,
                   const struct path *shown_as) {
     static struct path left;
