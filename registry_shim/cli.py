@@ -48,9 +48,9 @@ def serve(
 
     def ready(address: Address) -> None:
         url = f"http://{address}"
-        print(json.dumps({"address": str(address), "url": url}) if as_json else f"listening on {url}", flush=True)
         if ready_file is not None:
             _write_ready_file(ready_file, address)
+        print(json.dumps({"address": str(address), "url": url}) if as_json else f"listening on {url}", flush=True)
 
     settings = Settings(writable=writable, deletable=not no_delete)
     run(root, Address.parse(listen), settings, insecure=insecure, ready=ready)

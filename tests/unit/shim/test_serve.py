@@ -1,0 +1,138 @@
+"""The command: what it prints, how it ends, and every way in which it can refuse to start."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from modelcar.errors import StorageError, UsageError
+from registry_shim.cli import main
+from registry_shim.server import Address
+from registry_shim.testing import running_registry
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "registry_shim", "serve"]
+
+
+@contextmanager
+def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command as people run it, and its first line."""
+    command = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], status: int, message: str) -> None:
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert re.search(message, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_ends_quietly(tmp_path: Path, number: int) -> None:
+    ready = tmp_path / "ready"
+    arguments = ("--root", tmp_path / "data", "--listen", "127.0.0.1:0", "--writable", "--ready-file", ready)
+    with serving(*arguments) as (process, line):
+        address = line.removeprefix("listening on http://").strip()
+        assert ready.read_text() == f"{address}\n"
+        with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+            connection.request("GET", "/v2/")
+            assert connection.getresponse().read() == b"{}"
+            process.send_signal(number)  # with a connection that is idle, as clients leave them
+            output, errors = process.communicate(timeout=10)
+        assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_json(tmp_path: Path) -> None:
+    with serving("--root", tmp_path, "--listen", "localhost:0", "--writable", "--json") as (_, line):
+        document = json.loads(line)
+        assert document["url"] == f"http://{document['address']}"
+        assert document["address"].startswith("127.0.0.1:")
+
+
+def test_a_folder_has_one_registry(tmp_path: Path) -> None:
+    with serving("--root", tmp_path, "--listen", "127.0.0.1:0", "--writable"):
+        done = run("--root", tmp_path, "--listen", "127.0.0.1:0", "--writable")
+    assert_refused(done, 3, "in use by another registry-shim")
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("--root", tmp_path, "--listen", f"127.0.0.1:{port}", "--writable")
+    assert_refused(done, 3, f"cannot listen on 127.0.0.1:{port}: the port is in use")
+
+
+@pytest.mark.parametrize("arguments", [["--writable"], []])
+def test_a_root_that_is_a_file(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert_refused(run("--root", tmp_path / "file", "--listen", "127.0.0.1:0", *arguments), 3, "file")
+
+
+def test_reading_needs_something_to_read(tmp_path: Path) -> None:
+    assert_refused(run("--root", tmp_path / "none", "--listen", "127.0.0.1:0"), 3, "--writable")
+    assert_refused(run("--root", tmp_path, "--listen", "127.0.0.1:0"), 3, "not an OCI image layout")
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # what root is never told
+    with pytest.raises(StorageError, match="cannot write to"), running_registry(tmp_path):
+        pass
+
+
+def test_the_world_is_not_invited_by_accident(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "[::]"):
+        assert_refused(run("--root", tmp_path, "--listen", f"{host}:0", "--writable"), 2, "--insecure")
+
+
+def test_insecure_means_it(tmp_path: Path) -> None:
+    with serving("--root", tmp_path, "--listen", "0.0.0.0:0", "--writable", "--insecure") as (_, line):
+        assert line.startswith("listening on http://0.0.0.0:")
+
+
+@pytest.mark.parametrize("text", ["5000", ":5000", "host:", "host:http", "host:65536", "host:٣"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(UsageError, match="not an address"):
+        Address.parse(text)
+
+
+def test_an_address_of_ip_version_6() -> None:
+    address = Address.parse("[::1]:5000")
+    assert (address.host, str(address), address.is_local()) == ("::1", "[::1]:5000", True)
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["serve"])
+    assert exit_.value.code == 2
+    assert "--root" in capsys.readouterr().err
+
+
+def test_help_is_quick() -> None:
+    code = "import sys; from registry_shim.cli import cli; cli(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "serve" in done.stdout
+    assert "aiohttp" not in done.stdout.splitlines()[-1].split()
