@@ -12,7 +12,7 @@ from modelcar.checkpoint.facts import ModelFacts
 from modelcar.checkpoint.file import Role
 from modelcar.checkpoint.formats.documents import read_bytes, read_object
 from modelcar.checkpoint.licenses import spdx_of
-from modelcar.checkpoint.weights import weigh
+from modelcar.checkpoint.weights import is_projector, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ def _gguf_metadata(checkpoint: Checkpoint) -> dict[str, Any]:
     """What all GGUF files agree on, projectors left aside."""
     agreed: dict[str, Any] | None = None
     for header in checkpoint.headers().values():
-        if header.format != "gguf" or header.metadata.get("general.type") == "mmproj":
+        if header.format != "gguf" or is_projector(header):
             continue
         metadata = {key: value for key, value in header.metadata.items() if key.startswith("general.")}
         if metadata.get("general.architecture") is None and agreed is not None:

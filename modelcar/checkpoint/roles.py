@@ -24,11 +24,12 @@ _CONFIG_ENDINGS = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", "
 
 # what a training run leaves beside the weights
 _TRAINING_STATE = re.compile(
-    r"(training_args|optimizer|scheduler|scaler|rng_state|trainer_state)\b.*|.*_optim_states\.pt|random_states_\d+\.pkl"
+    r"(training_args|optimizer|scheduler|scaler|rng_state)(_\d+)*\.(bin|pt|pth)"
+    r"|trainer_state\.json|.*_optim_states\.pt|random_states_\d+\.pkl"
 )
 _TOKENIZER = re.compile(
     r"(tokenizer|tokenization|vocab|merges|special_tokens_map|added_tokens|sentencepiece|spiece|tekken|chat_template"
-    r"|bpe)[^/]*\.(json|jsonl|txt|model|spm|jinja|bin|codes|tiktoken|vocab)"
+    r"|bpe)[^/]*\.(json|jsonl|txt|model|spm|jinja|bin|codes|tiktoken|vocab)(\.v\d+)?"
     r"|.*\.(tiktoken|spm|jinja|bpe\.model|vocab)"
 )  # fmt: skip
 _CARD = re.compile(r"(readme|model_?-?card)([._-].*)?(\.(md|rst|txt))?")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelcar.checkpoint.formats.header import Header, Tensor
 
-__all__ = ["WeightFacts", "weigh"]
+__all__ = ["WeightFacts", "is_projector", "weigh"]
 
 _T = TypeVar("_T")
 
@@ -151,7 +151,7 @@ def _weigh_gguf(headers: Mapping[str, Header]) -> WeightFacts:
     """Of a folder with several quantisations of one model, only what they agree on."""
     models: dict[str, list[Header]] = {}
     for path, header in headers.items():
-        if header.metadata.get("general.type") != "mmproj" and header.metadata.get("general.architecture") != "clip":
+        if not is_projector(header):
             shard = shard_of(path)
             models.setdefault(shard[0] if shard else path, []).append(header)
     facts = {_weigh_one_gguf(parts) for parts in models.values()}
@@ -160,6 +160,12 @@ def _weigh_gguf(headers: Mapping[str, Header]) -> WeightFacts:
         precision=_agreed(fact.precision for fact in facts),
         quantization=_agreed(fact.quantization for fact in facts),
     )
+
+
+def is_projector(header: Header) -> bool:
+    """Whether a GGUF file is the vision or audio part that llama.cpp loads beside a model, not a model."""
+    metadata = header.metadata
+    return metadata.get("general.type") == "mmproj" or metadata.get("general.architecture") == "clip"
 
 
 def _weigh_one_gguf(parts: list[Header]) -> WeightFacts:

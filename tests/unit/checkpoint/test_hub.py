@@ -1,0 +1,140 @@
+"""hf:// with the Hub's real client against a hub on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modelcar.checkpoint import HubOptions, open_checkpoint
+from modelcar.errors import ModelcarError, SourceError, WorldError
+
+from .conftest import Tree
+from .fake_hub import COMMIT, Failure, FakeHub, Repo
+
+
+@pytest.fixture
+def repo(small_model: Tree) -> Repo:
+    return Repo({path: c.encode() if isinstance(c, str) else c for path, c in small_model.items()})
+
+
+def options(hub: FakeHub, tmp_path: Path, *, offline: bool = False) -> HubOptions:
+    return HubOptions(endpoint=hub.endpoint, cache=tmp_path / "cache", token="hf_test", offline=offline)
+
+
+def test_download(hub: FakeHub, repo: Repo, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    hub.repos["org/name"] = repo
+    checkpoint = open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
+    assert {file.path: file.source.read_bytes() for file in checkpoint.files} == repo.files
+    weights = checkpoint.file("model.safetensors")
+    assert weights is not None
+    assert weights.known_sha256 == hashlib.sha256(repo.files["model.safetensors"]).hexdigest()
+    assert checkpoint.provenance.repo == "org/name"
+    assert checkpoint.provenance.revision == COMMIT
+    assert checkpoint.provenance.endpoint == hub.endpoint
+    assert capfd.readouterr() == ("", "")
+    again = open_checkpoint(str(tmp_path / "cache" / "models--org--name"))
+    assert again.facts() == checkpoint.facts(), "both doors give the same image"
+    assert hub.endpoint not in str(checkpoint.facts())
+
+
+def test_everything_is_asked_of_one_commit(hub: FakeHub, repo: Repo, tmp_path: Path) -> None:
+    hub.repos["org/name"] = repo
+    repo.branches = ("main", "v1.0")
+    open_checkpoint("hf://org/name@v1.0", hub=options(hub, tmp_path))
+    resolving = [request for request in hub.requests if "/v1.0" in request]
+    assert len(resolving) == 1
+    assert all(f"/{COMMIT}" in request for request in hub.requests if request not in resolving)
+
+
+def test_cache_serves_when_the_hub_is_away(hub: FakeHub, repo: Repo, tmp_path: Path) -> None:
+    hub.repos["org/name"] = repo
+    first = open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
+    count = len(hub.requests)
+    offline = open_checkpoint("hf://org/name", hub=options(hub, tmp_path, offline=True))
+    assert offline.files == first.files
+    assert len(hub.requests) == count
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "said", "hint"),
+    [
+        (
+            Failure(401, {"X-Error-Code": "RepoNotFound"}),
+            SourceError,
+            "there is no model hf://org/name, or",
+            "hf auth login",
+        ),
+        (Failure(401), WorldError, r"to these credentials \(HTTP 401\)", "HF_TOKEN"),
+        (Failure(403, {"X-Error-Code": "GatedRepo"}), WorldError, "hf://org/name is gated", "ask for access at"),
+        (
+            Failure(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
+            WorldError,
+            r"refuses hf://org/name to these credentials \(HTTP 401\)",
+            "HF_TOKEN",
+        ),
+        (Failure(403, {"X-Error-Message": "no"}), WorldError, r"to these credentials \(HTTP 403\)", "HF_TOKEN"),
+        (
+            Failure(403, {"X-Error-Message": "Access to this resource is disabled."}),
+            WorldError,
+            "the Hub has disabled hf://org/name",
+            "page",
+        ),
+        (Failure(418), WorldError, r"failed to serve hf://org/name \(HTTP 418\)", "later"),
+        (Failure(404, {"X-Error-Code": "RevisionNotFound"}), SourceError, "org/name has no revision", "branch"),
+    ],
+)
+def test_refusals(
+    failure: Failure, kind: type[ModelcarError], said: str, hint: str, hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.failures["org/name"] = failure
+    with pytest.raises(kind, match=said) as caught:
+        open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
+    assert isinstance(caught.value, kind)
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_model_or_revision(hub: FakeHub, repo: Repo, tmp_path: Path) -> None:
+    hub.repos["org/name"] = repo
+    with pytest.raises(SourceError, match="there is no model hf://org/other, or it is private"):
+        open_checkpoint("hf://org/other", hub=options(hub, tmp_path))
+    with pytest.raises(SourceError, match="org/name has no revision v9"):
+        open_checkpoint("hf://org/name@v9", hub=options(hub, tmp_path))
+
+
+def test_offline_without_cache(hub: FakeHub, tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match="hf://org/name is not in the Hub's cache, or not all of it") as caught:
+        open_checkpoint("hf://org/name", hub=options(hub, tmp_path, offline=True))
+    assert caught.value.hint is not None
+    assert "HF_HUB_OFFLINE" in caught.value.hint
+
+
+def test_no_network(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(WorldError, match=f"cannot download hf://org/name from {endpoint}"):
+            open_checkpoint("hf://org/name", hub=HubOptions(endpoint=endpoint, cache=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["hf://", "hf://name", "hf://a/b/c", "hf://org/name@", "hf://../name", "hf://org/na me", "hf://org/name@../x",
+     "hf://o--g/name", "hf://org/name@-x", "hf://org/.name"],
+)  # fmt: skip
+def test_names_of_no_model(source: str) -> None:
+    with pytest.raises(SourceError, match="names no model") as caught:
+        open_checkpoint(source)
+    assert caught.value.hint == "write hf://org/name or hf://org/name@revision"
+
+
+def test_the_client_is_not_loaded_for_a_folder() -> None:
+    code = "import sys, modelcar.checkpoint; print({'huggingface_hub', 'yaml', 'httpx2'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
