@@ -84,7 +84,8 @@ class Digest:
 class VerifyingReader:
     """A reader that raises at the end of its stream unless size and digest are as expected.
 
-    Whatever was read before the end is unverified: publish it only after `read` has returned `b""`.
+    Whatever was read before the end is unverified: publish it only after `read` has returned `b""`, or after `read()`
+    of all that remains.
 
     Raises:
         SizeMismatch: the stream ends early, or has more than `size` bytes (no byte beyond them is returned).
@@ -99,7 +100,9 @@ class VerifyingReader:
         self._hash = digest.hasher()
 
     def read(self, n: int = -1) -> bytes:
-        data = self._stream.read(n)
+        if n < 0:
+            return self._read_all()
+        data = self._stream.read(min(n, self._size - self._seen + 1))
         if not data:
             if n != 0:
                 self._finish()
@@ -109,6 +112,12 @@ class VerifyingReader:
             raise SizeMismatch(f"{self._digest} has more than its {self._size} bytes")
         self._hash.update(data)
         return data
+
+    def _read_all(self) -> bytes:
+        pieces = []
+        while piece := self.read(_READ_SIZE):
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _finish(self) -> None:
         if self._seen != self._size:
