@@ -23,6 +23,9 @@ _PATH_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*")
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_IPV6 = re.compile(r"[0-9a-fA-F:]+")  # no zone and no dotted quad, as in Docker's grammar
+_PORT = re.compile(r"[0-9]{1,5}")
+_IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 255
 
 
@@ -60,6 +63,10 @@ class Reference:
             )
         if len(self.registry) + 1 + len(self.repository) > _MAX_NAME:
             raise InvalidReference(f"registry and repository together exceed {_MAX_NAME} characters")
+        if _split_registry(self.name) != (self.registry, self.repository):
+            raise InvalidReference(f"{self.registry!r} cannot be told from a folder", hint="add a port: host:443")
+        if self.registry == DEFAULT_REGISTRY and "/" not in self.repository:
+            raise InvalidReference(f"{self.name} lacks a folder", hint=f"it is {self.registry}/library/...")
         if self.tag is not None and not is_tag(self.tag):
             raise InvalidReference(
                 f"{self.tag!r} is not a tag",
@@ -78,6 +85,10 @@ class Reference:
         if "://" in text:
             raise InvalidReference(
                 f"{text!r} is not an image reference", hint="leave out the scheme: registry/repo:tag"
+            )
+        if _IDENTIFIER.fullmatch(text):
+            raise InvalidReference(
+                f"{text!r} is a bare digest, not an image reference", hint="name the repository: repo@sha256:..."
             )
         name, at, digest_text = text.partition("@")
         try:
@@ -150,21 +161,23 @@ def _split_registry(name: str) -> tuple[str, str]:
 
 
 def _check_registry(registry: str) -> None:
-    host, port = registry, ""
     if registry.startswith("["):
         host, bracket, after = registry[1:].partition("]")
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            raise InvalidReference(f"{registry!r} is not an IPv6 address in brackets") from None
+        if not _is_ipv6(host):
+            raise InvalidReference(f"{registry!r} is not an IPv6 address in brackets")
         if not bracket or (after and not after.startswith(":")):
             raise InvalidReference(f"{registry!r} is not [address]:port")
-        port = after.removeprefix(":") if after else ""
-        has_port = bool(after)
+        colon, port = after[:1], after[1:]
     else:
         host, colon, port = registry.partition(":")
-        has_port = bool(colon)
         if not _HOST.fullmatch(host):
             raise InvalidReference(f"{host!r} is not a host name")
-    if has_port and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if colon and not (_PORT.fullmatch(port) and 0 < int(port) < 65536):
         raise InvalidReference(f"{port!r} is not a port")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return _IPV6.fullmatch(text) is not None and ipaddress.IPv6Address(text) is not None
+    except ValueError:
+        return False
