@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -107,7 +106,7 @@ class Descriptor:
             result["urls"] = list(self.urls)
         if self.annotations:
             result["annotations"] = dict(sorted(self.annotations.items()))
-        if self.data is not None:
+        if self.data:
             result["data"] = base64.b64encode(self.data).decode()
         if self.platform is not None:
             result["platform"] = self.platform.to_dict()
@@ -136,5 +135,5 @@ def _decode(text: str | None, path: str) -> bytes | None:
         return None
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and a plain one for what is not ASCII
         raise InvalidDocument(f"{path}.data is not base64") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,9 @@ def compact_json(value: Any) -> bytes:
 
 
 def parse_object(raw: bytes, what: str, *, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
-    """Parse a JSON object of at most `limit` bytes strictly: UTF-8, no duplicate names, no NaN.
+    """Parse a JSON object of at most `limit` bytes strictly, so that whatever passes can be written again.
+
+    UTF-8 without lone surrogates, no duplicate names, no NaN, no number too large for a float.
 
     Raises:
         InvalidDocument: naming `what`.
@@ -43,13 +46,28 @@ def parse_object(raw: bytes, what: str, *, limit: int = MAX_DOCUMENT) -> dict[st
     def no_constant(name: str) -> Any:
         raise InvalidDocument(f"{what} holds {name}, which is not JSON")
 
+    def finite(text: str) -> float:
+        if math.isinf(number := float(text)):
+            raise InvalidDocument(f"{what} holds {text}, which is too large a number")
+        return number
+
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=no_duplicates, parse_constant=no_constant)
+        value = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=no_duplicates, parse_constant=no_constant, parse_float=finite
+        )
+        if b"\\u" in raw:
+            compact_json(value)  # half of a surrogate pair can be escaped, but stands for no character
     except (ValueError, RecursionError) as e:
-        raise InvalidDocument(f"{what} is not JSON: {e}") from None
+        raise InvalidDocument(f"{what} is not JSON: {_first_line(e)}") from None
     if not isinstance(value, dict):
         raise InvalidDocument(f"{what} is not a JSON object")
     return value
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
 
 
 class Fields:
@@ -79,6 +97,13 @@ class Fields:
         value = self._data.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
             raise InvalidDocument(f"{self.path}.{name} is missing or not a size in bytes")
+        return value
+
+    def integer(self, name: str) -> int:
+        """An integer of any sign, within 64 bits."""
+        value = self._data.get(name)
+        if type(value) is not int or not -1 << 63 <= value < 1 << 64:
+            raise InvalidDocument(f"{self.path}.{name} is missing or not an integer")
         return value
 
     def has(self, name: str) -> bool:
@@ -121,5 +146,16 @@ class Fields:
         return dict(value)
 
     def rest(self, known: frozenset[str]) -> dict[str, Any]:
-        """The members that we do not know, to be written back unchanged."""
-        return {k: v for k, v in self._data.items() if k not in known}
+        """The members that we do not know, to be written back unchanged.
+
+        Raises:
+            InvalidDocument: one differs from a known name only in case. Go's decoder takes it for that name, so that
+                another program would read other layers than those that were checked here.
+        """
+        unknown = {k: v for k, v in self._data.items() if k not in known}
+        if unknown:
+            folded = {name.casefold(): name for name in known}
+            for name in unknown:
+                if twin := folded.get(name.casefold()):
+                    raise InvalidDocument(f"{self.path}.{name} differs from `{twin}` only in case")
+        return unknown

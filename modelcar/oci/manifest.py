@@ -70,6 +70,7 @@ class Manifest(_Document):
         """
         fields = Fields(parse_object(raw, "manifest"), "manifest")
         _check_schema_version(fields)
+        _refuse_both_kinds(fields, "manifests")
         subject = fields.optional_object("subject")
         config = fields.optional_object("config")
         if config is None:
@@ -141,6 +142,7 @@ class Index(_Document):
         """
         fields = Fields(parse_object(raw, "index"), "index")
         _check_schema_version(fields)
+        _refuse_both_kinds(fields, "config", "layers", "fsLayers")
         subject = fields.optional_object("subject")
         return cls(
             media_type=_check_media_type(fields, media_type, media_types.INDEX),
@@ -211,6 +213,7 @@ class ImageConfig(_Document):
         rootfs = fields.optional_object("rootfs")
         if rootfs is None:
             raise InvalidDocument("config.rootfs is missing")
+        rootfs.rest(frozenset({"type", "diff_ids"}))
         try:
             diff_ids = tuple(Digest.parse(text) for text in rootfs.texts("diff_ids"))
         except InvalidDigest as e:
@@ -261,13 +264,20 @@ def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Inde
         InvalidDocument: neither a manifest nor an index, or both at once.
     """
     data = parse_object(raw, "manifest")
-    if "manifests" in data and ("config" in data or "layers" in data):
-        # What one client reads as an index another would read as an image: CVE-2021-41190.
-        raise InvalidDocument("manifest has both `manifests` and `layers`, so clients disagree on what it is")
-    declared = media_type if media_type in media_types.INDEXES | media_types.MANIFESTS else data.get("mediaType")
+    known = media_type in media_types.INDEXES | media_types.MANIFESTS
+    declared = media_type if known else Fields(data, "manifest").optional_text("mediaType")
     if declared in media_types.INDEXES or (declared is None and "manifests" in data):
         return Index.parse(raw, media_type if media_type in media_types.INDEXES else None)
     return Manifest.parse(raw, media_type if media_type in media_types.MANIFESTS else None)
+
+
+def _refuse_both_kinds(fields: Fields, *foreign: str) -> None:
+    """What one client reads as an index another would read as an image: CVE-2021-41190."""
+    for name in foreign:
+        if fields.has(name):
+            raise InvalidDocument(
+                f"{fields.path}.{name}: it is both a manifest and an index, so clients disagree on what it is"
+            )
 
 
 def _check_schema_version(fields: Fields) -> None:
