@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from modelcar.errors import InvalidDocument
 from modelcar.layers.bytemap import ByteMap, ByteReader
 from modelcar.oci import Descriptor, Digest
+from modelcar.oci.document import MAX_DOCUMENT
 
 __all__ = ["Store", "Writer", "read_document", "write_document"]
 
@@ -66,6 +68,8 @@ def read_document(store: Store, descriptor: Descriptor) -> bytes:
         NotFound: it is not in the store.
         InvalidContent: it is not what the descriptor promises.
     """
+    if descriptor.size > MAX_DOCUMENT:
+        raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, too many for a document")
     with store.open(descriptor.digest) as reader:
         content = reader.read(min(reader.remaining, descriptor.size + 1))
     descriptor.check(content)

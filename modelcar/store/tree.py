@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelcar.errors import InvalidDocument
 from modelcar.oci import Descriptor, Digest, Index, Manifest, media_types, parse_manifest
+from modelcar.oci.validate import MAX_NESTING
 from modelcar.store.base import Store, read_document
 
 __all__ = ["children", "is_document", "load", "walk"]
@@ -35,15 +37,21 @@ def walk(store: Store, root: Descriptor) -> Iterator[Descriptor]:
 
     That is the order in which to send them: at no moment does a document name what is not there yet.
     """
-    seen: set[Digest] = set()
+    seen: set[tuple[Digest, bool]] = set()  # a document may also be listed as a mere blob
+    yielded: set[Digest] = set()
 
-    def visit(descriptor: Descriptor) -> Iterator[Descriptor]:
-        if descriptor.digest in seen:
+    def visit(descriptor: Descriptor, depth: int) -> Iterator[Descriptor]:
+        key = (descriptor.digest, is_document(descriptor))
+        if key in seen:
             return
-        seen.add(descriptor.digest)
+        seen.add(key)
         if is_document(descriptor):
+            if depth > MAX_NESTING + 1:
+                raise InvalidDocument(f"{root.digest}: indexes are nested more than {MAX_NESTING} deep")
             for child in children(load(store, descriptor)):
-                yield from visit(child)
-        yield descriptor
+                yield from visit(child, depth + 1)
+        if descriptor.digest not in yielded:
+            yielded.add(descriptor.digest)
+            yield descriptor
 
-    yield from visit(root)
+    yield from visit(root, 0)
