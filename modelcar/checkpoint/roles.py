@@ -11,7 +11,7 @@ __all__ = ["role_of"]
 _WEIGHT_FORMATS = frozenset(
     {
         "safetensors", "gguf", "ggml", "pickle", "onnx", "hdf5", "keras", "numpy", "tflite", "executorch",
-        "tensorflow", "flax", "coreml", "tensorrt", "tar",
+        "tensorflow", "flax", "coreml", "tensorrt", "openvino", "tar",
     }
 )  # fmt: skip
 _NATIVE_FORMATS = frozenset({"elf", "pe", "mach-o"})

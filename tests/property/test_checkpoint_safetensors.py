@@ -44,7 +44,8 @@ def files(draw: st.DrawFn) -> Described:
     if metadata:
         header["__metadata__"] = metadata
     shuffled = dict(draw(st.permutations(list(header.items()))))
-    text = json.dumps(shuffled, ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 1]))).encode()
+    style = draw(st.sampled_from([{"separators": (",", ":")}, {"indent": 1}, {}]))
+    text = json.dumps(shuffled, ensure_ascii=draw(st.booleans()), **style).encode()
     text += b" " * draw(st.integers(0, 8))
     return struct.pack("<Q", len(text)) + text + bytes(end), tensors, metadata
 

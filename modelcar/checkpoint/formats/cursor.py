@@ -38,6 +38,15 @@ class JsonCursor:
         """Whatever has not been read."""
         return self._text[self._pos :]
 
+    def take(self, pattern: re.Pattern[bytes]) -> tuple[bytes, ...] | None:
+        """The groups of `pattern` if it matches here, and step over it; a short cut for what is written all alike."""
+        self._skip_space()
+        match = pattern.match(self._text, self._pos)
+        if match is None:
+            return None
+        self._pos = match.end()
+        return match.groups()
+
     def string(self) -> str:
         self._skip_space()
         match = _STRING.match(self._text, self._pos)

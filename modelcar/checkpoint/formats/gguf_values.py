@@ -118,11 +118,14 @@ class GgufValues:
         if kind == _ARRAY:
             return self._array(1)
         if kind == _STRING:
-            return self.take(self.u64()).decode(errors="replace")
+            return self._string()
         if kind not in _SCALARS:
             self.fail(f"uses the value type {kind}, which GGUF does not have")
         value = self._scalar(_SCALARS[kind][1])
         return self._checked_bool(value) if kind == _BOOL else value
+
+    def _string(self) -> str:
+        return self.take(self.u64()).decode(errors="replace")
 
     def _array(self, depth: int) -> GgufValue:
         self._arrays += 1
@@ -134,22 +137,24 @@ class GgufValues:
             for _ in range(length):
                 self._array(depth + 1)
             return LongArray("array", length)
-        if length <= _KEPT_ELEMENTS and (kind == _STRING or kind in _SCALARS):
-            return tuple(self._element(kind) for _ in range(length))
-        if kind == _STRING:
-            self._skip_strings(length)
-            return LongArray("string", length)
+        return self._strings(length) if kind == _STRING else self._scalars(kind, length)
+
+    def _strings(self, count: int) -> GgufValue:
+        if count <= _KEPT_ELEMENTS:
+            return tuple(self._string() for _ in range(count))
+        self._skip_strings(count)
+        return LongArray("string", count)
+
+    def _scalars(self, kind: int, count: int) -> GgufValue:
         if kind not in _SCALARS:
             self.fail(f"uses the array element type {kind}, which GGUF does not have")
         name, layout = _SCALARS[kind]
-        self._need_elements(length, layout.size)
-        self._advance(length * layout.size)
-        return LongArray(name, length)
-
-    def _element(self, kind: int) -> GgufScalar:
-        value = self._typed(kind)
-        assert not isinstance(value, (tuple, LongArray))  # noqa: S101 -- `kind` is no array here; for the type checker
-        return value
+        self._need_elements(count, layout.size)
+        start = self._advance(count * layout.size)
+        if count > _KEPT_ELEMENTS:
+            return LongArray(name, count)
+        values = struct.unpack_from(f"<{count}{layout.format[1:]}", self._data, start)
+        return tuple(map(self._checked_bool, values)) if kind == _BOOL else values
 
     def _checked_bool(self, value: float) -> bool:
         if value not in (0, 1):

@@ -44,12 +44,13 @@ _ZIP_NAMES = {
 }
 # formats without a signature
 _NAMES = {
+    "openvino": ("openvino_model.bin", "openvino_language_model.bin"),
+    "coreml": (".mlmodel", "weight.bin"),
     "safetensors": (".safetensors",),
     "pickle": (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".th"),
     "onnx": (".onnx", ".onnx_data", ".onnx.data"),
     "tensorflow": ("saved_model.pb", ".ckpt.index", ".ckpt.data-00000-of-00001"),
     "flax": (".msgpack",),
-    "coreml": (".mlmodel",),
     "tensorrt": (".engine", ".plan"),
 }
 # texts, tables and protocol buffers that go under a name from above

@@ -42,6 +42,7 @@ from .writers import gguf_bytes, simple_safetensors
         ("config.json", b'{"a": {"b": 1}}', None),
         ("README.md", b"# MZ", None),
         ("vocab.bin", b"text", None),
+        ("openvino_model.bin", b"\x00", "openvino"),
         ("empty", b"", None),
         ("empty.bin", b"", "pickle"),
     ],
