@@ -1,0 +1,108 @@
+"""Checkpoints to measure with: valid safetensors of a given size, the same bytes on every machine."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+__all__ = ["Model", "random_model", "sparse_model"]
+
+SHARDS: Final = 4
+_TENSORS: Final = 16  # a shard
+_COLUMNS: Final = 1024
+_BF16: Final = 2  # bytes
+_PIECE: Final = 1 << 20
+_CONFIG: Final = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": _COLUMNS,
+    "torch_dtype": "bfloat16",
+}
+_CARD: Final = "---\nlicense: apache-2.0\n---\n# Benchmark\n\nRandom weights.\n"
+_Fill = Callable[[BinaryIO, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint in a folder."""
+
+    folder: Path
+
+    @property
+    def shards(self) -> list[Path]:
+        return sorted(self.folder.glob("*.safetensors"))
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.folder.iterdir())
+
+    @property
+    def size(self) -> int:
+        return sum(f.stat().st_size for f in self.files)
+
+
+def random_model(folder: Path, size: int) -> Model:
+    """About `size` bytes of reproducible noise in four shards; made once."""
+
+    def fill(file: BinaryIO, tensor: int, size: int) -> None:
+        noise = random.Random(tensor)
+        while size:
+            size -= file.write(noise.randbytes(min(size, _PIECE)))
+
+    return _model(folder, size, fill)
+
+
+def sparse_model(folder: Path, size: int) -> Model:
+    """About `size` bytes of zeros that take no disk; made once."""
+
+    def fill(file: BinaryIO, tensor: int, size: int) -> None:
+        file.truncate(file.tell() + size)
+        file.seek(0, 2)
+
+    return _model(folder, size, fill)
+
+
+def _model(folder: Path, size: int, fill: _Fill) -> Model:
+    if folder.exists():
+        return Model(folder)
+    unfinished = folder.with_name(f".{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    weight_map: dict[str, str] = {}
+    tensors = iter(range(SHARDS * _TENSORS))
+    rows = size // (SHARDS * _TENSORS * _COLUMNS * _BF16)
+    for shard in range(1, SHARDS + 1):
+        path = unfinished / f"model-{shard:05}-of-{SHARDS:05}.safetensors"
+        weight_map |= dict.fromkeys(_write_shard(path, tensors, rows, fill), path.name)
+    index = {"metadata": {"total_size": SHARDS * _TENSORS * rows * _COLUMNS * _BF16}, "weight_map": weight_map}
+    (unfinished / "model.safetensors.index.json").write_text(json.dumps(index))
+    (unfinished / "config.json").write_text(json.dumps(_CONFIG))
+    (unfinished / "README.md").write_text(_CARD)
+    unfinished.rename(folder)
+    return Model(folder)
+
+
+def _write_shard(path: Path, tensors: Iterator[int], rows: int, fill: _Fill) -> list[str]:
+    size = rows * _COLUMNS * _BF16
+    mine = [next(tensors) for _ in range(_TENSORS)]
+    header = {
+        f"model.layers.{tensor}.weight": {
+            "dtype": "BF16",
+            "shape": [rows, _COLUMNS],
+            "data_offsets": [i * size, (i + 1) * size],
+        }
+        for i, tensor in enumerate(mine)
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in mine:
+            fill(file, tensor, size)
+    return list(header)
