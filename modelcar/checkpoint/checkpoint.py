@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelcar.checkpoint.adapters import is_adapter
 from modelcar.checkpoint.formats.read import read_header
-from modelcar.checkpoint.formats.shards import INDEX_ENDING, check_complete, check_index
+from modelcar.checkpoint.formats.shards import check_complete, check_index, is_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ class Checkpoint:
             read = {file.path: read_header(file) for file in self.files}
             headers = {path: header for path, header in read.items() if header is not None}
             for index in self.files:
-                if index.path.endswith(INDEX_ENDING):
+                if is_index(index.path):
                     check_index(index, headers)
             check_complete(headers)
             self._memo["headers"] = MappingProxyType(headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ class HubOptions:
     """
 
     endpoint: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     cache: Path | None = None
     offline: bool = False
     bars: bool = False
@@ -53,7 +53,8 @@ def download_snapshot(name: str, options: HubOptions) -> tuple[Path, str]:
     import huggingface_hub
     from huggingface_hub import constants
 
-    wanted = _Wanted(repo=match["repo"], revision=match["revision"], endpoint=options.endpoint or constants.ENDPOINT)
+    endpoint = _without_credentials(options.endpoint or constants.ENDPOINT)
+    wanted = _Wanted(repo=match["repo"], revision=match["revision"], endpoint=endpoint)
     try:
         folder = huggingface_hub.snapshot_download(
             wanted.repo,
@@ -78,6 +79,13 @@ class _Wanted:
 
     def __str__(self) -> str:
         return f"hf://{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+
+def _without_credentials(endpoint: str) -> str:
+    """`https://user:secret@hub` as `https://hub`."""
+    scheme, separator, rest = endpoint.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _silent_bar() -> Any:

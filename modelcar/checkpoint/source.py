@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from modelcar.checkpoint.checkpoint import Checkpoint, Provenance
 from modelcar.checkpoint.file import Role
+from modelcar.checkpoint.formats.reader import printable
 from modelcar.checkpoint.formats.shards import shard_of
 from modelcar.checkpoint.hubcache import HubSnapshot, find_snapshot, select_snapshot
 from modelcar.checkpoint.links import resolve_link
 from modelcar.checkpoint.names import check_name
 from modelcar.checkpoint.walk import read_file_entry, walk
-from modelcar.errors import SourceError
+from modelcar.errors import SourceError, StorageError
 
 if TYPE_CHECKING:
     from modelcar.checkpoint.hub import HubOptions
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["open_checkpoint"]
 
 _HUB_SCHEME = "hf://"
+_WHAT_TO_NAME = "name a folder, a weights file, or hf://org/name"
 
 
 def open_checkpoint(source: str, *, hub: HubOptions | None = None) -> Checkpoint:
@@ -40,18 +42,24 @@ def open_checkpoint(source: str, *, hub: HubOptions | None = None) -> Checkpoint
         options = hub or HubOptions()
         root, endpoint = download_snapshot(source.removeprefix(_HUB_SCHEME), options)
         return _open_folder(root, endpoint=endpoint)
-    place = Path(source).expanduser()
-    try:
-        real = place.resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise SourceError(f"there is no {source}", hint="name a folder, a weights file, or hf://org/name") from None
+    real = _existing(source)
     if real.is_dir():
         return _open_folder(real)
     if real.is_file():
-        return _open_single(place)
-    raise SourceError(
-        f"{source} is neither a folder nor a file", hint="name a folder, a weights file, or hf://org/name"
-    )
+        return _open_single(Path(source))
+    raise SourceError(f"{printable(source, 400)} is neither a folder nor a file", hint=_WHAT_TO_NAME)
+
+
+def _existing(source: str) -> Path:
+    """The absolute path without links of what `source` names."""
+    if not source:
+        raise SourceError("no source is named", hint=_WHAT_TO_NAME)
+    try:
+        return Path(source).resolve(strict=True)
+    except PermissionError as e:
+        raise StorageError(f"cannot read {printable(source, 400)}: {e.strerror}", hint="make it readable") from None
+    except (OSError, RuntimeError, ValueError):
+        raise SourceError(f"there is no {printable(source, 400)}", hint=_WHAT_TO_NAME) from None
 
 
 def _open_folder(real: Path, *, endpoint: str | None = None) -> Checkpoint:

@@ -20,6 +20,7 @@ NAMES = st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda name: n
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 DTYPES = st.sampled_from(sorted(DTYPE_BITS))
 SHAPES = st.lists(st.integers(0, 5), max_size=4)
+STYLES: list[dict[str, Any]] = [{"separators": (",", ":")}, {"indent": 1}, {}]
 
 Described = tuple[bytes, dict[str, tuple[str, tuple[int, ...], int, int]], dict[str, str]]
 
@@ -44,7 +45,7 @@ def files(draw: st.DrawFn) -> Described:
     if metadata:
         header["__metadata__"] = metadata
     shuffled = dict(draw(st.permutations(list(header.items()))))
-    style = draw(st.sampled_from([{"separators": (",", ":")}, {"indent": 1}, {}]))
+    style = draw(st.sampled_from(STYLES))
     text = json.dumps(shuffled, ensure_ascii=draw(st.booleans()), **style).encode()
     text += b" " * draw(st.integers(0, 8))
     return struct.pack("<Q", len(text)) + text + bytes(end), tensors, metadata

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from modelcar.checkpoint.file import CheckpointFile
     from modelcar.checkpoint.formats.header import Header
 
-__all__ = ["INDEX_ENDING", "check_complete", "check_index", "shard_of"]
-
-INDEX_ENDING = ".safetensors.index.json"
+__all__ = ["check_complete", "check_index", "is_index", "shard_of"]
 
 _SHARD = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})(\.safetensors|\.gguf)")
+_INDEX = re.compile(r".*\.safetensors\.index(\.[A-Za-z0-9_-]+)?\.json")
 _MISSING = "download the missing file"
 _REPAIR = "download index and shards again from one revision, or save the model anew"
+
+
+def is_index(path: str) -> bool:
+    """Whether `path` is called like a safetensors index; diffusers puts a variant before the ending."""
+    return _INDEX.fullmatch(path) is not None
 
 
 def shard_of(path: str) -> tuple[str, int, int] | None:

@@ -108,6 +108,14 @@ def test_no_such_model_or_revision(hub: FakeHub, repo: Repo, tmp_path: Path) -> 
         open_checkpoint("hf://org/name@v9", hub=options(hub, tmp_path))
 
 
+def test_credentials_are_never_shown(tmp_path: Path) -> None:
+    options = HubOptions(endpoint="http://user:secret@127.0.0.1:9", token="hf_secret", cache=tmp_path)
+    with pytest.raises(WorldError) as caught:
+        open_checkpoint("hf://org/name", hub=options)
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    assert "hf_secret" not in repr(options)
+
+
 def test_offline_without_cache(hub: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="hf://org/name is not in the Hub's cache, or not all of it") as caught:
         open_checkpoint("hf://org/name", hub=options(hub, tmp_path, offline=True))

@@ -26,6 +26,12 @@ def sharded(weight_map: object, **more: bytes) -> Tree:
 RIGHT = {"a": ONE, "b": ONE, "c": TWO}
 
 
+def test_index_of_a_variant(folder: Folder) -> None:
+    tree = sharded(RIGHT) | {"m.safetensors.index.fp16.json": '{"weight_map": {"a": "gone.safetensors"}}'}
+    with pytest.raises(MalformedFile, match="names the shard 'gone"):
+        open_checkpoint(str(folder(tree))).headers()
+
+
 def test_right_index(folder: Folder) -> None:
     headers = open_checkpoint(str(folder({f"sub/{p}": c for p, c in sharded(RIGHT).items()}))).headers()
     assert list(headers) == [f"sub/{ONE}", f"sub/{TWO}"]

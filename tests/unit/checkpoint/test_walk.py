@@ -60,6 +60,14 @@ def test_nothing_to_package(tree: Tree, folder: Folder) -> None:
         open_checkpoint(str(folder(tree)))
 
 
+@pytest.mark.parametrize("source", ["", "a\0b", "x" * 5000, "s3://bucket/x", "~nobody-of-that-name"])
+def test_source_that_is_none(source: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_checkpoint(source)
+    assert str(caught.value).isprintable()
+    assert caught.value.hint == "name a folder, a weights file, or hf://org/name"
+
+
 def test_no_such_source(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"there is no .*/nothing") as caught:
         open_checkpoint(str(tmp_path / "nothing"))
