@@ -86,3 +86,13 @@ def eventually(condition: Callable[[], object], within: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.01)
+
+
+def status_after(pid: int, with_signal: signal.Signals) -> int:
+    """For what `subprocess` cannot start: signals the process and returns its exit status, negative for a signal."""
+    os.kill(pid, with_signal)
+    try:
+        eventually(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

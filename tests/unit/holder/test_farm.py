@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .harness import end, eventually, tree, write_model
+from .harness import end, eventually, status_after, tree, write_model
 
 if TYPE_CHECKING:
     from .harness import Holder
@@ -231,5 +232,4 @@ def test_a_log_that_nobody_reads_does_not_end_it(holder: Holder, to: Path) -> No
     try:
         eventually(lambda: holder.run("ready", "--to", to).returncode == 0)
     finally:
-        os.kill(pid, 15)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert status_after(pid, signal.SIGTERM) == 0

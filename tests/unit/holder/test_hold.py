@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .harness import status_after
+
 if TYPE_CHECKING:
     from .harness import Holder
 
@@ -43,8 +45,7 @@ def test_listens_although_its_parent_blocked_the_signals(holder: Holder) -> None
     stops = [signal.SIGTERM, signal.SIGINT]
     pid = os.posix_spawn(holder.program, holder.command("hold"), {}, setsigmask=stops)
     wait_until_asleep(pid)
-    os.kill(pid, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert status_after(pid, signal.SIGTERM) == 0
 
 
 def test_a_missing_model_is_one_clear_line(holder: Holder, tmp_path: Path) -> None:
