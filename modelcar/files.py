@@ -75,7 +75,8 @@ def open_unchanged(path: Path, stamp: FileStamp) -> int:
         SourceChanged: the file is gone, unreadable, or not in the state that `stamp` describes.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        # Not blocking, because a pipe may stand there now; for regular files it makes no difference.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise SourceChanged(
             f"{path} is gone; the image refers to it and holds no copy",

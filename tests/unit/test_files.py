@@ -1,0 +1,147 @@
+"""Source files: every way in which one can stop being what was hashed is noticed when it is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from modelcar.errors import SourceChanged
+from modelcar.files import FileStamp, open_unchanged
+from tests.support.trees import Source, open_files
+
+SECOND = 10**9
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path / "model.safetensors", b"x" * 1000).settled()
+
+
+def touch(path: Path) -> None:
+    st = path.stat()
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns + 1))
+
+
+def rewrite(path: Path) -> None:
+    path.write_bytes(b"y" * 1000)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+def rewrite_and_restore_time(path: Path) -> None:
+    before = path.stat().st_mtime_ns
+    path.write_bytes(b"y" * 1000)
+    os.utime(path, ns=(before, before))
+    # The change time is the kernel's; within one clock tick it may not have moved yet.
+    while path.stat().st_ctime_ns == before:
+        os.utime(path, ns=(before, before))
+
+
+def replace_by_copy(path: Path) -> None:
+    st = path.stat()
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, ns=(st.st_atime_ns, st.st_mtime_ns))
+    copy.rename(path)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def dangle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+CHANGES: list[Callable[[Path], object]] = [
+    *(
+        Path.unlink,
+        touch,
+        rewrite,
+        rewrite_and_restore_time,
+        replace_by_copy,
+        make_pipe,
+        make_folder,
+        dangle,
+        loop,
+    ),
+    lambda path: os.truncate(path, 999),
+    lambda path: os.truncate(path, 1001),
+    lambda path: path.rename(path.with_name("elsewhere")),
+    lambda path: path.chmod(0o600),
+]
+
+
+def test_an_unchanged_file_opens(source: Source) -> None:
+    fd = open_unchanged(source.path, source.stamp)
+    assert os.pread(fd, 2000, 0) == source.content
+    assert not os.get_inheritable(fd)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_file_does_not_and_is_named(source: Source, change: Callable[[Path], object]) -> None:
+    descriptors = open_files()
+    change(source.path)
+    with pytest.raises(SourceChanged, match=r"model\.safetensors"):
+        open_unchanged(source.path, source.stamp)
+    assert open_files() == descriptors
+
+
+def test_the_folder_above_became_a_file(source: Source) -> None:
+    source.path.unlink()
+    source.path.parent.rmdir()
+    source.path.parent.write_text("")
+    with pytest.raises(SourceChanged):
+        open_unchanged(source.path, source.stamp)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"size": 11}, "it had 10 bytes and now has 11"),
+        ({"mtime_ns": 11}, "written"),
+        ({"ctime_ns": 11}, "replaced"),
+        ({"inode": 11}, "replaced"),
+        ({"device": 11}, None),
+        ({}, None),
+    ],
+)
+def test_what_differs_in_words(changed: dict[str, int], words: str | None) -> None:
+    stamp = FileStamp(device=10, inode=10, size=10, mtime_ns=10, ctime_ns=10)
+    difference = stamp.difference(replace(stamp, **changed))
+    assert difference is None if words is None else words in str(difference)
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "ctime_ns", "now_ns", "settled"),
+    [
+        (SECOND + 1, SECOND + 1, 2 * SECOND, True),
+        (SECOND + 1, SECOND + 1, SECOND + 1, False),
+        (SECOND + 1, SECOND + 1, SECOND + 50 * 10**6, False),
+        (1, SECOND + 1, SECOND + 2, False),
+        (SECOND + 1, 1, SECOND + 2, False),
+        (9 * SECOND + 1, 1, 2 * SECOND, False),  # from the future
+        (SECOND, SECOND, 2 * SECOND, False),  # a file system that keeps whole seconds
+        (SECOND, SECOND, 3 * SECOND, False),
+        (SECOND, SECOND, 3 * SECOND + 1, True),
+    ],
+)
+def test_when_a_later_write_is_sure_to_show(mtime_ns: int, ctime_ns: int, now_ns: int, settled: bool) -> None:
+    stamp = FileStamp(device=1, inode=1, size=1, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+    assert stamp.is_settled(now_ns) is settled
