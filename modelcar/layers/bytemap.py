@@ -89,7 +89,9 @@ class ByteMap:
 
     def segments(self, offset: int = 0, length: int | None = None) -> Iterator[Segment]:
         """The segments of `[offset, offset + length)`, clipped to it. `ValueError` if that leaves the blob."""
-        stop = self._stop(offset, length)
+        return self._clipped(offset, self._stop(offset, length))
+
+    def _clipped(self, offset: int, stop: int) -> Iterator[Segment]:
         i = bisect_right(self._ends, offset)
         while offset < stop:
             segment = self._segments[i]
