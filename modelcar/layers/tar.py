@@ -61,13 +61,14 @@ def build_tar(entries: Iterable[Entry]) -> VirtualTar:
     """Lay out a tar by policy v1. Costs no I/O.
 
     Raises:
-        UnsafePath: a path is absolute, not normal, in the archive twice, or both file and folder.
+        UnsafePath: a path is absolute, not normal, not UTF-8, a whiteout, there twice, or both file and folder.
     """
     files: dict[str, Entry] = {}
     for entry in entries:
         _check_path(entry.path)
-        if files.setdefault(entry.path, entry) is not entry:
+        if entry.path in files:
             raise UnsafePath(f"two sources for one path in the image: {entry.path}")
+        files[entry.path] = entry
     names: dict[bytes, Entry | None] = {entry.path.encode(): entry for entry in files.values()}
     for path in files:
         for folder in _parents(path):
@@ -135,6 +136,12 @@ def _check_path(path: str) -> None:
     parts = path.split("/")
     if not path or any(part in ("", ".", "..") for part in parts) or "\0" in path:
         raise UnsafePath(f"{path!r} is not a relative path that a tar can hold")
+    if any(part.startswith(".wh.") for part in parts):
+        raise UnsafePath(f"{path!r} would make container engines delete files: .wh. marks a whiteout", hint="rename it")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UnsafePath(f"{path!r} is not valid UTF-8", hint="rename it") from None
 
 
 def _parents(path: str) -> list[str]:
