@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,7 @@ from registry_shim.cli import main
 from registry_shim.server import Address
 from registry_shim.testing import running_registry
 
-ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-m", "registry_shim", "serve"]
-
-
-@contextmanager
-def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command as people run it, and its first line."""
-    command = [*COMMAND, *map(str, arguments)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process, process.stdout.readline()
-        finally:
-            process.kill()
+from .command import COMMAND, ROOT, serving
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
