@@ -6,13 +6,14 @@ The format is documented in `docs/formats/model-index.md`, with a JSON Schema be
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from modelcar.checkpoint.formats.header import Tensor
 from modelcar.errors import InvalidDigest, InvalidDocument
-from modelcar.layers.hashing import Chunk
+from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.oci import Digest, compact_json
 from modelcar.oci.document import Fields, parse_object
 
@@ -99,7 +100,10 @@ class ModelIndex:
 
     @classmethod
     def parse(cls, raw: bytes) -> ModelIndex:
-        """Parse and check an index: chunks tile each layer, files lie inside it, tensors inside files.
+        """Parse and check an index.
+
+        Chunks tile each layer, files lie inside it one after the other, tensors inside files likewise. Paths are
+        relative and go nowhere else; no path and no layer is there twice.
 
         Raises:
             InvalidDocument: with the path to the offending field.
@@ -107,11 +111,16 @@ class ModelIndex:
         fields = Fields(parse_object(raw, "model index", limit=_MAX_INDEX), "index")
         if fields.size("schemaVersion") != 1 or fields.text("mediaType") != MEDIA_TYPE:
             raise InvalidDocument("model index is of another version", hint="a newer modelcar may read it")
-        return cls(
+        index = cls(
             root=fields.text("root"),
             layers=tuple(_layer(f) for f in fields.objects("layers")),
             rest=fields.rest(frozenset({"schemaVersion", "mediaType", "root", "layers"})),
         )
+        if not index.root.startswith("/") or not _is_normal(index.root[1:]):
+            raise InvalidDocument("index.root is not an absolute path")
+        _check_unique([str(layer.digest) for layer in index.layers], "index.layers")
+        _check_unique([file.path for layer in index.layers for file in layer.files], "index.layers.files")
+        return index
 
 
 def _layer(fields: Fields) -> IndexedLayer:
@@ -123,52 +132,80 @@ def _layer(fields: Fields) -> IndexedLayer:
         chunks=tuple(
             Chunk(offset=f.size("offset"), size=f.size("size"), digest=_digest(f)) for f in fields.objects("chunks")
         ),
-        files=tuple(_file(f, size) for f in fields.objects("files")),
+        files=tuple(_file(f) for f in fields.objects("files")),
     )
     position = 0
     for i, chunk in enumerate(layer.chunks):
-        if chunk.offset != position or chunk.size == 0:
+        if chunk.offset != position:
             raise InvalidDocument(f"{fields.path}.chunks[{i}] does not begin where the one before it ends")
+        if not 0 < chunk.size <= CHUNK_SIZE:
+            raise InvalidDocument(f"{fields.path}.chunks[{i}].size is not within 1 and {CHUNK_SIZE}")
         position += chunk.size
     if position != size:
         raise InvalidDocument(f"{fields.path}.chunks cover {position} of {size} bytes")
+    _check_order(layer.files, f"{fields.path}.files", size)
     return layer
 
 
-def _file(fields: Fields, blob_size: int) -> IndexedFile:
-    offset, size = fields.size("offset"), fields.size("size")
-    if offset + size > blob_size:
-        raise InvalidDocument(f"{fields.path} ends beyond its layer")
+def _file(fields: Fields) -> IndexedFile:
+    size = fields.size("size")
     header = fields.optional_text("header")
-    digest = fields.optional_text("digest")
-    return IndexedFile(
+    has_header = header is not None or fields.has("headerSize")
+    file = IndexedFile(
         path=fields.text("path"),
-        offset=offset,
+        offset=fields.size("offset"),
         size=size,
         role=fields.text("role"),
         format=fields.optional_text("format"),
-        digest=_digest(fields) if digest else None,
-        header_size=fields.size("headerSize") if header is not None or fields.has("headerSize") else None,
+        digest=_digest(fields) if fields.has("digest") else None,
+        header_size=fields.size("headerSize") if has_header else None,
         header=_base64(header, fields) if header is not None else None,
-        tensors=tuple(_tensor(f, size) for f in fields.objects("tensors")),
+        tensors=tuple(_tensor(f) for f in fields.objects("tensors")),
     )
+    if not _is_normal(file.path):
+        raise InvalidDocument(f"{fields.path}.path is not a relative path")
+    if file.header is not None and len(file.header) != file.header_size:
+        raise InvalidDocument(f"{fields.path}.header has not headerSize bytes")
+    if (file.header_size or 0) > size:
+        raise InvalidDocument(f"{fields.path}.headerSize is beyond the end of the file")
+    _check_order(file.tensors, f"{fields.path}.tensors", size, start=file.header_size or 0)
+    _check_unique([t.name for t in file.tensors], f"{fields.path}.tensors")
+    return file
 
 
 def _tensor_to_dict(t: Tensor) -> dict[str, Any]:
     return {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "offset": t.offset, "size": t.size}
 
 
-def _tensor(fields: Fields, file_size: int) -> Tensor:
-    tensor = Tensor(
+def _tensor(fields: Fields) -> Tensor:
+    return Tensor(
         name=fields.text("name"),
         dtype=fields.text("dtype"),
         shape=fields.sizes("shape"),
         offset=fields.size("offset"),
         size=fields.size("size"),
     )
-    if tensor.offset + tensor.size > file_size:
-        raise InvalidDocument(f"{fields.path} ends beyond its file")
-    return tensor
+
+
+def _check_order(parts: Sequence[IndexedFile | Tensor], path: str, end: int, start: int = 0) -> None:
+    """Parts lie within `[start, end)`, one after the other."""
+    position = start
+    for i, part in enumerate(parts):
+        if part.offset < position:
+            raise InvalidDocument(f"{path}[{i}] begins before byte {position}, where what precedes it ends")
+        position = part.offset + part.size
+        if position > end:
+            raise InvalidDocument(f"{path}[{i}] ends at byte {position}, beyond byte {end}")
+
+
+def _check_unique(names: Sequence[str], path: str) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InvalidDocument(f"{path}: {twice!r} is there twice")
+
+
+def _is_normal(path: str) -> bool:
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 def _digest(fields: Fields) -> Digest:
