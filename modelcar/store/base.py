@@ -8,9 +8,10 @@ from typing import Protocol, Self
 from modelcar.errors import InvalidDocument
 from modelcar.layers.bytemap import ByteMap, ByteReader
 from modelcar.oci import Descriptor, Digest
-from modelcar.oci.document import MAX_DOCUMENT
 
 __all__ = ["Store", "Writer", "read_document", "write_document"]
+
+_MAX_IN_MEMORY = 512 << 20  # bytes; a model index with its tar around it is the largest that is read whole
 
 
 class Writer(Protocol):
@@ -68,8 +69,8 @@ def read_document(store: Store, descriptor: Descriptor) -> bytes:
         NotFound: it is not in the store.
         InvalidContent: it is not what the descriptor promises.
     """
-    if descriptor.size > MAX_DOCUMENT:
-        raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, too many for a document")
+    if descriptor.size > _MAX_IN_MEMORY:
+        raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, too many to be read at once")
     with store.open(descriptor.digest) as reader:
         content = reader.read(min(reader.remaining, descriptor.size + 1))
     descriptor.check(content)
