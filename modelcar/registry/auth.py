@@ -100,7 +100,7 @@ class Authorizer:
     def secrets(self, target: Target) -> tuple[str, ...]:
         """What must not appear in any message about `target`."""
         headers = [t.header for t in list(self._state(target).tokens.values())]
-        return tuple(part for header in headers for part in (header, header.partition(" ")[2]))
+        return (*(header.partition(" ")[2] for header in headers), *self._credentials.secrets)
 
     def _state(self, target: Target) -> _State:
         with self._lock:

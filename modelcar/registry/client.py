@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from modelcar.errors import ProtocolViolation, SizeMismatch, UsageError
+from modelcar.errors import DigestMismatch, ProtocolViolation, SizeMismatch, UsageError
 from modelcar.layers.bytemap import ByteMap, FileSlice
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
 from modelcar.progress import SILENT, Progress
@@ -184,7 +184,10 @@ class Registry:
             return
         with store.begin(blob.digest) as writer:
             self._fetch(ref, blob, writer, verify=False)  # the commit hashes what was written
-            writer.commit(blob.digest)
+            try:
+                writer.commit(blob.digest)
+            except DigestMismatch as e:
+                raise DigestMismatch(f"{ref.registry}: downloading from {ref.repository}: {e}", hint=e.hint) from None
 
     def _fetch(self, ref: Reference, blob: Descriptor, writer: Writer, *, verify: bool) -> None:
         key = str(blob.digest)

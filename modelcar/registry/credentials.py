@@ -83,6 +83,12 @@ class Credentials:
                 self._known[registry, repository] = (time.monotonic(), login)
             return login
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that has been found and must not be shown."""
+        with self._lock:
+            return tuple(secret for _, login in self._known.values() if login for secret in login.secrets)
+
     def forget(self) -> None:
         """Look again next time: what was found has been refused."""
         with self._lock:

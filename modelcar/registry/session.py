@@ -199,7 +199,12 @@ class Session:
             )
             if answer.status == 401 and ours and not tried:
                 challenge = answer.headers.get("WWW-Authenticate", "")
-                if not self._authorizer.challenged(remote.target, challenge, authorization):
+                try:
+                    again = self._authorizer.challenged(remote.target, challenge, authorization)
+                except BaseException:
+                    answer.close()
+                    raise
+                if not again:
                     return answer
                 answer.discard()
                 tried = True
@@ -234,18 +239,15 @@ class Session:
         raise AssertionError("unreachable")
 
     def _base(self, ref: Reference) -> str:
-        with self._lock:
-            base = self._bases.get(ref.registry)
-        if base is None:
-            host = _NETWORK_NAMES.get(ref.registry, ref.registry)
-            if self.settings.plain_http:
-                base = f"http://{host}"
-            elif ref.is_loopback:
-                base = self._find_loopback(host)
-            else:
-                base = f"https://{host}"
-            with self._lock:
-                self._bases[ref.registry] = base
+        host = _NETWORK_NAMES.get(ref.registry, ref.registry)
+        if self.settings.plain_http:
+            return f"http://{host}"
+        if not ref.is_loopback:
+            return f"https://{host}"
+        with self._lock:  # also while asking: one request for all threads
+            base = self._bases.get(host)
+            if base is None:
+                base = self._bases[host] = self._find_loopback(host)
         return base
 
     def _find_loopback(self, host: str) -> str:

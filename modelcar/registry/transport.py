@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -133,17 +134,24 @@ class Answer:
     def content(self, limit: int, what: str) -> bytes:
         """The whole body. Raises `Broken`, or `ProtocolViolation` if it has more than `limit` bytes."""
         try:
-            data = self.read(limit + 1)
+            data = self._read_all(limit + 1)
         finally:
             self.close()
         if len(data) > limit:
             raise ProtocolViolation(f"{what}: the answer has more than {limit} bytes", status=self.status)
         return data
 
+    def _read_all(self, limit: int) -> bytes:
+        """The rest of the body, or `limit` bytes of it. Only an empty read proves that nothing was cut off."""
+        data = bytearray()
+        while len(data) < limit and (block := self.read(limit - len(data))):
+            data += block
+        return bytes(data)
+
     def beginning(self) -> bytes:
         """As much of the body as an error message deserves, or nothing where that breaks."""
         try:
-            return self.read(_SMALL)
+            return self._read_all(_SMALL)
         except Broken:
             return b""
         finally:
@@ -172,17 +180,10 @@ class Transport:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._context = _tls_context(settings.ca_file)
-        self._options: dict[str, Any] = {
-            "maxsize": settings.concurrency + 2,
-            "ssl_context": self._context,
-            "timeout": urllib3.Timeout(connect=settings.timeout, read=settings.timeout),
-        }
-        self._direct = _with_our_connections(urllib3.PoolManager(**self._options))
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
         self._proxies = {k: v for k, v in urllib.request.getproxies().items() if k in ("http", "https", "all")}
-        self._proxied: dict[str, urllib3.PoolManager] = {
-            url: self._proxy_manager(url) for url in set(self._proxies.values())
-        }
+        self._context = _tls_context(settings.ca_file) if settings.ca_file else None
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, patience: float | None = None
@@ -210,30 +211,42 @@ class Transport:
         return Answer(response.status, response.reason or "", response.headers, url, response)
 
     def close(self) -> None:
-        for manager in (self._direct, *self._proxied.values()):
+        for manager in self._managers.values():
             manager.clear()
 
     def _manager(self, url: str) -> urllib3.PoolManager:
+        """The connection pools for `url`: those through its proxy, or direct ones. Made when they are first needed."""
         parts = urlsplit(url)
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
-        host = parts.hostname or ""
-        if proxy is None or _is_local(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-            return self._direct
-        return self._proxied[proxy]
+        if _is_local(parts.hostname or "") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+            proxy = None
+        tls = parts.scheme == "https" or (proxy or "").startswith("https:")
+        with self._lock:
+            manager = self._managers.get((proxy, tls))
+            if manager is None:
+                if tls and self._context is None:
+                    self._context = _tls_context(None)  # takes a while, which plain HTTP should not pay for
+                manager = self._managers[proxy, tls] = self._new_manager(proxy, tls)
+        return manager
 
-    def _proxy_manager(self, url: str) -> urllib3.PoolManager:
-        full = url if "://" in url else f"http://{url}"
+    def _new_manager(self, proxy: str | None, tls: bool) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": self._settings.concurrency + 2}
+        if tls:
+            options["ssl_context"] = self._context
+        if proxy is None:
+            return _with_our_connections(urllib3.PoolManager(**options))
+        full = proxy if "://" in proxy else f"http://{proxy}"
         try:
             auth = urllib3.util.parse_url(full).auth
             headers = urllib3.make_headers(proxy_basic_auth=auth) if auth else None
-            return _with_our_connections(
-                urllib3.ProxyManager(full, proxy_headers=headers, proxy_ssl_context=self._context, **self._options)
-            )
+            context = self._context if full.startswith("https:") else None
+            manager = urllib3.ProxyManager(full, proxy_headers=headers, proxy_ssl_context=context, **options)
         except (HTTPError, ValueError):
             raise UsageError(
                 "a proxy variable of the environment does not hold a URL that can be used",
                 hint="HTTP_PROXY and HTTPS_PROXY look like http://proxy:3128",
             ) from None
+        return _with_our_connections(manager)
 
 
 def _with_our_connections(manager: urllib3.PoolManager) -> urllib3.PoolManager:
@@ -273,15 +286,15 @@ def _broken(error: Exception) -> Broken:
         return _tls_broken(error)
     if isinstance(error, NameResolutionError):
         return _unknown_host(error)
+    if isinstance(error, NewConnectionError):
+        refused = isinstance(error.__cause__, ConnectionRefusedError)
+        reason = "the connection was refused" if refused else "no connection could be made"
+        return Broken(reason, hint="check the address, and that a registry listens there", connected=False)
     if isinstance(error, ConnectTimeoutError):
         return Broken(
             "no answer to the attempt to connect", hint="check the address, proxy and firewall", connected=False
         )
-    if isinstance(error, NewConnectionError):
-        refused = "refused" in str(error)
-        reason = "the connection was refused" if refused else "no connection could be made"
-        return Broken(reason, hint="check the address, and that a registry listens there", connected=False)
-    if isinstance(error, (ReadTimeoutError, TimeoutError)):
+    if isinstance(error, ReadTimeoutError) or isinstance(_cause(error), TimeoutError):
         return Broken("nothing moved until the timeout")
     if isinstance(error, (LocationParseError, ValueError)) and not isinstance(error, OSError):
         return Broken("the URL is not valid", final=True)

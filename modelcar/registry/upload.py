@@ -143,22 +143,25 @@ class Upload:
 
     def _transfer(self) -> None:
         """Try until the registry has the blob."""
-        failures = 0
+        failures = furthest = 0
         while True:
-            before = self._offset
             try:
                 if self._chunk is None and self._offset == 0:
                     self._put(0, self._descriptor.size)
-                else:
-                    self._patch()
+                    return
+                if self._patch():
                     self._put(self._descriptor.size, 0)
-                return
+                    return
             except _Rejected as rejected:
-                failures = 1 if self._offset > before else failures + 1
+                failures += 1
+                if self._offset > furthest:
+                    furthest, failures = self._offset, 1
                 if failures >= self._session.settings.attempts or rejected.wait > _MAX_WAIT:
                     raise rejected.error from None
                 if not self._recover(rejected, failures):
                     raise rejected.error from None
+                if self._offset > furthest:
+                    furthest, failures = self._offset, 0
 
     def _recover(self, rejected: _Rejected, failures: int) -> bool:
         """Prepare another try that may go better; `False` if there is none."""
@@ -173,7 +176,7 @@ class Upload:
             before = self._offset
             if not self._resume():
                 self._restart()
-            elif self._offset == before:
+            if self._offset <= before:
                 self._chunk = min(self._chunk or _GHCR_CHUNK, _GHCR_CHUNK)
         elif status == 404 or (self._resumed and "DIGEST_INVALID" in rejected.codes):
             self._restart()  # the session is gone, or what it kept of us was damaged
@@ -202,7 +205,8 @@ class Upload:
         if stated and stated != str(self._descriptor.digest):
             raise DigestMismatch(f"{self._remote.registry}: {self._what}: the registry stored it as {stated}")
 
-    def _patch(self) -> None:
+    def _patch(self) -> bool:
+        """Send what the session does not have yet; `False` if the registry takes no pieces after all."""
         size = self._descriptor.size
         while self._offset < size:
             start = self._offset
@@ -211,12 +215,9 @@ class Upload:
             headers = {"Content-Range": f"{start}-{start + length - 1}"}
             answer = self._send("PATCH", self._location or "", start, length, _TAKEN, headers)
             if answer.status == 201:
-                # ECR's way to say that it takes no pieces.
-                if start or length < size:
-                    self._chunk = None
-                    self._restart()
-                    self._put(0, size)
-                return
+                self._chunk = None  # ECR's way to say so
+                self._restart()
+                return False
             self._follow(answer, optional=True)
             kept = _kept(answer)
             if kept is not None and not start <= kept <= start + length:
@@ -227,6 +228,7 @@ class Upload:
                 raise _Rejected(
                     ProtocolViolation(f"{self._remote.registry}: {self._what}: it keeps nothing of a piece")
                 )
+        return True
 
     def _resume(self) -> bool:
         """Ask the session how far it has come, and go on from there."""
