@@ -31,11 +31,18 @@ def explain(error: OSError, doing: str) -> StorageError:
 
 
 def make_dirs(path: Path) -> None:
-    """Create `path` and its parents."""
+    """Create `path` and its parents durably."""
+    missing = []
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            with suppress(PermissionError):  # one may write to a folder that one may not list
+                fsync_dir(folder.parent)
     except OSError as e:
-        raise explain(e, f"cannot create {path}") from None
+        raise explain(e, f"cannot create {missing[0] if missing else path}") from None
 
 
 def fsync_dir(path: Path) -> None:
@@ -101,7 +108,10 @@ def copy_into(fd: int, reader: ByteReader) -> None:
             _copy_slice(fd, position, piece)
             position += piece.size
         else:
-            position += os.pwrite(fd, piece, position)
+            view = memoryview(piece)
+            while view:
+                n = os.pwrite(fd, view, position)
+                view, position = view[n:], position + n
 
 
 def _copy_slice(fd: int, position: int, piece: FileSlice) -> None:
