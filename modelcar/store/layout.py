@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from modelcar.errors import DigestMismatch, InvalidDigest, NotFound, StorageError
+from modelcar.errors import DigestMismatch, InvalidDigest, NotFound, SizeMismatch, StorageError
 from modelcar.layers.bytemap import ByteMap, ByteReader
 from modelcar.oci import Digest
-from modelcar.store.disk import atomic_write, copy_into, explain, fsync_dir, make_dirs
+from modelcar.store.disk import atomic_write, copy_into, explain, fsync_dir, lock, make_dirs
 from modelcar.store.recipes import dump_recipe, load_recipe
 
 __all__ = ["OciLayout"]
@@ -35,16 +35,18 @@ class OciLayout:
     def __init__(self, root: Path, *, recipes: bool = False, create: bool = True) -> None:
         self.root = root
         self.has_recipes = recipes
-        if not (root / "oci-layout").exists():
+        if _stat(root / "oci-layout") is None:
             if not create:
                 raise NotFound(f"{root} is not an OCI image layout: it has no file oci-layout")
             self._create()
 
     def _create(self) -> None:
         make_dirs(self.root / "blobs" / "sha256")
-        if not (self.root / "index.json").exists():
-            atomic_write(self.root / "index.json", _EMPTY_INDEX)
-        atomic_write(self.root / "oci-layout", _MARKER)
+        # Locked, so that whoever comes second does not empty the index that the first has begun to fill.
+        with lock(self.root, exclusive=True):
+            for name, content in (("index.json", _EMPTY_INDEX), ("oci-layout", _MARKER)):
+                if _stat(self.root / name) is None:
+                    atomic_write(self.root / name, content)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob of this digest lies, or would."""
@@ -54,27 +56,27 @@ class OciLayout:
         return self.root / "recipes" / digest.algorithm / f"{digest.hex}.json"
 
     def __contains__(self, digest: Digest) -> bool:
-        return self.path(digest).exists() or self.is_virtual(digest)
+        return _stat(self.path(digest)) is not None or self.is_virtual(digest)
 
     def is_virtual(self, digest: Digest) -> bool:
         """Whether this blob is a recipe and not a file of its own."""
-        return self.has_recipes and self.recipe_path(digest).exists() and not self.path(digest).exists()
+        return self.has_recipes and _stat(self.recipe_path(digest)) is not None and _stat(self.path(digest)) is None
 
     def size(self, digest: Digest) -> int:
-        try:
-            return self.path(digest).stat().st_size
-        except FileNotFoundError:
-            return self.map(digest).size
+        return self.map(digest).size
 
     def map(self, digest: Digest) -> ByteMap:
         path = self.path(digest)
-        try:
-            return ByteMap.of_file(path, path.stat().st_size)
-        except FileNotFoundError:
-            pass
+        if (st := _stat(path)) is not None:
+            return ByteMap.of_file(path, st.st_size)
         if self.has_recipes:
-            with suppress(FileNotFoundError):
-                return load_recipe(self.recipe_path(digest).read_bytes(), digest)
+            recipe = self.recipe_path(digest)
+            try:
+                return load_recipe(recipe.read_bytes(), digest)
+            except FileNotFoundError:
+                pass
+            except OSError as e:
+                raise explain(e, f"cannot read {recipe}") from None
         raise NotFound(f"{digest} is not in {self.root}")
 
     def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> ByteReader:
@@ -89,7 +91,7 @@ class OciLayout:
             raise StorageError(f"{self.root} takes no recipes")
         path = self.recipe_path(digest)
         recipe = dump_recipe(digest, content)
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if path.read_bytes() == recipe:
                 return
         make_dirs(path.parent)
@@ -100,7 +102,7 @@ class OciLayout:
 
         The bytes are not hashed again: a stamp that still fits, or a content store, vouches for them.
         """
-        if self.path(digest).exists():
+        if _stat(self.path(digest)) is not None:
             return
         with self.begin(digest) as writer, content.open() as reader:
             writer.take(reader, content.size)
@@ -108,9 +110,13 @@ class OciLayout:
     def delete(self, digest: Digest) -> None:
         removed = False
         for path in (self.path(digest), self.recipe_path(digest)):
-            with suppress(FileNotFoundError):
+            try:
                 path.unlink()
                 removed = True
+            except FileNotFoundError:
+                pass
+            except OSError as e:
+                raise explain(e, f"cannot remove {path}") from None
         if not removed:
             raise NotFound(f"{digest} is not in {self.root}")
 
@@ -135,6 +141,16 @@ class OciLayout:
                 freed += path.stat().st_blocks * 512
                 path.unlink()
         return freed
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """`None` if there is nothing; whatever else keeps us from knowing is an error, never "not there"."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise explain(e, f"cannot read {path}") from None
 
 
 class _DiskWriter:
@@ -182,6 +198,8 @@ class _DiskWriter:
         except OSError as e:
             raise explain(e, f"cannot write to {self._layout.root}") from None
         self.size = size
+        if (written := os.fstat(self._fd).st_size) != size:
+            raise SizeMismatch(f"{self._expected} became {written} bytes where {size} were promised")
         self._publish(self._expected)
 
     def abort(self) -> None:
@@ -196,7 +214,7 @@ class _DiskWriter:
         try:
             if not target.exists():
                 os.fsync(self._fd)
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_dirs(target.parent)
                 self._path.rename(target)
                 fsync_dir(target.parent)
         except OSError as e:
