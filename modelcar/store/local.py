@@ -52,7 +52,7 @@ class LocalStore:
 
     @property
     def memo(self) -> DigestMemo:
-        return DigestMemo(self.home / "memo.sqlite")
+        return DigestMemo(self.home / "memo" / "layers.sqlite")
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -67,7 +67,10 @@ class LocalStore:
             StorageError: someone is using the store and `wait` is off, or an image in it is damaged; nothing is
                 removed then, because what a damaged image reaches is not known.
         """
-        with lock(self.content.root / "blobs", exclusive=True, blocking=wait):
+        with (
+            lock(self.content.root / "blobs", exclusive=True, blocking=wait),
+            self.names.locked(),  # nobody's edit is halfway, so what looks like a leftover is one
+        ):
             reachable: set[Digest] = set()
             for entry in self.names.entries():
                 reachable.update(self._reach(entry))

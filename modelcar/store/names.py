@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from modelcar.errors import InvalidDocument, NotFound, StorageError
@@ -28,8 +29,11 @@ class Names:
 
     def entries(self) -> tuple[Descriptor, ...]:
         """Every entry, named or not, as it stands in the file."""
+        return self._read().manifests
+
+    def _read(self) -> Index:
         try:
-            return Index.parse(self._path.read_bytes()).manifests
+            return Index.parse(self._path.read_bytes())
         except FileNotFoundError:
             raise NotFound(f"{self._layout.root} is not an OCI image layout: it has no file index.json") from None
         except OSError as e:
@@ -55,7 +59,7 @@ class Names:
             NotFound: there is none, or more than one, which the message lists.
         """
         entries = self.entries()
-        if len(entries) != 1:
+        if len({e.digest for e in entries}) != 1:
             names = ", ".join(e.annotations.get(REF_NAME, str(e.digest)) for e in entries) or "none"
             raise NotFound(f"{self._layout.root} holds {len(entries)} images ({names})", hint="name one: oci:DIR:NAME")
         return entries[0].plain()
@@ -66,7 +70,7 @@ class Names:
         entry = plain.annotated({REF_NAME: name}) if name else plain
 
         def edit(entries: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
-            if entry in entries:
+            if entry in entries or (name is None and any(e.digest == entry.digest for e in entries)):
                 return entries
             kept = [e for e in entries if not _replaced_by(entry, e)]
             return (*kept, entry)
@@ -79,10 +83,13 @@ class Names:
         self._edit(lambda entries: tuple(e for e in entries if e.annotations.get(REF_NAME) != name))
         return descriptor
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other edits out; the marker file is locked because index.json itself is replaced by every edit."""
+        return lock(self._layout.root / "oci-layout", exclusive=True)
+
     def _edit(self, change: Callable[[tuple[Descriptor, ...]], tuple[Descriptor, ...]]) -> None:
-        # The marker file is locked because index.json itself is replaced by every edit.
-        with lock(self._layout.root / "oci-layout", exclusive=True):
-            index = Index.parse(self._path.read_bytes())
+        with self.locked():
+            index = self._read()
             changed = change(index.manifests)
             if changed != index.manifests:
                 atomic_write(self._path, index.edited(manifests=changed).content)
