@@ -7,7 +7,7 @@ layout that came from elsewhere: a foreign recipe could name any file as a layer
 from __future__ import annotations
 
 import base64
-import binascii
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from modelcar.oci.document import Fields
 __all__ = ["dump_recipe", "load_recipe"]
 
 _VERSION = 1
+_MAX_RECIPE = 256 << 20  # bytes; a file takes about one thousand
 _STAMP = ("device", "inode", "size", "mtime_ns", "ctime_ns")
 
 
@@ -42,13 +43,13 @@ def load_recipe(raw: bytes, digest: Digest) -> ByteMap:
         StorageError: it is damaged, or is the recipe of another blob.
     """
     try:
-        fields = Fields(parse_object(raw, f"recipe of {digest}"), "recipe")
+        fields = Fields(parse_object(raw, "recipe", limit=_MAX_RECIPE), "recipe")
         if fields.size("version") != _VERSION or fields.text("digest") != str(digest):
             raise InvalidDocument("recipe is of another version or blob")
         content = ByteMap([_segment_from(f) for f in fields.objects("segments")])
         if content.size != fields.size("size"):
             raise InvalidDocument("recipe.segments do not add up to its size")
-    except (InvalidDocument, binascii.Error) as e:
+    except (InvalidDocument, ValueError) as e:
         raise StorageError(f"the recipe of {digest} is damaged: {e}", hint="build the image again") from None
     return content
 
@@ -61,20 +62,38 @@ def _segment_to_dict(segment: Segment) -> dict[str, Any]:
     if segment.stamp is None:
         raise ValueError(f"{segment.path} has no stamp")
     stamp = {name: getattr(segment.stamp, name) for name in _STAMP}
-    return {"path": str(segment.path), "offset": segment.offset, "size": segment.size, "stamp": stamp}
+    return {**_path_to_dict(segment.path), "offset": segment.offset, "size": segment.size, "stamp": stamp}
+
+
+def _path_to_dict(path: Path) -> dict[str, str]:
+    if not path.is_absolute():
+        raise ValueError(f"{path} is not absolute")
+    try:
+        path.as_posix().encode()
+    except UnicodeEncodeError:  # a folder above the checkpoint may be named in any bytes
+        return {"pathBytes": base64.b64encode(os.fsencode(path)).decode()}
+    return {"path": str(path)}
 
 
 def _segment_from(fields: Fields) -> Segment:
     if (literal := fields.optional_text("literal")) is not None:
         return Literal(base64.b64decode(literal, validate=True))
-    if (path := fields.optional_text("path")) is not None:
-        stamp = fields.optional_object("stamp")
-        if stamp is None:
-            raise InvalidDocument(f"{fields.path}.stamp is missing")
-        return FileRange(
-            path=Path(path),
-            offset=fields.size("offset"),
-            size=fields.size("size"),
-            stamp=FileStamp(**{name: stamp.size(name) for name in _STAMP}),
-        )
+    path = fields.optional_text("path")
+    if (raw := fields.optional_text("pathBytes")) is not None:
+        path = os.fsdecode(base64.b64decode(raw, validate=True))
+    if path is not None:
+        return _range_from(fields, path)
     return Zeros(fields.size("zeros"))
+
+
+def _range_from(fields: Fields, path: str) -> FileRange:
+    described = fields.optional_object("stamp")
+    if described is None:
+        raise InvalidDocument(f"{fields.path}.stamp is missing")
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidDocument(f"{fields.path}.path is not an absolute path")
+    stamp = FileStamp(**{name: described.integer(name) for name in _STAMP})
+    offset, size = fields.size("offset"), fields.size("size")
+    if offset + size > stamp.size:
+        raise InvalidDocument(f"{fields.path} ends beyond its file")
+    return FileRange(path=Path(path), offset=offset, size=size, stamp=stamp)
