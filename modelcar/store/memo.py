@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import StorageError
+from modelcar.errors import ModelcarError, StorageError
 from modelcar.files import FileStamp
 from modelcar.layers.bytemap import FileRange
 from modelcar.layers.hashing import Chunk, LayerDigests, chunk_bounds
@@ -45,10 +46,10 @@ def layer_key(entries: Sequence[Entry], content_digests: Sequence[str]) -> str |
 
 
 class DigestMemo:
-    """A private SQLite file; safe for any number of processes.
+    """A private SQLite file in a private folder of its own; safe for any number of processes.
 
     Raises:
-        StorageError: from every method, if the file belongs to another user or others may write to it.
+        StorageError: from every method, if file or folder belong to another user, or others may read or write them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,11 +57,14 @@ class DigestMemo:
 
     def get(self, key: str, layer: VirtualTar) -> LayerDigests | None:
         """What was hashed under `key`, or `None`; `layer` gives the chunks their bounds."""
-        if not self._path.exists():
+        if not os.path.lexists(self._path):
             return None
         with self._connect() as db:
             row = db.execute("SELECT value FROM layers WHERE key = ?", (key,)).fetchone()
-        return _parse(row[0], layer) if row else None
+        try:
+            return _parse(row[0], layer) if row else None
+        except (ValueError, TypeError, KeyError, AttributeError, ModelcarError) as e:
+            raise self._damaged(f"{type(e).__name__} in the entry {key}") from None
 
     def put(self, key: str, digests: LayerDigests, stamps: Sequence[FileStamp], started_ns: int) -> None:
         """Remember what the calling process hashed itself, having begun at `started_ns`.
@@ -90,24 +94,36 @@ class DigestMemo:
                 db.execute(_SCHEMA)
                 yield db
         except sqlite3.Error as e:
-            raise StorageError(
-                f"the digest memo {self._path} is damaged: {e}", hint="remove it; it is made anew"
-            ) from None
+            raise self._damaged(str(e)) from None
+
+    def _damaged(self, what: str) -> StorageError:
+        return StorageError(f"the digest memo {self._path} is damaged: {what}", hint="remove it; it is made anew")
 
     def _check_private(self) -> None:
+        """The folder counts too: SQLite would replay a journal that another user puts beside the file."""
+        folder = self._path.parent
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                st = os.fstat(fd)
-            finally:
-                os.close(fd)
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700, parents=True)
+            private = _is_private(folder.lstat(), stat.S_IFDIR)
+            if private:
+                flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                fd = os.open(self._path, flags, 0o600)
+                try:
+                    private = _is_private(os.fstat(fd), stat.S_IFREG)
+                finally:
+                    os.close(fd)
         except OSError as e:
             raise StorageError(f"cannot open the digest memo {self._path}: {e.strerror}") from None
-        if st.st_uid != os.geteuid() or st.st_mode & 0o077:
+        if not private:
             raise StorageError(
                 f"the digest memo {self._path} is not private to this user, so its digests cannot be trusted",
-                hint="remove it; it is made anew",
+                hint=f"remove {folder}; it is made anew",
             )
+
+
+def _is_private(st: os.stat_result, kind: int) -> bool:
+    return st.st_uid == os.geteuid() and not st.st_mode & 0o077 and stat.S_IFMT(st.st_mode) == kind
 
 
 def _parse(value: str, layer: VirtualTar) -> LayerDigests | None:
