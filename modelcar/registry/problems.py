@@ -92,7 +92,7 @@ def _hint(answer: Answer, registry: str, message: str) -> str | None:
         401: f"log in with `docker login {registry}` (podman login and skopeo login work as well)",
         403: f"the account that is logged in to {registry} lacks this permission, or the repository does not exist",
         404: "check the name; private repositories look missing to those who are not logged in",
-        413: "a proxy in front of the registry limits the size of requests: raise that, or send smaller chunks",
+        413: "a proxy in front of the registry limits the size of requests: raise it (nginx: client_max_body_size)",
         429: "the registry limits how often it may be asked: try later, or log in for a higher limit",
         507: "the registry has no space left",
     }.get(answer.status)

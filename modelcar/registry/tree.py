@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelcar.errors import InvalidDocument, SizeMismatch
-from modelcar.oci import Descriptor, Digest, Index, Manifest, media_types
+from modelcar.oci import Descriptor, Digest, Index, Manifest
+from modelcar.store.tree import is_document
 
 __all__ = ["Tree", "collect"]
 
 _MAX_DEPTH = 8
 _MAX_MANIFESTS = 10_000
-_DOCUMENTS = media_types.INDEXES | media_types.MANIFESTS
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ def _walk(
             _add(tree, blob)
     else:
         for child in document.manifests:
-            if child.media_type not in _DOCUMENTS:
+            if not is_document(child):
                 _add(tree, child)
             elif child.digest not in seen:
                 seen.add(child.digest)
