@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,38 +12,18 @@ import pytest
 
 from modelcar.errors import InvalidContent, SizeMismatch, SourceChanged, StorageError
 from modelcar.layers.bytemap import ByteMap
-from modelcar.layers.hashing import hash_layer
-from modelcar.layers.tar import build_tar
-from modelcar.oci import Descriptor, Digest, Index, Manifest, media_types
+from modelcar.oci import Digest, Index, media_types
 from modelcar.store import OciLayout, write_document
 from modelcar.store.transfer import copy_image
 from modelcar.store.tree import walk
 from tests.support.images import put_image, random_image, validate_in
-from tests.support.trees import Source, entries_of, random_tree
-
-
-class VirtualImage:
-    """An artifact of two virtual layers in a store with recipes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = OciLayout(folder / "store", recipes=True)
-        self.tree = random_tree(folder / "model", {f"models/shard{i}": 300_000 for i in range(2)})
-        layers = []
-        for path, source in self.tree.items():
-            tar = build_tar(entries_of({path: source}))
-            digest = hash_layer(tar).digest
-            self.store.add_recipe(digest, tar.content)
-            layers.append(Descriptor(media_type=media_types.LAYER_TAR, digest=digest, size=tar.content.size))
-        manifest = Manifest(config=Descriptor.of(media_types.EMPTY, b"{}"), layers=tuple(layers))
-        write_document(self.store, b"{}")
-        write_document(self.store, manifest.content)
-        self.layers = layers
-        self.root = manifest.descriptor
+from tests.support.trees import Source
+from tests.support.virtual import VirtualImage
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> VirtualImage:
-    return VirtualImage(tmp_path)
+    return VirtualImage(tmp_path, OciLayout(tmp_path / "store", recipes=True))
 
 
 @pytest.fixture
@@ -136,18 +117,11 @@ def test_a_full_disk(image: VirtualImage, target: OciLayout, monkeypatch: pytest
 
 
 def test_between_file_systems(image: VirtualImage) -> None:
-    shm = Path("/dev/shm")  # noqa: S108  # another file system, where there is one
-    if not shm.is_dir() or shm.stat().st_dev == image.store.root.stat().st_dev:
-        pytest.skip("one file system only")
-    folder = shm / f"modelcar-test-{os.getpid()}"
-    try:
-        target = OciLayout(folder)
+    memory = Path("/dev/shm")  # noqa: S108  # another file system, where there is one
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        target = OciLayout(Path(folder) / "target")
         copy_image(image.store, target, image.root, trusted=True)
         validate_in(target, image.root)
-    finally:
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        folder.rmdir()
 
 
 def test_a_foreign_layout_is_hashed(tmp_path: Path, target: OciLayout) -> None:
