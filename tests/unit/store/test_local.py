@@ -133,7 +133,7 @@ def test_a_folder_that_one_may_not_write(tmp_path: Path, monkeypatch: pytest.Mon
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "mkdir", denied)
-    with pytest.raises(StorageError, match="cannot create .*layout.*Permission denied") as caught:
+    with pytest.raises(StorageError, match=r"cannot create .*layout.*Permission denied") as caught:
         OciLayout(tmp_path / "layout")
     assert "MODELCAR_HOME" in str(caught.value.hint)
 
