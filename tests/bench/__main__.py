@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench.calm import Patience
 from tests.bench.model import random_model
 from tests.bench.peers import CACHE, Peers, find_peers, kernel_version, python_version
 from tests.bench.race import Bench
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workspace, peers = Workspace(CACHE), find_peers()
     try:
         with workspace.claimed(DISK_FACTOR * size):
-            bench = _bench(workspace, peers, size, repeats)
+            patience = Patience(0 if options.quick else options.patience * 60)
+            bench = _bench(workspace, peers, size, repeats, patience)
             outcomes = [_run(name, bench) for name in names]
     except NotReady as e:
         print(f"bench: {e}", file=sys.stderr)
@@ -54,7 +56,7 @@ def _run(name: str, bench: Bench) -> Outcome:
     return SCENARIOS[name](bench)
 
 
-def _bench(workspace: Workspace, peers: Peers, size: int, repeats: int) -> Bench:
+def _bench(workspace: Workspace, peers: Peers, size: int, repeats: int, patience: Patience) -> Bench:
     print(f"model: {size // MIB} MiB", flush=True)
     return Bench(
         workspace=workspace,
@@ -63,6 +65,7 @@ def _bench(workspace: Workspace, peers: Peers, size: int, repeats: int) -> Bench
         size=size,
         sparse_size=SPARSE_FACTOR * size,
         repeats=repeats,
+        patience=patience,
     )
 
 
@@ -87,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="256 MiB, once: whether it works, not how fast it is")
     parser.add_argument("--size", type=int, metavar="MIB", help="of the model (default: 2048)")
     parser.add_argument("--repeats", type=int, metavar="N", help="runs of each contender (default: 3)")
+    waiting = "waiting for an idle machine and repeating disturbed runs, in all (default: 10)"
+    parser.add_argument("--patience", type=float, default=10, metavar="MINUTES", help=waiting)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     return parser
 

@@ -23,9 +23,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CommandFailed", "Counters", "Measurement", "disk_usage", "measure", "parse_io", "process_counters"]
+__all__ = [
+    "CommandFailed",
+    "Measurement",
+    "busy_time",
+    "disk_usage",
+    "measure",
+    "parse_io",
+    "processor_time",
+]
 
 _TIMEOUT: Final = 1200.0  # seconds
+_KERNEL_THREADS: Final = 2  # the process that is the parent of all of them
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _ENOUGH_OUTPUT: Final = 2000  # characters
 
@@ -40,7 +49,7 @@ class Measurement:
 
     `read` and `written` passed through system calls; `disk_read` and `disk_written` are what of it concerned storage
     (no read from a warm page cache, no write to a socket). `extra_disk` is what the run left behind. `elsewhere` is
-    processor time that others used meanwhile, the server under test apart: it should be next to nothing.
+    processor time of other processes meanwhile, apart from the server and the kernel: it should be next to nothing.
     """
 
     wall: float
@@ -63,13 +72,6 @@ class Measurement:
         return Measurement(**values, hashed=sum(known) if known else None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """What a living process and its children used so far."""
-
-    cpu: float = 0.0
-
-
 def measure(
     command: Sequence[str | Path],
     *,
@@ -89,7 +91,7 @@ def measure(
     Raises:
         CommandFailed: it did not end with status 0.
     """
-    disk_before, server_before, busy_before = disk_usage(disk), process_counters(servers), _busy()
+    disk_before, server_before, busy_before = disk_usage(disk), processor_time(servers), busy_time()
     began = time.perf_counter()
     with _started(command, environment, log, folder) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -100,7 +102,7 @@ def measure(
     if process.returncode:
         raise CommandFailed(f"{Path(command[0]).name} ended with {process.returncode}: {_tail(log)}")
     cpu = usage.ru_utime + usage.ru_stime
-    server_cpu = process_counters(servers).cpu - server_before.cpu
+    server_cpu = processor_time(servers) - server_before
     return Measurement(
         wall=wall,
         cpu=cpu,
@@ -111,7 +113,7 @@ def measure(
         disk_written=io["write_bytes"] - io["cancelled_write_bytes"],
         extra_disk=disk_usage(disk) - disk_before,
         server_cpu=server_cpu,
-        elsewhere=max(0.0, _busy() - busy_before - cpu - server_cpu),
+        elsewhere=max(0.0, busy_time() - busy_before - cpu - server_cpu),
     )
 
 
@@ -125,9 +127,20 @@ def parse_io(text: str) -> dict[str, int]:
     return {name: int(value) for name, _, value in (line.partition(": ") for line in text.splitlines())}
 
 
-def process_counters(pids: Sequence[int]) -> Counters:
-    """Processor time of these processes and of their living children (a server's workers)."""
-    return Counters(cpu=sum(_cpu(pid) for parent in pids for pid in (parent, *_children(parent))))
+def processor_time(pids: Sequence[int]) -> float:
+    """Seconds of processor time of these processes and of their living children (a server's workers)."""
+    return sum(_cpu(pid) for parent in pids for pid in (parent, *_children(parent)))
+
+
+def busy_time() -> float:
+    """Seconds that processes kept the machine's cores busy since it started, the kernel's own threads left out.
+
+    What those do (writing to disk, mostly) belongs to whoever is measured.
+    """
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = (
+        int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / _TICK - _kernel_threads()
 
 
 def disk_usage(folders: Sequence[Path]) -> int:
@@ -182,12 +195,16 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _busy() -> float:
-    """Processor time that the whole machine has used, kernel and interrupts included."""
-    user, nice, system, _idle, _iowait, irq, softirq, *_ = (
-        int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    )
-    return (user + nice + system + irq + softirq) / _TICK
+def _kernel_threads() -> float:
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            numbers = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(numbers[1]) == _KERNEL_THREADS:
+            total += int(numbers[11]) + int(numbers[12])
+    return total / _TICK
 
 
 def _tail(log: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from tests.bench.calm import Patience
 from tests.bench.measure import CommandFailed, Measurement, measure, timed_by_itself
 from tests.bench.model import Model
 from tests.bench.peers import Peers
@@ -31,6 +32,7 @@ class Bench:
     size: int
     sparse_size: int
     repeats: int
+    patience: Patience
 
     @property
     def modelcar(self) -> Path:
@@ -112,7 +114,10 @@ class Contender:
 
 
 def race(bench: Bench, contenders: Sequence[Contender]) -> list[Row]:
-    """Run all of them `repeats` times in turns; one that fails drops out and its row says why."""
+    """Run all of them `repeats` times in turns; one that fails drops out and its row says why.
+
+    A run during which something else used the machine is thrown away and done again, as long as patience lasts.
+    """
     rows = {c.name: Row(name=c.name, failure=_missing(bench, c)) for c in contenders}
     for turn in range(bench.repeats):
         first = turn % len(contenders)
@@ -128,8 +133,13 @@ def race(bench: Bench, contenders: Sequence[Contender]) -> list[Row]:
 
 def _run(bench: Bench, contender: Contender, row: Row) -> Row:
     try:
-        with bench.workspace.fresh() as folder:
-            measurement = contender.run(Run(bench=bench, folder=folder))
+        while True:
+            bench.patience.wait()
+            with bench.workspace.fresh() as folder:
+                measurement = contender.run(Run(bench=bench, folder=folder))
+            if not bench.patience.forgives(measurement):
+                break
+            print(f"    {contender.name}: {measurement.wall:.2f} s, disturbed; again", flush=True)
     except (CommandFailed, OSError) as e:
         print(f"    {contender.name}: {e}", flush=True)
         return replace(row, failure=str(e).replace(str(bench.workspace.root), "…"))

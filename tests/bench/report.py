@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.measure import Measurement
+from tests.bench.calm import is_disturbed
 from tests.bench.results import Outcome, Row, Target
 
 __all__ = ["Conditions", "insert", "to_json", "to_markdown"]
@@ -20,7 +20,6 @@ _HEAD: Final = (
     "", "wall s", "fastest … slowest", "CPU s", "server's CPU s", "memory", "read", "written", "hashed",
     "read from disk", "written to disk", "left on disk",
 )  # fmt: skip
-_BUSY: Final = 0.25  # of one core; more than that done by others makes figures doubtful
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +105,12 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _doubts(outcome: Outcome) -> list[str]:
-    """Rows whose times may have suffered from what else the machine did."""
+    """Rows whose times suffered from what else the machine did."""
     return [
-        f"{row.name}: {share:.2f} cores were busy with other things meanwhile (the kernel writing to disk included)."
+        f"{row.name}: other processes used the machine during {disturbed} of {len(row.runs)} runs: doubtful."
         for row in outcome.rows
-        if row.ran and (share := row.median(_share_elsewhere)) > _BUSY
+        if (disturbed := sum(map(is_disturbed, row.runs)))
     ]
-
-
-def _share_elsewhere(run: Measurement) -> float:
-    return run.elsewhere / run.wall
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -76,7 +76,7 @@ def test_the_tables_have_as_many_cells_as_heads() -> None:
 def test_the_doubtful_are_named() -> None:
     busy = Row(name="modelcar", runs=(replace(RUN, elsewhere=1.0),))
     text = to_markdown(CONDITIONS, [outcome(busy, target=ratio_target("r", busy, busy, 1))])
-    assert "- modelcar: 0.50 cores were busy with other things meanwhile" in text
+    assert "- modelcar: other processes used the machine during 1 of 1 runs: doubtful." in text
 
 
 def test_json_has_every_run_and_verdict() -> None:
