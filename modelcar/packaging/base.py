@@ -11,6 +11,7 @@ from modelcar.holder import HOLDER_PATH, holder_bytes
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.layers.tar import Entry, build_tar
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
+from modelcar.oci.document import Fields
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.plan import LayerKind
 from modelcar.store.base import Store, read_document
@@ -111,7 +112,13 @@ def select(index: Index, platform: Platform, name: str) -> Descriptor:
 def _foreign_base(store: Store, manifest: Manifest, name: str) -> Base:
     if not manifest.is_image:
         raise InvalidDocument(f"{name} is not a container image: its config is {manifest.config.media_type}")
-    config = ImageConfig.parse(read_document(store, manifest.config))
+    if any(layer.annotations.get(LAYER) in (LayerKind.WEIGHTS, LayerKind.FILES) for layer in manifest.layers):
+        raise UsageError(f"{name} has a model in it already", hint="its files would lie over yours; use another base")
+    try:
+        config = ImageConfig.parse(read_document(store, manifest.config))
+        Fields(config.runtime, "config.config").text_map("Labels")  # to which ours are added
+    except InvalidDocument as e:
+        raise InvalidDocument(f"{name} cannot be a base: {e}", hint=e.hint) from None
     if len(config.diff_ids) != len(manifest.layers):
         raise InvalidDocument(f"{name} has {len(manifest.layers)} layers and {len(config.diff_ids)} diff ids")
     missing = [layer.digest for layer in manifest.layers if layer.digest not in store]

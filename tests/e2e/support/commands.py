@@ -1,0 +1,99 @@
+"""Running other programs: bounded, quiet, and with their complaint in the failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BIN = Path(sys.executable).parent
+_DAEMONS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+Done = subprocess.CompletedProcess[str]
+
+
+def program(name: str) -> str:
+    """Where it is; daemons lie in folders that plain users' PATH lacks."""
+    return shutil.which(name, path=_DAEMONS) or name
+
+
+def run(
+    *command: str | Path, check: bool = True, environment: Mapping[str, str] | None = None, within: float = 60
+) -> Done:
+    """Run a command to its end. A failure fails the test with what the command said, unless `check` is false."""
+    done = subprocess.run(
+        [program(str(command[0])), *map(str, command[1:])],
+        env={**os.environ, "PATH": _DAEMONS, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=within,
+    )
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stderr}{done.stdout}")
+    return done
+
+
+@contextmanager
+def serving(
+    log: Path, *command: str | Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs as long as the block does."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program(str(command[0])), *map(str, command[1:])],
+            env={**os.environ, "PATH": _DAEMONS, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def eventually(condition: Callable[[], object], what: str, within: float = 15.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {within:.0f} s")
+        time.sleep(0.02)
+
+
+class Modelcar:
+    """The command, with a store of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {"MODELCAR_HOME": str(home)}
+
+    def __call__(self, *arguments: str | Path) -> dict[str, Any]:
+        """Run a verb that must work; returns its JSON answer."""
+        done = run(BIN / "modelcar", *arguments, "--json", environment=self.environment)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def refusal(self, status: int, *arguments: str | Path) -> str:
+        """The first of at most two lines (what happened, what to do) with which a verb that must fail does so."""
+        done = run(BIN / "modelcar", *arguments, check=False, environment=self.environment)
+        assert done.returncode == status, (done.returncode, done.stderr)
+        assert done.stdout == ""
+        lines = done.stderr.splitlines()
+        assert 1 <= len(lines) <= 2, done.stderr
+        assert "internal error" not in done.stderr
+        return lines[0]
