@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ __all__ = ["Unpacked", "unpack_model"]
 _BUFFER: Final = 1 << 20
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
+_MODELPACK_TAR: Final = re.compile(r"application/vnd\.cncf\.model\.[a-z.]+\.v1\.tar")
 
 
 class Readable(Protocol):
@@ -198,7 +200,7 @@ def _remove(path: Path) -> None:
 
 def _decompress(descriptor: Descriptor, raw: _Counting) -> Readable:
     media_type = descriptor.media_type
-    if media_type in media_types.UNCOMPRESSED_LAYERS:
+    if media_type in media_types.UNCOMPRESSED_LAYERS or _MODELPACK_TAR.fullmatch(media_type):
         return raw
     if media_type in (media_types.LAYER_TAR_GZIP, media_types.DOCKER_LAYER_GZIP):
         return cast("Readable", gzip.GzipFile(fileobj=cast("IO[bytes]", raw), mode="rb"))

@@ -42,6 +42,11 @@ def test_the_twin_is_in_the_index_too(model: Published, embedded: str) -> None:
     assert by_digest == get(embedded, "acme/tiny/manifests/v1-modelpack")
 
 
+def test_our_own_pull_takes_the_twin_too(model: Published, modelcar: Modelcar, tmp_path: Path) -> None:
+    modelcar("pull", f"{model.ref}-modelpack", "-o", tmp_path / "copy")
+    assert files_of(tmp_path / "copy") == model.files
+
+
 def test_many_small_shards_in_one_layer(modelcar: Modelcar, embedded: str, tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "many", shards=9, elements=40_000)
     modelcar("build", folder, "-t", f"{embedded}/acme/many:v1", "--max-layers", "6", "--push")

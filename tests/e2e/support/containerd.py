@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.support.commands import Done, eventually, run, serving
-from tests.e2e.support.mounts import unmount_below
+from tests.e2e.support.mounts import removed_cgroups, unmount_below
 
 __all__ = ["Containerd", "containerd"]
 
+_NAMESPACE = f"modelcar-{os.getpid()}"  # also names the control groups
 _CONFIG = """
 version = 2
 root = "{folder}/root"
@@ -64,7 +66,7 @@ class Containerd:
         self._started = 0
 
     def ctr(self, *arguments: str | Path, check: bool = True) -> Done:
-        return run("ctr", "--address", self._folder / "socket", "--namespace", "test", *arguments, check=check)
+        return run("ctr", "--address", self._folder / "socket", "--namespace", _NAMESPACE, *arguments, check=check)
 
     def pull(self, ref: str, *options: str, check: bool = True) -> Done:
         return self.ctr("image", "pull", "--plain-http", *options, ref, check=check)
@@ -115,7 +117,10 @@ def containerd(folder: Path) -> Iterator[Containerd]:
     config.write_text(_CONFIG.format(folder=folder))
     engine = Containerd(folder)
     try:
-        with serving(folder / "log", "containerd", "--config", config) as process:
+        with (
+            removed_cgroups(_NAMESPACE),
+            serving(folder / "log", "containerd", "--config", config) as process,
+        ):
             eventually(
                 lambda: engine.ctr("version", check=False).returncode == 0 or process.poll() is not None,
                 "containerd starts",

@@ -1,12 +1,16 @@
-"""What engines leave mounted."""
+"""What engines leave behind: mounts and control groups."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.e2e.support.commands import run
 
-__all__ = ["unmount_below"]
+__all__ = ["removed_cgroups", "unmount_below"]
+
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def unmount_below(folder: Path) -> None:
@@ -15,3 +19,21 @@ def unmount_below(folder: Path) -> None:
     for place in reversed(places):
         if Path(place).is_relative_to(folder):
             run("umount", "--lazy", place, check=False)
+
+
+@contextmanager
+def removed_cgroups(name: str) -> Iterator[None]:
+    """After the block, remove the control groups `name` that were not there before it, if nothing is left in them."""
+    before = set(_cgroups(name))
+    try:
+        yield
+    finally:
+        for group in set(_cgroups(name)) - before:
+            for folder in [*sorted((p for p in group.rglob("*") if p.is_dir()), reverse=True), group]:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def _cgroups(name: str) -> list[Path]:
+    """The second version has one hierarchy, the first has one for each controller."""
+    return [path for path in (_CGROUPS / name, *_CGROUPS.glob(f"*/{name}")) if path.is_dir()]

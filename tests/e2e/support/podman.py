@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.support.commands import Done, run
-from tests.e2e.support.mounts import unmount_below
+from tests.e2e.support.mounts import removed_cgroups, unmount_below
 
 __all__ = ["Podman", "podman"]
 
@@ -81,8 +81,9 @@ def podman(folder: Path) -> Iterator[Podman]:
     (folder / "containers.conf").write_text(_CONFIG.format(folder=folder))
     shutil.copy(Path(__file__).with_name("oci_runtime.py"), folder / "test")
     engine = Podman(folder)
-    try:
-        yield engine
-    finally:
-        engine.clear()
-        unmount_below(folder)
+    with removed_cgroups("libpod_parent"):
+        try:
+            yield engine
+        finally:
+            engine.clear()
+            unmount_below(folder)
