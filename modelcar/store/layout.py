@@ -41,9 +41,11 @@ class OciLayout:
             self._create()
 
     def _create(self) -> None:
-        make_dirs(self.root / "blobs" / "sha256")
-        # Locked, so that whoever comes second does not empty the index that the first has begun to fill.
-        with lock(self.root, exclusive=True):
+        blobs = self.root / "blobs" / "sha256"
+        make_dirs(blobs)
+        # Locked, so that whoever comes second does not empty the index that the first has begun to fill. A folder that
+        # nothing else locks: the layout's own may be held by whoever opens it, the embedded registry for one.
+        with lock(blobs, exclusive=True):
             for name, content in (("index.json", _EMPTY_INDEX), ("oci-layout", _MARKER)):
                 if _stat(self.root / name) is None:
                     atomic_write(self.root / name, content)

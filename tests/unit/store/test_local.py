@@ -15,6 +15,7 @@ from modelcar.errors import StorageError
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Digest
 from modelcar.store import LocalStore, OciLayout, default_home
+from modelcar.store.disk import lock, make_dirs
 from tests.support.images import put_image, random_image, validate_in
 from tests.support.trees import Source
 
@@ -126,6 +127,14 @@ def test_two_that_create_a_layout_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(OciLayout, "_create", late)
     OciLayout(root)
     assert "filled" in (root / "index.json").read_text()
+
+
+@pytest.mark.parametrize("held", [".", "blobs"])
+def test_whoever_locks_a_folder_may_create_a_layout_in_it(tmp_path: Path, held: str) -> None:
+    """`flock` belongs to the open file, so a second lock in the same process would wait for ever."""
+    make_dirs(tmp_path / held)
+    with lock(tmp_path / held, exclusive=True):
+        OciLayout(tmp_path)
 
 
 def test_a_folder_that_one_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
