@@ -145,7 +145,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, log: 
             time.sleep(0.02)
         finally:
             connection.close()
-    raise CommandFailed(f"the server does not answer: {log.read_text()[-500:]}")
+    raise CommandFailed(f"{log.stem} does not answer: {log.read_text()[-500:] or 'it says nothing'}")
 
 
 def _free_address() -> str:
