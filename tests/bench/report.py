@@ -16,6 +16,7 @@ __all__ = ["Conditions", "insert", "to_json", "to_markdown"]
 BEGIN: Final = "<!-- bench:begin -->"
 END: Final = "<!-- bench:end -->"
 _MIB: Final = 1 << 20
+_MEANT_FOR: Final = 2048 * _MIB
 _HEAD: Final = (
     "", "wall s", "fastest … slowest", "CPU s", "server's CPU s", "memory", "read", "written", "hashed",
     "read from disk", "written to disk", "left on disk",
@@ -57,6 +58,11 @@ def to_markdown(conditions: Conditions, outcomes: Sequence[Outcome]) -> str:
         "",
         f"Linux {conditions.kernel}, Python {conditions.python}; {peers}.",
     ]
+    if conditions.model < _MEANT_FOR:
+        lines += [
+            "",
+            "**The targets are for 2048 MiB.** With less, start-up weighs more: the verdicts mean little here.",
+        ]
     if conditions.missing:
         lines += ["", f"**Not installed, so not measured:** {', '.join(conditions.missing)}."]
     lines += ["", *_target_table([t for outcome in outcomes for t in outcome.targets])]
