@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,8 +123,9 @@ def _opened(root: Path, settings: Settings) -> Iterator[Context]:
             root.mkdir(parents=True, exist_ok=True)
         elif not root.is_dir():
             raise StorageError(f"{root} is not a folder", hint="--writable creates it")
-        if settings.writable and not os.access(root, os.W_OK | os.X_OK):
-            raise StorageError(f"cannot write to {root}", hint="check its owner and mode, or choose another --root")
+        needed, doing = (os.W_OK, "write to") if settings.writable else (os.R_OK, "read")
+        if not os.access(root, needed | os.R_OK | os.X_OK):
+            raise StorageError(f"cannot {doing} {root}", hint="check its owner and mode, or choose another --root")
         with _alone(root):
             layout = _layout(root, settings)
             if settings.writable:
@@ -144,17 +145,13 @@ def _layout(root: Path, settings: Settings) -> OciLayout:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    held = lock(root, exclusive=True, blocking=False)
-    try:
-        held.__enter__()
-    except StorageError:
-        raise StorageError(
-            f"{root} is in use by another registry-shim", hint="stop it, or choose another --root"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(root, exclusive=True, blocking=False))
+        except StorageError:
+            hint = "stop it, or choose another --root"
+            raise StorageError(f"{root} is in use by another registry-shim", hint=hint) from None
         yield
-    finally:
-        held.__exit__(None, None, None)
 
 
 @contextmanager
