@@ -11,17 +11,17 @@ from typing import Final
 
 from aiohttp import ClientPayloadError, http_exceptions, web
 
-from modelcar.errors import ModelcarError, StorageError
+from modelcar.errors import ModelcarError
 from modelcar.layers.bytemap import FileSlice
 from registry_shim.messages import ClientGone, Content, Request, Response
+from registry_shim.sending import FileSender
 
 __all__ = ["Handler", "listening"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
-_SEND_STEP: Final = 1 << 24
-_STALL_SECONDS: Final = 120.0  # a client that moves nothing (sending), or less than a step (receiving), is dropped
+_STALL_SECONDS: Final = 120.0  # a client that sends nothing for so long is dropped
 _KEEPALIVE_SECONDS: Final = 75.0
 _SHUTDOWN_SECONDS: Final = 5.0
 _GONE = (
@@ -38,9 +38,11 @@ _log = logging.getLogger("registry_shim")
 async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
     """Answer what comes in on `listener` by `handler`; at the end, give running requests a moment to finish."""
 
+    sender = FileSender()
+
     async def serve(request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await _send(request, await handler(_received(request)))
+            return await _send(request, await handler(_received(request)), sender)
         except (ClientGone, *_GONE):
             return _hang_up(request)
 
@@ -58,6 +60,7 @@ async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[
         yield
     finally:
         await runner.cleanup()
+        sender.close()
 
 
 class _Body:
@@ -105,7 +108,7 @@ def _received(request: web.BaseRequest) -> Request:
     )
 
 
-async def _send(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+async def _send(request: web.BaseRequest, response: Response, sender: FileSender) -> web.StreamResponse:
     headers = {**response.headers, "Server": "registry-shim"}
     if response.status not in (204, 304):
         headers["Content-Length"] = str(response.length)
@@ -117,40 +120,29 @@ async def _send(request: web.BaseRequest, response: Response) -> web.StreamRespo
         return plain
     stream = web.StreamResponse(status=response.status, headers=headers)
     try:
-        await _stream(request, stream, response.body)
+        await _stream(request, stream, response.body, sender)
     except (ModelcarError, OSError) as e:
         if isinstance(e, _GONE):
             raise
         _log.error("%s %s: %s", request.method, request.path, e)
         if not stream.prepared:
-            return await _send(request, Response(status=500))
+            return await _send(request, Response(status=500), sender)
         return _hang_up(request)  # short of its Content-Length, so the client knows
     return stream
 
 
-async def _stream(request: web.BaseRequest, stream: web.StreamResponse, content: Content) -> None:
+async def _stream(request: web.BaseRequest, stream: web.StreamResponse, content: Content, sender: FileSender) -> None:
     with content.map.open(content.offset, content.size) as reader:
         for piece in reader.slices():  # the first one opens its file, before any promise is made
             if not stream.prepared:
                 await stream.prepare(request)
             if isinstance(piece, FileSlice):
-                await _send_file(request, piece)
+                if request.transport is None:
+                    raise ConnectionResetError
+                await sender.send(request.transport, piece)
             else:
                 await stream.write(piece)
     await stream.write_eof() if stream.prepared else await stream.prepare(request)
-
-
-async def _send_file(request: web.BaseRequest, piece: FileSlice) -> None:
-    loop = asyncio.get_running_loop()
-    with open(piece.fd, "rb", buffering=0, closefd=False) as file:  # noqa: ASYNC230  # it is open
-        for done in range(0, piece.size, _SEND_STEP):
-            wanted = min(_SEND_STEP, piece.size - done)
-            if request.transport is None:
-                raise ConnectionResetError
-            async with asyncio.timeout(_STALL_SECONDS):
-                sent = await loop.sendfile(request.transport, file, piece.offset + done, wanted)
-            if sent != wanted:
-                raise StorageError("a stored file is shorter than it was when it came in")
 
 
 def _hang_up(request: web.BaseRequest) -> web.StreamResponse:

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -50,10 +50,10 @@ def connect(address: str) -> socket.socket:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    received = b""
+    received = bytearray()
     while data := connection.recv(1 << 16):
         received += data
-    return received
+    return bytes(received)
 
 
 def test_a_blob_whole_and_in_part(registry: str) -> None:
@@ -168,6 +168,28 @@ def test_a_reader_that_leaves_disturbs_nobody(registry: str) -> None:
             connection.sendall(f"GET {BLOB} HTTP/1.1\r\nHost: r\r\n\r\n".encode())
             connection.recv(1000)
     assert call(registry, "GET", BLOB)[2] == CONTENT
+
+
+def test_clients_that_dawdle_get_all_of_it_while_others_are_served(registry: str) -> None:
+    content = os.urandom(24 << 20)
+    url = f"/v2/org/model/blobs/{Digest.of(content)}"
+    assert call(registry, "POST", f"{UPLOADS}?digest={Digest.of(content)}", content)[0] == 201
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect(registry)) for _ in range(20)]  # more than there are threads to send
+        for connection in slow:
+            connection.sendall(f"GET {url} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n".encode())
+        assert call(registry, "GET", url)[2] == content
+        for connection in slow:
+            time.sleep(0.01)
+            assert read_all(connection).partition(b"\r\n\r\n")[2] == content
+
+
+def test_a_client_that_closes_its_side_still_gets_the_rest(registry: str) -> None:
+    with connect(registry) as connection:
+        connection.sendall(f"GET {BLOB} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n".encode())
+        connection.recv(1, socket.MSG_PEEK)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).partition(b"\r\n\r\n")[2] == CONTENT
 
 
 def test_a_blob_that_shrinks_while_it_is_sent_breaks_off(

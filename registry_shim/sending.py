@@ -1,0 +1,116 @@
+"""Sending files without copying them: threads for clients that keep up, the event loop for those that do not.
+
+One loop alone is bound to one core, and stands still while the disk is read. A thread alone belongs to its client, and
+slow clients would take them all. So a thread sends as long as the socket takes it, and hands a client that has to be
+waited for back to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, Final
+
+from modelcar.errors import StorageError
+from modelcar.layers.bytemap import FileSlice
+
+__all__ = ["FileSender"]
+
+_THREADS: Final = 8
+_LOOP_STEP: Final = 1 << 18
+_THREAD_STEP: Final = 1 << 24
+_PATIENCE_MS: Final = 5  # how long a thread waits for room in a socket
+_STALL_SECONDS: Final = 120.0  # a client that takes less than a step of the loop in this time is dropped
+
+
+class FileSender:
+    """Sends ranges of open files over the loop's connections."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, "registry-shim-send")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+    async def send(self, transport: asyncio.Transport, piece: FileSlice) -> None:
+        """Send all of `piece`; nobody else may write to `transport` meanwhile.
+
+        Raises:
+            StorageError: the file is shorter than promised.
+            TimeoutError: the client takes nothing.
+            OSError: it is gone.
+        """
+        sent = 0
+        with open(piece.fd, "rb", buffering=0, closefd=False) as file:  # noqa: ASYNC230  # it is open
+            while sent < piece.size:
+                sent += await self._by_loop(transport, file, piece, sent)
+                room = True
+                while room and sent < piece.size:
+                    n, room = await self._by_thread(transport, piece, sent)
+                    sent += n
+
+    async def _by_loop(self, transport: asyncio.Transport, file: IO[bytes], piece: FileSlice, sent: int) -> int:
+        """Flush what the transport holds, and send one step, however long the client takes."""
+        if transport.is_closing():
+            raise ConnectionResetError
+        wanted = min(_LOOP_STEP, piece.size - sent)
+        async with asyncio.timeout(_STALL_SECONDS):
+            n = await asyncio.get_running_loop().sendfile(transport, file, piece.offset + sent, wanted)
+        if n != wanted:
+            raise _too_short()
+        return n
+
+    async def _by_thread(self, transport: asyncio.Transport, piece: FileSlice, sent: int) -> tuple[int, bool]:
+        """Send while there is room; returns how much that was, and whether there is room for more."""
+        if transport.is_closing():
+            raise ConnectionResetError
+        with _not_reading(transport):
+            # The thread's own descriptors: it may outlive a cancelled request, and their numbers be reused by then.
+            to = os.dup(transport.get_extra_info("socket").fileno())
+            source = os.dup(piece.fd)
+            count = min(_THREAD_STEP, piece.size - sent)
+            job = asyncio.get_running_loop().run_in_executor(
+                self._threads, _push, to, source, piece.offset + sent, count
+            )
+            return await asyncio.shield(job)
+
+
+@contextmanager
+def _not_reading(transport: asyncio.Transport) -> Iterator[None]:
+    """As the loop's own sendfile does it: a client that closes its side early still gets the rest."""
+    reading = transport.is_reading()
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        if reading:
+            transport.resume_reading()
+
+
+def _push(to: int, source: int, offset: int, count: int) -> tuple[int, bool]:
+    done = 0
+    try:
+        room = select.poll()
+        room.register(to, select.POLLOUT)
+        while done < count:
+            try:
+                n = os.sendfile(to, source, offset + done, count - done)
+            except BlockingIOError:
+                if not room.poll(_PATIENCE_MS):
+                    return done, False
+                continue
+            if n == 0:
+                raise _too_short()
+            done += n
+        return done, True
+    finally:
+        os.close(to)
+        os.close(source)
+
+
+def _too_short() -> StorageError:
+    return StorageError("a stored file is shorter than it was when it came in")
