@@ -54,7 +54,8 @@ install-debian:
 	@scripts/install-debian
 
 bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed
-	$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.peers
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin

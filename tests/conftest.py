@@ -12,7 +12,9 @@ _IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine lacks, except in CI, where it is a failure."""
-    missing = [c for mark in item.iter_markers("debian") for c in mark.args if shutil.which(c, path=_search_path()) is None]
+    missing = [
+        c for mark in item.iter_markers("debian") for c in mark.args if shutil.which(c, path=_search_path()) is None
+    ]
     reasons = [f"needs {', '.join(missing)} (make install-debian)"] if missing else []
     if any(item.iter_markers("root")) and os.geteuid() != 0:
         reasons.append("needs root")

@@ -88,7 +88,8 @@ def modelcar(*arguments: str) -> dict[str, Any]:
 @contextmanager
 def registry(root: Path) -> Iterator[str]:
     """The embedded registry on a free port of this machine; yields its address."""
-    command = [BIN / "registry-shim", "serve", "--root", root, "--listen", "127.0.0.1:0", "--writable", "--json"]
+    shim, folder = str(BIN / "registry-shim"), str(root)
+    command = [shim, "serve", "--root", folder, "--listen", "127.0.0.1:0", "--writable", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None  # noqa: S101  # a pipe was asked for
