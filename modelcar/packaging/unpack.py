@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import IO, Final, Protocol, cast
 
-from modelcar.errors import InvalidContent, InvalidDocument, NotFound, UnsafePath, UsageError
-from modelcar.oci import Descriptor, Manifest, media_types
+from modelcar.errors import InvalidContent, InvalidDocument, NotFound
+from modelcar.oci import Descriptor, Digest, Manifest, media_types
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.plan import MODEL_ROOT, LayerKind
+from modelcar.packaging.staging import Staging, open_staging
 from modelcar.progress import SILENT, Progress
-from modelcar.store.disk import explain
+from modelcar.registry.cancel import current_scope, run_parallel
 
 __all__ = ["Unpacked", "unpack_model"]
 
@@ -52,7 +52,8 @@ def unpack_model(
 ) -> Unpacked:
     """Write the files under `/models` of an image directly under `target`, which must not exist or be empty.
 
-    Images that modelcar made are unpacked in parallel; others layer by layer, with whiteouts, as an engine would.
+    Images that modelcar made are unpacked in parallel, and a repeated call goes on with the layers that are missing;
+    others layer by layer, with whiteouts, as an engine would.
 
     Raises:
         UsageError: `target` has something in it.
@@ -60,66 +61,59 @@ def unpack_model(
         InvalidContent: a layer is not what its digest says, or holds what a model must not; nothing is visible then.
     """
     layers = [d for d in manifest.layers if d.annotations.get(LAYER) in (LayerKind.WEIGHTS, LayerKind.FILES)]
-    ours = bool(layers)
-    with _staging(target) as folder:
-
-        def unpack(descriptor: Descriptor) -> None:
-            _unpack_layer(descriptor, open_layer, folder, progress)
-
-        if ours:
-            _in_parallel(unpack, layers, workers)
+    in_order = sorted(layers, key=lambda d: -d.size) or manifest.layers
+    with open_staging(target, manifest.digest) as staging:
+        progress.expect(sum(d.size for d in in_order))
+        if layers:
+            unpacking = _Unpacking(staging, open_layer, progress)
+            run_parallel([partial(unpacking.unpack, d) for d in in_order], workers)
         else:
-            for descriptor in manifest.layers:
-                unpack(descriptor)
-        files = [p for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()]
+            staging.start_over()
+            run_parallel([partial(_unpack_layer, d, open_layer, staging.files, progress) for d in in_order], 1)
+        files = [p for p in staging.files.rglob("*") if not p.is_dir() or p.is_symlink()]
         if not files:
             raise NotFound("the image has no files under /models", hint="`modelcar inspect` shows what it is")
         return Unpacked(files=len(files), size=sum(p.lstat().st_size for p in files))
 
 
-def _in_parallel(work: Callable[[Descriptor], None], layers: Sequence[Descriptor], workers: int) -> None:
-    """Do `work` for every layer, largest first; after a failure nothing more is begun."""
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, d) for d in sorted(layers, key=lambda d: -d.size)]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+class _Unpacking:
+    """Layers that know nothing of each other, in any order; those that are there already are left alone."""
 
+    def __init__(self, staging: Staging, open_layer: OpenLayer, progress: Progress) -> None:
+        self._staging = staging
+        self._open_layer = open_layer
+        self._progress = progress
+        self._owners: dict[str, Digest] = {}
 
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that becomes `target` if the block succeeds, and is removed if it does not."""
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise UsageError(f"{target} is not a folder")
-    if target.exists() and any(target.iterdir()):
-        raise UsageError(f"{target} is not empty", hint="name a folder that is empty or does not exist yet")
-    inside = os.path.ismount(target)  # another file system: a rename from beside it would be a copy
-    try:
-        if not inside:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(mkdtemp(prefix=".modelcar-pull-", dir=target if inside else target.parent))
-    except OSError as e:
-        raise explain(e, f"cannot write to {target}") from None
-    try:
-        yield staging
-        if inside:
-            for path in sorted(staging.iterdir()):
-                path.rename(target / path.name)
-            staging.rmdir()
+    def unpack(self, descriptor: Descriptor) -> None:
+        digest = descriptor.digest
+        paths = self._staging.paths_of(digest)
+        if paths is None:
+            claim = partial(self._claim, layer=digest)
+            paths = _unpack_layer(descriptor, self._open_layer, self._staging.files, self._progress, claim)
+            self._staging.finish(digest, paths)
         else:
-            staging.chmod(0o755)
-            staging.rename(target)
-    except OSError as e:
-        raise explain(e, f"cannot write to {target}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            self._progress.start(str(digest), digest.short, descriptor.size)
+            self._progress.finish(str(digest), "exists")
+            for path in paths:
+                self._claim(path, layer=digest)
+
+    def _claim(self, path: str, *, layer: Digest) -> None:
+        """`setdefault` is atomic, so of two layers with one path exactly one fails."""
+        if (owner := self._owners.setdefault(path, layer)) != layer:
+            raise InvalidContent(f"{path} is in two layers of the image: {owner} and {layer}")
 
 
-def _unpack_layer(descriptor: Descriptor, open_layer: OpenLayer, folder: Path, progress: Progress) -> None:
+def _unpack_layer(
+    descriptor: Descriptor,
+    open_layer: OpenLayer,
+    folder: Path,
+    progress: Progress,
+    claim: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """Unpack one layer into `folder`; returns the paths of its files. `claim` is told of each before it is written."""
     key = str(descriptor.digest)
+    paths: list[str] = []
     progress.start(key, descriptor.digest.short, descriptor.size)
     with open_layer(descriptor) as raw:
         counted = _Counting(raw, lambda n: progress.advance(key, n))
@@ -128,18 +122,22 @@ def _unpack_layer(descriptor: Descriptor, open_layer: OpenLayer, folder: Path, p
                 fileobj=cast("IO[bytes]", _decompress(descriptor, counted)), mode="r|", bufsize=_BUFFER
             ) as tar:
                 for member in tar:
-                    _unpack_member(tar, member, folder)
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile) as e:
+                    path = _path_in_model(member.name)
+                    if path is None:
+                        continue
+                    if not member.isdir():
+                        claim(path)
+                        paths.append(path)
+                    _unpack_member(tar, member, folder, path)
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as e:
             raise InvalidContent(f"layer {descriptor.digest} is not a readable tar: {e}") from None
         while counted.read(_BUFFER):  # to the end, where the digest is checked
             pass
     progress.finish(key)
+    return paths
 
 
-def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    path = _path_in_model(member.name)
-    if path is None:
-        return
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path: str) -> None:
     target = folder / path
     if target.name.startswith(_WHITEOUT):
         _white_out(target)
@@ -153,10 +151,10 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
         content = tar.extractfile(member)
         if content is None:
             raise InvalidContent(f"{member.name} has no content")
-        with open(target, "xb", buffering=0) as f:
+        with open(target, "xb") as f:
             shutil.copyfileobj(content, f, _BUFFER)
     else:
-        raise UnsafePath(
+        raise InvalidContent(
             f"{member.name} in the image is a link or special file, which a model must not hold",
             hint="run the image, or copy it with `modelcar copy` and unpack it with another tool",
         )
@@ -166,11 +164,11 @@ def _path_in_model(name: str) -> str | None:
     """`models/a/b` → `a/b`; `None` for what lies elsewhere.
 
     Raises:
-        UnsafePath: the name climbs out.
+        InvalidContent: the name climbs out.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise UnsafePath(f"{name!r} in the image climbs out of its folder")
+        raise InvalidContent(f"{name!r} in the image climbs out of its folder")
     if len(parts) < 2 or parts[0] != MODEL_ROOT:
         return None
     return "/".join(parts[1:])
@@ -211,13 +209,15 @@ def _decompress(descriptor: Descriptor, raw: _Counting) -> Readable:
 
 
 class _Counting:
-    """Tells how many bytes of the blob have been read."""
+    """Tells how many bytes of the blob have been read, and stops when nobody wants them any more."""
 
     def __init__(self, raw: Readable, advance: Callable[[int], None]) -> None:
         self._raw = raw
         self._advance = advance
 
     def read(self, n: int = -1) -> bytes:
+        if (scope := current_scope()) is not None:
+            scope.check()
         data = self._raw.read(n)
         if data:
             self._advance(len(data))

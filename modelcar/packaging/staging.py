@@ -1,0 +1,189 @@
+"""Where a pull gathers a model's files until all are there, and where the next one goes on if it ends before.
+
+`.<name>.modelcar-pull` beside the target, or `.modelcar-pull` in it where it is a mount point:
+
+- `files/`: what will be the target's content;
+- `image.json`: which image, and the boot of this machine: page cache that a crash may have lost is not trusted;
+- `done/<algorithm>-<hex>`: a layer whose files are complete and were verified, one path a line;
+- `publishing`: only where files have to be moved one by one, from the moment when all are verified.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelcar.errors import StorageError, UsageError, WorldError
+from modelcar.oci import Digest
+from modelcar.store.disk import explain
+
+__all__ = ["Staging", "open_staging"]
+
+_NAME: Final = ".modelcar-pull"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """An open staging folder; nobody else works in it."""
+
+    folder: Path
+
+    @property
+    def files(self) -> Path:
+        return self.folder / "files"
+
+    def paths_of(self, layer: Digest) -> list[str] | None:
+        """The paths that a finished layer brought, or `None` where it is not finished."""
+        try:
+            return self._marker(layer).read_text().splitlines()
+        except FileNotFoundError:
+            return None
+
+    def finish(self, layer: Digest, paths: Iterable[str]) -> None:
+        """Note that a layer's files are complete and verified; names in a checkpoint hold no line ends."""
+        marker = self._marker(layer)
+        temporary = marker.with_suffix(".new")
+        temporary.write_text("".join(f"{path}\n" for path in paths))
+        temporary.rename(marker)
+
+    @property
+    def has_finished(self) -> bool:
+        return any((self.folder / "done").iterdir())
+
+    def start_over(self) -> None:
+        """Forget what is there of this image."""
+        self.restart((self.folder / "image.json").read_text())
+
+    def restart(self, state: str) -> None:
+        """Forget everything, and begin for the image that `state` names."""
+        for name in ("image.json", "publishing"):  # first, so that a crash in between leaves nothing to go on from
+            (self.folder / name).unlink(missing_ok=True)
+        for name in ("done", "files"):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.folder / name)
+            (self.folder / name).mkdir(mode=0o755)
+        (self.folder / "image.json").write_text(state)
+
+    def _marker(self, layer: Digest) -> Path:
+        return self.folder / "done" / f"{layer.algorithm}-{layer.hex}"
+
+
+@contextmanager
+def open_staging(target: Path, image: Digest) -> Iterator[Staging]:
+    """A folder that becomes `target` if the block succeeds. `image` is the digest of the manifest that is unpacked.
+
+    If the block fails because of the world (network, disk, Ctrl-C), finished layers stay for the next call with the
+    same image; if the image is to blame, nothing stays.
+
+    Raises:
+        UsageError: `target` is not a folder, or has something in it.
+        StorageError: it cannot be written, or another pull works on it.
+    """
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise UsageError(f"{target} is not a folder")
+    inside = os.path.ismount(target)  # another file system: a rename from beside it would be a copy
+    folder = target / _NAME if inside else target.absolute().with_name(f".{target.absolute().name}{_NAME}")
+    try:
+        with _locked(folder) as staging:
+            if (folder / "publishing").exists():
+                _move(staging.files, target)
+            if target.exists() and any(p != folder for p in target.iterdir()):
+                _drop(folder)
+                raise UsageError(f"{target} is not empty", hint="name a folder that is empty or does not exist yet")
+            _prepare(staging, image)
+            with _kept_for_the_next_try(staging):
+                yield staging
+            _publish(staging, target, inside=inside)
+    except OSError as e:
+        raise explain(e, f"cannot write to {target}") from None
+
+
+def _prepare(staging: Staging, image: Digest) -> None:
+    state = json.dumps({"image": str(image), "boot": _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""})
+    try:
+        known = (staging.folder / "image.json").read_text()
+    except FileNotFoundError:
+        known = ""
+    if known != state:
+        staging.restart(state)
+
+
+@contextmanager
+def _kept_for_the_next_try(staging: Staging) -> Iterator[None]:
+    try:
+        yield
+    except (WorldError, OSError) as e:
+        if not staging.has_finished:
+            _drop(staging.folder)
+        elif isinstance(e, WorldError):
+            more = "finished layers are kept: the same command goes on with the others"
+            e.hint = f"{e.hint}; {more}" if e.hint else more
+        raise
+    except Exception:
+        _drop(staging.folder)
+        raise
+    except BaseException:  # Ctrl-C
+        if not staging.has_finished:
+            _drop(staging.folder)
+        raise
+
+
+def _publish(staging: Staging, target: Path, *, inside: bool) -> None:
+    if inside:
+        (staging.folder / "publishing").touch()
+        _move(staging.files, target)
+    else:
+        staging.files.rename(target)
+    _drop(staging.folder)
+
+
+def _move(files: Path, target: Path) -> None:
+    for path in sorted(files.iterdir()):
+        path.rename(target / path.name)
+
+
+def _drop(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Staging]:
+    """Create the folder if need be and lock it; another one may remove it between the two."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        try:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(f"another pull works in {folder}", hint="wait until it is done") from None
+            if not _is_same(fd, folder):
+                continue
+            found = os.fstat(fd)
+            if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+                raise StorageError(f"{folder} belongs to someone else", hint="remove it, or choose another folder")
+            yield Staging(folder)
+            return
+        finally:
+            os.close(fd)
+
+
+def _is_same(fd: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), folder.lstat())
+    except FileNotFoundError:
+        return False
