@@ -6,6 +6,7 @@ import unicodedata
 
 from modelcar.checkpoint.formats.reader import printable
 from modelcar.errors import UnsafePath
+from modelcar.holder import RESERVED_NAMES
 
 __all__ = ["MAX_DEPTH", "MAX_NAME_BYTES", "MAX_PATH_BYTES", "Collisions", "check_name", "check_path"]
 
@@ -35,6 +36,8 @@ def check_name(folder: str, name: str) -> None:
         raise UnsafePath(f"the name {shown} holds a path separator or stands for a folder", hint=_RENAME)
     if any(unicodedata.category(c) in _REFUSED_CATEGORIES or c in _BIDI for c in name):
         raise UnsafePath(f"the name {shown} holds a control character", hint=_RENAME)
+    if not folder and name in RESERVED_NAMES:
+        raise UnsafePath(f"{shown} at the top of a checkpoint is where the holder publishes models", hint=_RENAME)
     if len(encoded) > MAX_NAME_BYTES:
         raise UnsafePath(f"the name {shown} has {len(encoded)} bytes; the limit is {MAX_NAME_BYTES}", hint=_RENAME)
 

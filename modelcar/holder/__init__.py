@@ -28,6 +28,9 @@ MODEL_PATH: Final = "/models"
 INDIRECTION: Final = ".modelcar"
 """The one link of a farm that a restart moves, directly below the published folder."""
 
+RESERVED_NAMES: Final = frozenset({INDIRECTION, f"{INDIRECTION}.new"})
+"""What no file or folder at the top of a model may be called, since the farm has it there."""
+
 _FOLDER = Path(__file__).parent
 _REBUILD = "reinstall modelcar, or run `python hatch_build.py` in a checkout"
 

@@ -167,6 +167,16 @@ def test_name_that_is_refused(name: str, said: str, folder: Folder) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", [".modelcar", ".modelcar.new"])
+def test_names_of_the_farm_are_not_for_models(name: str, folder: Folder) -> None:
+    open_checkpoint(str(folder({f"sub/{name}": ""}, name="below")))
+    for i, tree in enumerate(({name: ""}, {f"{name}/x": ""}, {name: "-> x", "x": ""})):
+        root = folder({**tree, "config.json": "{}"}, name=f"top{i}")
+        with pytest.raises(UnsafePath, match=f"^'{name}' at the top .* the holder publishes") as caught:
+            open_checkpoint(str(root))
+        assert caught.value.hint == "rename it"
+
+
 def test_path_too_deep(folder: Folder) -> None:
     root = folder({"d/" * 64 + "f": ""})
     assert open_checkpoint(str(root)).files[0].path.count("/") == 64
