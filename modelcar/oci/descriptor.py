@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelcar.errors import InvalidDigest, InvalidDocument, SizeMismatch
+from modelcar.errors import InvalidDigest, InvalidDocument, SizeMismatch, UsageError
 from modelcar.oci.digest import Digest
 from modelcar.oci.document import Fields
 
@@ -27,10 +27,10 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """`linux/arm64/v8` as people type it."""
+        """`linux/arm64/v8` as people type it. Raises `UsageError`."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(parts):
-            raise InvalidDocument(f"{text!r} is not a platform", hint="it looks like linux/amd64")
+            raise UsageError(f"{text!r} is not a platform", hint="it looks like linux/amd64")
         return cls(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else None)
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelcar.errors import DigestMismatch, InvalidDocument, SizeMismatch
+from modelcar.errors import DigestMismatch, InvalidDocument, SizeMismatch, UsageError
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types, parse_manifest
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -135,8 +135,9 @@ def test_layers_go_underneath() -> None:
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "a/b/c/d"])
 def test_malformed_platforms(text: str) -> None:
-    with pytest.raises(InvalidDocument):
+    with pytest.raises(UsageError, match="is not a platform") as caught:
         Platform.parse(text)
+    assert caught.value.exit_status == 2
 
 
 def test_selecting_a_platform() -> None:
