@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from modelcar.errors import InvalidDigest, InvalidReference
 from modelcar.oci.digest import Digest
 
-__all__ = ["DEFAULT_REGISTRY", "DEFAULT_TAG", "Reference", "is_repository", "is_tag"]
+__all__ = ["DEFAULT_REGISTRY", "DEFAULT_TAG", "Reference", "is_loopback", "is_repository", "is_tag"]
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
@@ -37,6 +37,16 @@ def is_tag(text: str) -> bool:
 def is_repository(text: str) -> bool:
     """Whether `text` is a repository name by the distribution specification."""
     return len(text) <= _MAX_NAME and _REPOSITORY.fullmatch(text) is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (no port, no brackets) is this machine by its name or address, without asking anybody."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +147,7 @@ class Reference:
     @property
     def is_loopback(self) -> bool:
         """Whether the registry is this machine, where plain HTTP is the default."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag is not None else ""

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from modelcar.errors import ProtocolViolation, RegistryError, Unauthorized
+from modelcar.oci.reference import is_loopback
 from modelcar.registry.challenges import Challenge, merge_scopes, parse_challenges
 from modelcar.registry.credentials import Credentials, Login
 from modelcar.registry.problems import clean, show_url
@@ -182,8 +183,7 @@ def _check_realm(realm: str, target: Target) -> None:
         host = parts.hostname or ""
     except ValueError:
         parts, host = urlsplit(""), ""
-    local = host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
-    if host and (parts.scheme == "https" or (parts.scheme == "http" and (local or target.trusts_http))):
+    if host and (parts.scheme == "https" or (parts.scheme == "http" and (is_loopback(host) or target.trusts_http))):
         return
     shown = show_url(realm) if host else "something that is no URL"
     raise ProtocolViolation(

@@ -34,6 +34,7 @@ from urllib3.exceptions import (
 from modelcar import __version__
 from modelcar.errors import ProtocolViolation, UsageError
 from modelcar.layers.bytemap import FileSlice
+from modelcar.oci.reference import is_loopback
 from modelcar.registry.cancel import CancelScope, current_scope
 from modelcar.registry.sending import send_bytes, send_slice
 from modelcar.registry.settings import ClientSettings
@@ -218,7 +219,7 @@ class Transport:
         """The connection pools for `url`: those through its proxy, or direct ones. Made when they are first needed."""
         parts = urlsplit(url)
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
-        if _is_local(parts.hostname or "") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        if is_loopback(parts.hostname or "") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
             proxy = None
         tls = parts.scheme == "https" or (proxy or "").startswith("https:")
         with self._lock:
@@ -268,10 +269,6 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _is_local(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
-
-
 def _broken(error: Exception) -> Broken:
     """urllib3's, the socket's or TLS's exception in our words. None of theirs is quoted whole: they hold URLs."""
     if isinstance(error, ProxyError):
@@ -286,14 +283,8 @@ def _broken(error: Exception) -> Broken:
         return _tls_broken(error)
     if isinstance(error, NameResolutionError):
         return _unknown_host(error)
-    if isinstance(error, NewConnectionError):
-        refused = isinstance(error.__cause__, ConnectionRefusedError)
-        reason = "the connection was refused" if refused else "no connection could be made"
-        return Broken(reason, hint="check the address, and that a registry listens there", connected=False)
     if isinstance(error, ConnectTimeoutError):
-        return Broken(
-            "no answer to the attempt to connect", hint="check the address, proxy and firewall", connected=False
-        )
+        return _no_connection(error)
     if isinstance(error, ReadTimeoutError) or isinstance(_cause(error), TimeoutError):
         return Broken("nothing moved until the timeout")
     if isinstance(error, (LocationParseError, ValueError)) and not isinstance(error, OSError):
@@ -310,6 +301,23 @@ def _cause(error: BaseException) -> BaseException:
     while len(error.args) > 1 and isinstance(error.args[1], BaseException):
         error = error.args[1]
     return error
+
+
+def _no_connection(error: ConnectTimeoutError) -> Broken:
+    """Refused, timed out, or no way there. The port is named because it may be a default that nobody typed."""
+    connection = error.conn if isinstance(error, NewConnectionError) else next(iter(error.args), None)
+    host, port = getattr(connection, "host", ""), getattr(connection, "port", "")
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    cause = error.__cause__
+    if isinstance(cause, ConnectionRefusedError):
+        hint = "start the registry, or check the name and port"
+        if is_loopback(host):
+            hint += f"; `registry-shim serve --writable --root DIR --listen {where}` starts one"
+        return Broken(f"nothing listens at {where}", hint=hint, connected=False)
+    reason = f"{where} cannot be reached: {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""
+    return Broken(
+        reason or f"{where} does not answer", hint="check the name, the port, proxy and firewall", connected=False
+    )
 
 
 def _unknown_host(error: NameResolutionError) -> Broken:

@@ -224,6 +224,8 @@ def test_what_a_registry_echoes_is_not_shown(
     [
         ("https://auth.example/token", False, True),
         ("http://auth.example/token", False, False),
+        ("http://127.0.0.1.auth.example/token", False, False),
+        ("http://[::1]:5001/token", False, True),
         ("http://auth.example/token", True, True),
         ("http://127.0.0.1:5001/token", False, True),
         ("http://localhost/token", False, True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 
 import pytest
+import urllib3
 
 from modelcar.errors import (
     Forbidden,
@@ -83,11 +85,34 @@ def test_attempts_end(server: ScriptedRegistry, client: Client, pauses: list[flo
 
 
 def test_nobody_listens(client: Client) -> None:
-    ref = Reference.parse(f"127.0.0.1:{free_port()}/org/model:v1")
-    with pytest.raises(Unreachable, match="connection was refused") as caught:
-        client().resolve(ref)
-    assert caught.value.hint
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(Unreachable) as caught:
+        client().resolve(Reference.parse(f"{address}/org/model:v1"))
+    assert str(caught.value) == f"{address}: resolving org/model:v1: nothing listens at {address}"
+    assert f"registry-shim serve --writable --root DIR --listen {address}" in str(caught.value.hint)
     assert caught.value.exit_status == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "nothing listens at registry.example:443"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "registry.example:443 cannot be reached: No route to host"),
+        (TimeoutError("timed out"), "registry.example:443 does not answer"),
+    ],
+)
+def test_no_connection_names_the_port_that_was_tried(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def refused(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", refused)
+    with pytest.raises(Unreachable) as caught:
+        client().resolve(Reference.parse("registry.example/org/model:v1"))
+    assert str(caught.value) == f"registry.example: resolving org/model:v1: {said}"
+    assert "name" in str(caught.value.hint)
+    assert "registry-shim" not in str(caught.value.hint)
 
 
 def test_no_such_host(client: Client, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
