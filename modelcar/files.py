@@ -11,7 +11,9 @@ from pathlib import Path
 
 from modelcar.errors import SourceChanged
 
-__all__ = ["FileStamp", "check_unchanged", "open_unchanged"]
+__all__ = ["FileStamp", "check_unchanged", "ends_early", "open_unchanged"]
+
+_BUILD_AGAIN = "run `modelcar build` again to package it as it is now"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,13 @@ def check_unchanged(fd: int, path: Path, stamp: FileStamp) -> None:
     if change is not None:
         raise SourceChanged(
             f"{path} has changed since it was hashed: {change}",
-            hint="run `modelcar build` again to package it as it is now",
+            hint=_BUILD_AGAIN,
         )
+
+
+def ends_early(path: Path, offset: int) -> SourceChanged:
+    """The error for a file in which a read at `offset` found nothing where there were bytes when it was hashed."""
+    return SourceChanged(f"{path} has changed since it was hashed: it ends at byte {offset}", hint=_BUILD_AGAIN)
 
 
 def open_unchanged(path: Path, stamp: FileStamp) -> int:

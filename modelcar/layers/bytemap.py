@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from modelcar.errors import SourceChanged, StorageError
-from modelcar.files import FileStamp, check_unchanged, open_unchanged
+from modelcar.errors import StorageError
+from modelcar.files import FileStamp, check_unchanged, ends_early, open_unchanged
 
 __all__ = ["ByteMap", "ByteReader", "FileRange", "FileSlice", "Literal", "Segment", "Zeros"]
 
@@ -65,8 +65,10 @@ Segment = Literal | FileRange | Zeros
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSlice:
-    """A range of an open file, to be moved by the kernel. The descriptor belongs to the reader that yielded it."""
+    """A range of an open file, to be moved by the kernel. The descriptor belongs to the reader that yielded it; `path`
+    is for messages."""
 
+    path: Path
     fd: int
     offset: int
     size: int
@@ -172,7 +174,7 @@ class ByteReader:
             n = segment.size - self._position
             piece: bytes | FileSlice
             if isinstance(segment, FileRange):
-                piece = FileSlice(fd=self._fd, offset=segment.offset + self._position, size=n)
+                piece = FileSlice(path=segment.path, fd=self._fd, offset=segment.offset + self._position, size=n)
             elif isinstance(segment, Literal):
                 piece = segment.data[self._position :]
             else:
@@ -224,7 +226,7 @@ class ByteReader:
             except OSError as e:
                 raise StorageError(f"cannot read {segment.path}: {e.strerror}") from None
             if n == 0:
-                raise SourceChanged(f"{segment.path} ends at byte {offset}, before its hashed size", hint="build again")
+                raise ends_early(segment.path, offset)
             view, offset = view[n:], offset + n
 
     def _consumed(self, n: int) -> None:

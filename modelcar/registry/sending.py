@@ -14,7 +14,8 @@ import socket
 import ssl
 import threading
 
-from modelcar.errors import SourceChanged, StorageError
+from modelcar.errors import StorageError
+from modelcar.files import ends_early
 from modelcar.layers.bytemap import FileSlice
 
 __all__ = ["send_bytes", "send_slice"]
@@ -55,9 +56,9 @@ def send_slice(sock: socket.socket, piece: FileSlice) -> None:
             _wait_for_room(sock)
             continue
         except OSError as e:
-            raise _read_failure(e) from None
+            raise _failure(e, piece) from None
         if n == 0:
-            raise _truncated(offset)
+            raise ends_early(piece.path, offset)
         offset += n
 
 
@@ -69,9 +70,9 @@ def _send_slice_tls(sock: ssl.SSLSocket, piece: FileSlice) -> None:
         try:
             n = os.preadv(piece.fd, [view], offset)
         except OSError as e:
-            raise _read_failure(e) from None
+            raise _failure(e, piece) from None
         if n == 0:
-            raise _truncated(offset)
+            raise ends_early(piece.path, offset)
         _send_tls(sock, view[:n])
         offset += n
 
@@ -125,12 +126,8 @@ def _block_buffer() -> memoryview:
     return buffer
 
 
-def _read_failure(error: OSError) -> Exception:
+def _failure(error: OSError, piece: FileSlice) -> Exception:
     """What failed is the socket, or else the file."""
     if error.errno in _PEER_GONE or isinstance(error, TimeoutError):
         return BrokenPipeError(errno.EPIPE, "the peer stopped reading")
-    return StorageError(f"cannot read a source file: {error.strerror}")
-
-
-def _truncated(offset: int) -> SourceChanged:
-    return SourceChanged(f"a source file ends at byte {offset}, before its hashed size", hint="build again")
+    return StorageError(f"cannot read {piece.path}: {error.strerror}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -46,8 +47,7 @@ def map_source(source: ByteMap) -> BlobSource:
             for piece in reader.slices():
                 if isinstance(piece, FileSlice):
                     for start in range(0, piece.size, _PIECE):
-                        size = min(_PIECE, piece.size - start)
-                        yield FileSlice(fd=piece.fd, offset=piece.offset + start, size=size)
+                        yield replace(piece, offset=piece.offset + start, size=min(_PIECE, piece.size - start))
                 else:
                     yield piece
 

@@ -17,6 +17,7 @@ from modelcar.errors import (
     RegistryError,
     SizeMismatch,
     SourceChanged,
+    StorageError,
     UsageError,
 )
 from modelcar.files import FileStamp
@@ -25,7 +26,7 @@ from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_t
 from modelcar.store.base import write_document
 from modelcar.store.memory import MemoryStore
 
-from .conftest import Client, Recorder, blob, literal, random_image, reference
+from .conftest import Authority, Client, Recorder, blob, literal, random_image, reference
 from .server import Reply, ScriptedRegistry, cut_after, error
 
 
@@ -105,16 +106,31 @@ def test_sources_are_checked_before_the_first_byte(server: ScriptedRegistry, cli
     assert not server.seen
 
 
-def test_a_file_that_shrinks_during_its_upload_is_noticed(
-    server: ScriptedRegistry, client: Client, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_file_that_shrinks_during_its_upload_is_noticed_and_named(
+    server: ScriptedRegistry, secure_server: ScriptedRegistry, client: Client, authority: Authority, tmp_path: Path,
+    tls: bool
+) -> None:  # fmt: skip
+    registry = secure_server if tls else server
     file = tmp_path / "weights"
     file.write_bytes(bytes(1000))
     descriptor = Descriptor.of(media_types.LAYER_TAR, bytes(2000))
-    with pytest.raises(SourceChanged, match="ends at byte 1000"):
-        client().upload_blob(reference(server), descriptor, ByteMap.of_file(file, 2000))
-    assert not server.blobs
-    assert not server.uploads
+    with pytest.raises(SourceChanged, match=f"^{file} has changed .* it ends at byte 1000$"):
+        client(ca_file=authority.ca).upload_blob(reference(registry), descriptor, ByteMap.of_file(file, 2000))
+    assert not registry.blobs
+    assert not registry.uploads
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_file_that_cannot_be_read_is_named(
+    server: ScriptedRegistry, secure_server: ScriptedRegistry, client: Client, authority: Authority, tmp_path: Path,
+    tls: bool
+) -> None:  # fmt: skip
+    descriptor = Descriptor.of(media_types.LAYER_TAR, bytes(2000))
+    with pytest.raises(StorageError, match=f"^cannot read {tmp_path}: "):
+        client(ca_file=authority.ca).upload_blob(
+            reference(secure_server if tls else server), descriptor, ByteMap.of_file(tmp_path, 2000)
+        )
 
 
 def test_an_incomplete_store_is_not_pushed(server: ScriptedRegistry, client: Client) -> None:
@@ -227,7 +243,7 @@ def test_a_copy_of_damaged_content_publishes_nothing(
     server: ScriptedRegistry, other: ScriptedRegistry, client: Client
 ) -> None:
     image = random_image()
-    registry = client()
+    registry = client(concurrency=1)  # others, cancelled before they knew their session, could not delete it
     registry.push(image.store, image.descriptor, reference(server))
     server.blobs[str(image.manifests[0].layers[2].digest)] = bytes(300_000)
     with pytest.raises(DigestMismatch):
