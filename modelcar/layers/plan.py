@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 __all__ = ["pack"]
 
@@ -19,10 +20,22 @@ def pack(sizes: Sequence[int], limit: int) -> list[range]:
     """
     if limit < 1:
         raise ValueError("there must be room for at least one layer")
-    runs = [range(i, i + 1) for i in range(len(sizes))]
-    totals = list(sizes)
+    count = len(sizes)
+    runs = {i: range(i, i + 1) for i in range(count)}  # by where they start
+    totals = dict(enumerate(sizes))
+    starts = {i + 1: i for i in range(count)}  # of runs, by where they stop
+    pairs = [(sizes[i] + sizes[i + 1], i) for i in range(count - 1)]
+    heapify(pairs)
     while len(runs) > limit:
-        i = min(range(len(runs) - 1), key=lambda j: totals[j] + totals[j + 1])
-        runs[i : i + 2] = [range(runs[i].start, runs[i + 1].stop)]
-        totals[i : i + 2] = [totals[i] + totals[i + 1]]
-    return runs
+        total, start = heappop(pairs)
+        middle = runs[start].stop if start in runs else count
+        if middle == count or totals[start] + totals[middle] != total:
+            continue  # one of the two has been merged since; the pair that came of it is in the heap
+        stop = runs.pop(middle).stop
+        runs[start], totals[start], starts[stop] = range(start, stop), total, start
+        if stop < count:
+            heappush(pairs, (total + totals[stop], start))
+        if start > 0:
+            before = starts[start]
+            heappush(pairs, (totals[before] + total, before))
+    return [runs[start] for start in sorted(runs)]
