@@ -113,7 +113,7 @@ class ModelIndex:
             raise InvalidDocument("model index is of another version", hint="a newer modelcar may read it")
         index = cls(
             root=fields.text("root"),
-            layers=tuple(_layer(f) for f in fields.objects("layers")),
+            layers=tuple(_layer(f) for f in _required(fields, "layers")),
             rest=fields.rest(frozenset({"schemaVersion", "mediaType", "root", "layers"})),
         )
         if not index.root.startswith("/") or not _is_normal(index.root[1:]):
@@ -130,9 +130,9 @@ def _layer(fields: Fields) -> IndexedLayer:
         size=size,
         media_type=fields.text("mediaType"),
         chunks=tuple(
-            Chunk(offset=f.size("offset"), size=f.size("size"), digest=_digest(f)) for f in fields.objects("chunks")
+            Chunk(offset=f.size("offset"), size=f.size("size"), digest=_digest(f)) for f in _required(fields, "chunks")
         ),
-        files=tuple(_file(f) for f in fields.objects("files")),
+        files=tuple(_file(f) for f in _required(fields, "files")),
     )
     position = 0
     for i, chunk in enumerate(layer.chunks):
@@ -202,6 +202,12 @@ def _check_unique(names: Sequence[str], path: str) -> None:
     if len(set(names)) != len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise InvalidDocument(f"{path}: {twice!r} is there twice")
+
+
+def _required(fields: Fields, name: str) -> list[Fields]:
+    if not fields.has(name):
+        raise InvalidDocument(f"{fields.path}.{name} is missing")
+    return fields.objects(name)
 
 
 def _is_normal(path: str) -> bool:
