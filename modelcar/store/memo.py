@@ -26,6 +26,11 @@ from modelcar.oci import Digest
 __all__ = ["DigestMemo", "layer_key"]
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS layers (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+_MAY_PASS: Final = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
+_WAIT: Final = 30.0  # seconds for another process's transaction
 _KEEP: Final = 100_000  # entries; about 100 MB at the very most
 
 
@@ -90,10 +95,13 @@ class DigestMemo:
     def _connect(self) -> Iterator[sqlite3.Connection]:
         self._check_private()
         try:
-            with closing(sqlite3.connect(self._path, timeout=30)) as db:
+            with closing(sqlite3.connect(self._path, timeout=_WAIT)) as db:
                 db.execute(_SCHEMA)
                 yield db
         except sqlite3.Error as e:
+            if getattr(e, "sqlite_errorcode", 0) & 0xFF in _MAY_PASS:
+                hint = "see that the disk has room and no other build hangs, then try again"
+                raise StorageError(f"cannot use the digest memo {self._path}: {e}", hint=hint) from None
             raise self._damaged(str(e)) from None
 
     def _damaged(self, what: str) -> StorageError:

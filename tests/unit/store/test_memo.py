@@ -17,6 +17,7 @@ from modelcar.errors import StorageError
 from modelcar.layers.bytemap import FileRange, Literal
 from modelcar.layers.hashing import LayerDigests, hash_layer
 from modelcar.layers.tar import Entry, VirtualTar, build_tar
+from modelcar.store import memo
 from modelcar.store.memo import DigestMemo, layer_key
 from tests.support.trees import Source
 
@@ -180,6 +181,19 @@ def test_a_damaged_file(given: Setting, damage: bytes) -> None:
             use()
     given.path.unlink()
     given.put()
+    assert given.get() == given.digests
+
+
+def test_a_memo_in_use_is_not_called_damaged(given: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    given.put()
+    monkeypatch.setattr(memo, "_WAIT", 0.0)
+    with sqlite3.connect(given.path, isolation_level=None) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        for use in (given.get, given.put):
+            with pytest.raises(StorageError, match=r"cannot use the digest memo .*: database is locked"):
+                use()
+        db.execute("ROLLBACK")
+    db.close()
     assert given.get() == given.digests
 
 
