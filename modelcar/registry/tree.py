@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from modelcar.errors import InvalidDocument, SizeMismatch
 from modelcar.oci import Descriptor, Digest, Index, Manifest
+from modelcar.oci.validate import MAX_NESTING
 from modelcar.store.tree import is_document
 
 __all__ = ["Tree", "collect"]
 
-_MAX_DEPTH = 8
 _MAX_MANIFESTS = 10_000
 
 
@@ -42,7 +42,7 @@ def _walk(
     depth: int,
     seen: set[Digest],
 ) -> None:
-    if depth > _MAX_DEPTH or len(seen) > _MAX_MANIFESTS:
+    if depth > MAX_NESTING or len(seen) > _MAX_MANIFESTS:
         raise InvalidDocument(f"{digest} is nested too deeply, or lists too many manifests")
     if isinstance(document, Manifest):
         for blob in document.blobs:
