@@ -10,6 +10,9 @@ __all__ = ["SILENT", "Progress"]
 class Progress(Protocol):
     """Receives events, from any thread. A task is known by its `key` (a digest or path), unique while it runs."""
 
+    def expect(self, total: int) -> None:
+        """Tasks of `total` bytes in all are about to start, besides those that were expected before."""
+
     def start(self, key: str, label: str, total: int) -> None:
         """A task of `total` bytes begins; `label` is for people."""
 
@@ -21,6 +24,9 @@ class Progress(Protocol):
 
 
 class _Silent:
+    def expect(self, total: int) -> None:
+        pass
+
     def start(self, key: str, label: str, total: int) -> None:
         pass
 

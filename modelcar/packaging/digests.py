@@ -46,13 +46,13 @@ def digest_layers(
         SourceChanged: a file changed after the checkpoint was opened.
     """
     stop = Event()
+    progress.expect(sum(layer.size for layer in layers))
 
     def digest(layer: PlannedLayer) -> LayerDigests:
         key = f"hash {layer.files[0].path}"
         progress.start(key, layer.label, layer.size)
         known = known_digests(layer, memo, content_digests=content_digests)
         if known is not None:
-            progress.advance(key, layer.size)
             progress.finish(key, "unchanged")
             return known
         digests = _hash(layer, memo, content_digests, stop, lambda n: progress.advance(key, n))

@@ -57,7 +57,7 @@ class CancelScope:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own would forget its TLS state
 
-    def run(self, job: Callable[[], None]) -> None:
+    def run(self, job: Callable[[], object]) -> None:
         """Run `job` in this thread as a part of the scope."""
         _local.scope = self
         try:
@@ -73,7 +73,7 @@ def current_scope() -> CancelScope | None:
     return scope
 
 
-def run_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> None:
+def run_parallel(jobs: Sequence[Callable[[], object]], workers: int) -> None:
     """Run all `jobs`, at most `workers` at once, starting them in order.
 
     The first failure, or Ctrl-C in the calling thread, cancels the others; it is raised once they have ended.

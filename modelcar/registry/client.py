@@ -125,6 +125,7 @@ class Registry:
 
         tree = collect(read(descriptor), descriptor.digest, read)
         sources = {digest: _checked(store, blob) for digest, blob in tree.blobs.items()}
+        self._expect(tree)
         jobs = [
             partial(self._upload, ref, blob, map_source(sources[digest]), mount_from)
             for digest, blob in tree.blobs.items()
@@ -137,6 +138,7 @@ class Registry:
         """Download an image, or an index with all its images, into `store`; manifests only after what they list."""
         root = self.manifest(ref)
         tree = collect(root, ref.digest or root.digest, lambda child: self.manifest(ref, child))
+        self._expect(tree)
         run_parallel(
             [partial(self._pull_blob, ref, blob, store) for blob in tree.blobs.values()], self._settings.concurrency
         )
@@ -149,6 +151,7 @@ class Registry:
         root = self.manifest(source)
         _check_target(target, root.descriptor)
         tree = collect(root, source.digest or root.digest, lambda child: self.manifest(source, child))
+        self._expect(tree)
         mount_from = [source.repository] if source.registry == target.registry else []
         jobs = [
             partial(self._upload, target, blob, self._relay(source, blob), mount_from) for blob in tree.blobs.values()
@@ -159,6 +162,9 @@ class Registry:
 
     def close(self) -> None:
         self._session.close()
+
+    def _expect(self, tree: Tree) -> None:
+        self._progress.expect(sum(blob.size for blob in tree.blobs.values()))
 
     def _publish(self, tree: Tree, ref: Reference) -> None:
         """Write the manifests, children first; only the last of them gets the tag."""

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from modelcar.layers.bytemap import ByteReader, FileSlice
 
 __all__ = ["atomic_write", "copy_into", "explain", "fsync_dir", "lock", "make_dirs"]
 
-_COPY_STEP = 1 << 30  # a multiple of every file system's block, so that reflinks stay possible from step to step
+_COPY_STEP = 256 << 20  # a multiple of every file system's block, so that reflinks stay possible from step to step
 _NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF})
 
 
@@ -24,8 +24,8 @@ def explain(error: OSError, doing: str) -> StorageError:
     hints = {
         errno.ENOSPC: "free some space and run it again; nothing half-written is visible",
         errno.EDQUOT: "the quota is used up; nothing half-written is visible",
-        errno.EACCES: "check the owner and mode of the folder, or choose another with MODELCAR_HOME",
-        errno.EROFS: "choose another folder with MODELCAR_HOME",
+        errno.EACCES: "check the owner and mode of the folder, or choose another",
+        errno.EROFS: "choose another folder",
     }
     return StorageError(f"{doing}: {error.strerror or error}", hint=hints.get(error.errno or 0))
 
@@ -96,8 +96,8 @@ def lock(path: Path, *, exclusive: bool, blocking: bool = True) -> Iterator[None
         os.close(fd)
 
 
-def copy_into(fd: int, reader: ByteReader) -> None:
-    """Append all that `reader` still has to the open file `fd`, at its end.
+def copy_into(fd: int, reader: ByteReader, advance: Callable[[int], None] = lambda _: None) -> None:
+    """Append all that `reader` still has to the open file `fd`, at its end; `advance` is told of every step's bytes.
 
     File ranges are moved by `copy_file_range`, which makes them reflinks where the file system can (the payloads of
     our layers are aligned for that) and never passes bytes through this process. Raises plain `OSError`.
@@ -105,16 +105,17 @@ def copy_into(fd: int, reader: ByteReader) -> None:
     position = os.fstat(fd).st_size
     for piece in reader.slices():
         if isinstance(piece, FileSlice):
-            _copy_slice(fd, position, piece)
+            _copy_slice(fd, position, piece, advance)
             position += piece.size
         else:
             view = memoryview(piece)
             while view:
                 n = os.pwrite(fd, view, position)
                 view, position = view[n:], position + n
+                advance(n)
 
 
-def _copy_slice(fd: int, position: int, piece: FileSlice) -> None:
+def _copy_slice(fd: int, position: int, piece: FileSlice, advance: Callable[[int], None]) -> None:
     done = 0
     kernel_copy = True
     while done < piece.size:
@@ -133,3 +134,4 @@ def _copy_slice(fd: int, position: int, piece: FileSlice) -> None:
         if moved == 0:
             raise OSError(errno.EIO, "the source ends before its hashed size")
         done += moved
+        advance(moved)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -99,7 +99,7 @@ class OciLayout:
         make_dirs(path.parent)
         atomic_write(path, recipe)
 
-    def materialise(self, digest: Digest, content: ByteMap) -> None:
+    def materialise(self, digest: Digest, content: ByteMap, *, advance: Callable[[int], None] = lambda _: None) -> None:
         """Write a blob out as a file, by reflink where that is possible; virtual blobs are checked for changes.
 
         The bytes are not hashed again: a stamp that still fits, or a content store, vouches for them.
@@ -107,7 +107,7 @@ class OciLayout:
         if _stat(self.path(digest)) is not None:
             return
         with self.begin(digest) as writer, content.open() as reader:
-            writer.take(reader, content.size)
+            writer.take(reader, content.size, advance)
 
     def delete(self, digest: Digest) -> None:
         removed = False
@@ -191,12 +191,12 @@ class _DiskWriter:
         self._publish(actual)
         return actual
 
-    def take(self, reader: ByteReader, size: int) -> None:
+    def take(self, reader: ByteReader, size: int, advance: Callable[[int], None]) -> None:
         """Let the kernel copy `reader` and publish it as the expected digest, unhashed; for `materialise` only."""
         if self._expected is None or self.size:
             raise ValueError("take() needs an expected digest and an empty writer")
         try:
-            copy_into(self._fd, reader)
+            copy_into(self._fd, reader, advance)
         except OSError as e:
             raise explain(e, f"cannot write to {self._layout.root}") from None
         self.size = size

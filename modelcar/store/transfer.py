@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from modelcar.errors import SizeMismatch
 from modelcar.oci import Descriptor
 from modelcar.progress import SILENT, Progress
@@ -29,6 +31,7 @@ def copy_image(
     descriptors = list(walk(source, root))
     for descriptor in descriptors:
         source.map(descriptor.digest).check()
+    progress.expect(sum(d.size for d in descriptors if not is_document(d)))
     for descriptor in descriptors:
         if is_document(descriptor):
             write_document(target, read_document(source, descriptor), descriptor.digest)
@@ -36,7 +39,6 @@ def copy_image(
         key = str(descriptor.digest)
         progress.start(key, descriptor.digest.short, descriptor.size)
         if descriptor.digest in target and not target.is_virtual(descriptor.digest):
-            progress.advance(key, descriptor.size)
             progress.finish(key, "exists")
             continue
         _copy_blob(source, target, descriptor, trusted=trusted, progress=progress)
@@ -46,16 +48,16 @@ def copy_image(
 def _copy_blob(
     source: OciLayout, target: OciLayout, descriptor: Descriptor, *, trusted: bool, progress: Progress
 ) -> None:
+    advance = partial(progress.advance, str(descriptor.digest))
     content = source.map(descriptor.digest)
     if content.size != descriptor.size:
         raise SizeMismatch(f"{descriptor.digest} has {content.size} bytes where {descriptor.size} were promised")
     if trusted:
-        target.materialise(descriptor.digest, content)
-        progress.advance(str(descriptor.digest), descriptor.size)
+        target.materialise(descriptor.digest, content, advance=advance)
         return
     buffer = memoryview(bytearray(_BUFFER))
     with target.begin(descriptor.digest) as writer, content.open() as reader:
         while n := reader.readinto(buffer):
             writer.write(buffer[:n])
-            progress.advance(str(descriptor.digest), n)
+            advance(n)
         writer.commit()

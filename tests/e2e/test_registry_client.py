@@ -321,6 +321,9 @@ class _Moved:
     def __init__(self) -> None:
         self.done = 0
 
+    def expect(self, total: int) -> None:
+        pass
+
     def start(self, key: str, label: str, total: int) -> None:
         pass
 

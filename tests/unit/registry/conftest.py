@@ -78,6 +78,10 @@ class Recorder:
         self.done: dict[str, int] = {}
         self.notes: dict[str, str] = {}
         self.steps: list[int] = []
+        self.expected = 0
+
+    def expect(self, total: int) -> None:
+        self.expected += total
 
     def start(self, key: str, label: str, total: int) -> None:
         self.totals[key], self.done[key] = total, 0

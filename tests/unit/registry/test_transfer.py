@@ -42,6 +42,7 @@ def test_round_trip(server: ScriptedRegistry, client: Client) -> None:
     assert registry.resolve(ref) == image.descriptor
     assert list(registry.tags(ref)) == ["v1"]
     assert progress.done == progress.totals
+    assert progress.expected == sum(progress.totals.values())
 
     target = MemoryStore()
     assert registry.pull(ref, target) == image.descriptor

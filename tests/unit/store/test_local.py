@@ -144,7 +144,7 @@ def test_a_folder_that_one_may_not_write(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "mkdir", denied)
     with pytest.raises(StorageError, match=r"cannot create .*layout.*Permission denied") as caught:
         OciLayout(tmp_path / "layout")
-    assert "MODELCAR_HOME" in str(caught.value.hint)
+    assert "owner and mode" in str(caught.value.hint)
 
 
 def test_a_file_where_the_store_should_be(tmp_path: Path) -> None:
