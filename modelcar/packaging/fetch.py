@@ -12,9 +12,10 @@ from modelcar.packaging.base import select
 from modelcar.packaging.locations import LayoutLocation, Location
 from modelcar.packaging.unpack import Readable
 from modelcar.registry import Registry
-from modelcar.store import LocalStore, Names, OciLayout, read_document
+from modelcar.store import LocalStore, Names, OciLayout, read_document, write_document
+from modelcar.store.base import check_readable
 from modelcar.store.transfer import copy_image
-from modelcar.store.tree import load
+from modelcar.store.tree import is_document, load
 
 __all__ = ["ImageSource", "LayoutSource", "RegistrySource", "StoreSource", "bring_image", "choose_manifest"]
 
@@ -81,15 +82,11 @@ class RegistrySource:
         return self._registry.manifest(self._ref, descriptor)
 
     def read(self, descriptor: Descriptor) -> bytes:
-        from modelcar.store.tree import is_document
-
         if is_document(descriptor):
             return self.document(descriptor).content
+        check_readable(descriptor)
         with self._registry.open_blob(self._ref, descriptor) as stream:
-            pieces = []
-            while data := stream.read(1 << 20):
-                pieces.append(data)
-        return b"".join(pieces)
+            return stream.readall()
 
     @contextmanager
     def open_layer(self, descriptor: Descriptor) -> Iterator[Readable]:
@@ -136,8 +133,6 @@ def bring_image(
     document = registry.manifest(location)
     if isinstance(document, Manifest):
         return registry.pull(location, store.content)
-    from modelcar.store import write_document
-
     for platform in platforms:
         entry = document.select(platform)
         if entry is not None:

@@ -13,6 +13,7 @@ from modelcar.layers.index import INDEX_PATH, ModelIndex
 from modelcar.oci import Descriptor, ImageConfig, Index, Manifest, media_types, parse_manifest
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.plan import LayerKind
+from modelcar.packaging.unpack import TAR_ERRORS
 
 __all__ = ["Inspected", "InspectedManifest", "inspect_image"]
 
@@ -33,12 +34,17 @@ class InspectedManifest:
             return "modelpack"
         return "image" if self.manifest.is_image else (self.manifest.artifact_type or self.manifest.config.media_type)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all layers, as they are stored."""
+        return sum(layer.size for layer in self.manifest.layers)
+
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {
             "digest": str(self.descriptor.digest),
             "kind": self.kind,
             "mediaType": self.manifest.media_type,
-            "size": sum(layer.size for layer in self.manifest.layers),
+            "size": self.size,
             "annotations": dict(self.manifest.annotations),
             "layers": [layer.to_dict() for layer in self.manifest.layers],
         }
@@ -108,7 +114,8 @@ def _manifest(descriptor: Descriptor, read: Read) -> InspectedManifest:
 def _model_index(manifests: tuple[InspectedManifest, ...], read: Read) -> ModelIndex | None:
     for inspected in manifests:
         for layer in inspected.manifest.layers:
-            if layer.annotations.get(LAYER) == LayerKind.INDEX:
+            # A tool that compressed the layers has also changed every digest in the index.
+            if layer.annotations.get(LAYER) == LayerKind.INDEX and layer.media_type in media_types.UNCOMPRESSED_LAYERS:
                 listed = {d.digest for d in inspected.manifest.layers}
                 index = parse_index_layer(read(layer))
                 return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
@@ -123,9 +130,11 @@ def parse_index_layer(blob: bytes) -> ModelIndex:
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(blob), mode="r:") as tar:
-            content = tar.extractfile(INDEX_PATH)
-            if content is None:
-                raise KeyError(INDEX_PATH)
-            return ModelIndex.parse(content.read())
-    except (tarfile.TarError, KeyError):
-        raise InvalidContent(f"the index layer holds no {INDEX_PATH}") from None
+            member = tar.getmember(INDEX_PATH)
+            content = tar.extractfile(member) if member.isreg() else None  # a link may lead to itself
+            raw = content.read() if content else None
+    except (*TAR_ERRORS, KeyError):
+        raw = None
+    if raw is None:
+        raise InvalidContent(f"the index layer holds no {INDEX_PATH}")
+    return ModelIndex.parse(raw)

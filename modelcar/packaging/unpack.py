@@ -22,8 +22,10 @@ from modelcar.packaging.staging import Staging, open_staging
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import current_scope, run_parallel
 
-__all__ = ["Unpacked", "unpack_model"]
+__all__ = ["TAR_ERRORS", "Unpacked", "unpack_model"]
 
+# What reading a tar raises when its bytes make no sense; some of it is no `TarError`.
+TAR_ERRORS: Final = (tarfile.TarError, EOFError, ValueError, OverflowError, gzip.BadGzipFile, zlib.error)
 _BUFFER: Final = 1 << 20
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
@@ -129,7 +131,7 @@ def _unpack_layer(
                         claim(path)
                         paths.append(path)
                     _unpack_member(tar, member, folder, path)
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as e:
+        except TAR_ERRORS as e:
             raise InvalidContent(f"layer {descriptor.digest} is not a readable tar: {e}") from None
         while counted.read(_BUFFER):  # to the end, where the digest is checked
             pass
@@ -182,11 +184,14 @@ def _check_parents(folder: Path, target: Path) -> None:
 
 
 def _white_out(marker: Path) -> None:
+    name = marker.name.removeprefix(_WHITEOUT)
     if marker.name == _OPAQUE:
         for child in marker.parent.iterdir() if marker.parent.is_dir() else ():
             _remove(child)
+    elif name in ("", ".", ".."):
+        raise InvalidContent(f"{marker.name!r} in the image would delete the folder that it is in, or the one above")
     else:
-        _remove(marker.with_name(marker.name.removeprefix(_WHITEOUT)))
+        _remove(marker.with_name(name))
 
 
 def _remove(path: Path) -> None:

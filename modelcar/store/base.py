@@ -9,7 +9,7 @@ from modelcar.errors import InvalidDocument
 from modelcar.layers.bytemap import ByteMap, ByteReader
 from modelcar.oci import Descriptor, Digest
 
-__all__ = ["Store", "Writer", "read_document", "write_document"]
+__all__ = ["Store", "Writer", "check_readable", "read_document", "write_document"]
 
 _MAX_IN_MEMORY = 512 << 20  # bytes; a model index with its tar around it is the largest that is read whole
 
@@ -69,12 +69,17 @@ def read_document(store: Store, descriptor: Descriptor) -> bytes:
         NotFound: it is not in the store.
         InvalidContent: it is not what the descriptor promises.
     """
-    if descriptor.size > _MAX_IN_MEMORY:
-        raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, too many to be read at once")
+    check_readable(descriptor)
     with store.open(descriptor.digest) as reader:
         content = reader.read(min(reader.remaining, descriptor.size + 1))
     descriptor.check(content)
     return content
+
+
+def check_readable(descriptor: Descriptor) -> None:
+    """Raise `InvalidDocument` unless the content is small enough to be held in memory."""
+    if descriptor.size > _MAX_IN_MEMORY:
+        raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, too many to be read at once")
 
 
 def write_document(store: Store, content: bytes, digest: Digest | None = None) -> Digest:

@@ -1,0 +1,80 @@
+"""Images made to do harm: what they say of themselves is bounded and checked before it is believed."""
+
+from __future__ import annotations
+
+import io
+import random
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError
+from modelcar.layers.bytemap import Literal
+from modelcar.layers.index import INDEX_PATH, ModelIndex
+from modelcar.layers.tar import Entry, build_tar
+from modelcar.oci import Descriptor, Digest, Reference, media_types
+from modelcar.packaging.fetch import RegistrySource
+from modelcar.packaging.inspect import parse_index_layer
+from modelcar.registry import Registry
+from tests.unit.packaging.test_unpack import Layers
+
+INDEX = ModelIndex(root="/models", layers=()).to_json()
+
+
+@pytest.mark.parametrize("name", [".wh...", ".wh..", ".wh."])
+@pytest.mark.parametrize("folder", ["models", "models/sub"])
+def test_a_whiteout_deletes_nothing_above_its_folder(tmp_path: Path, name: str, folder: str) -> None:
+    layers = Layers()
+    layers.add([(f"{folder}/a", b"x"), (f"{folder}/{name}", b"")])
+    (tmp_path / "precious").write_text("")
+    with pytest.raises(InvalidContent, match="would delete the folder"):
+        layers.unpack(tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_blob_that_claims_to_be_huge_is_not_read_into_memory() -> None:
+    descriptor = Descriptor(media_type=media_types.LAYER_TAR, digest=Digest.of(b""), size=1 << 40)
+    with Registry() as registry, pytest.raises(InvalidDocument, match="too many to be read at once"):
+        RegistrySource(Reference.parse("registry.invalid/a/b:c"), registry).read(descriptor)
+
+
+def test_an_index_that_is_a_link_to_itself() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo(INDEX_PATH)
+        member.type, member.linkname = tarfile.SYMTYPE, "index.json"
+        tar.addfile(member)
+    with pytest.raises(InvalidContent, match=r"holds no \.modelcar/index\.json"):
+        parse_index_layer(buffer.getvalue())
+
+
+def test_damage_to_an_index_layer_raises_nothing_of_others() -> None:
+    """Python's tarfile raises much besides its own errors."""
+    with build_tar([Entry(path=INDEX_PATH, content=Literal(INDEX))]).content.open() as reader:
+        gnu = reader.read()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo(INDEX_PATH)
+        member.size = len(INDEX)
+        member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "10"}
+        tar.addfile(member, io.BytesIO(INDEX))
+    chance = random.Random(1)
+    refused = 0
+    for _ in range(2000):
+        blob = bytearray(chance.choice((gnu, buffer.getvalue())))
+        for _ in range(chance.randrange(1, 6)):
+            blob[chance.randrange(min(len(blob), 4096))] = chance.choice((0, 255, 48, 57, 45, 0x80))
+        _mend_checksums(blob)
+        try:
+            parse_index_layer(bytes(blob))
+        except ModelcarError:
+            refused += 1
+    assert refused > 500
+
+
+def _mend_checksums(blob: bytearray) -> None:
+    for offset in range(0, len(blob), 512):
+        if blob[offset + 257 : offset + 262] == b"ustar":
+            blob[offset + 148 : offset + 156] = b" " * 8
+            blob[offset + 148 : offset + 156] = b"%06o\0 " % sum(blob[offset : offset + 512])
