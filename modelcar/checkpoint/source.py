@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from modelcar.checkpoint.walk import read_file_entry, walk
 from modelcar.errors import SourceError, StorageError
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from modelcar.checkpoint.hub import HubOptions
 
 __all__ = ["open_checkpoint"]
@@ -24,7 +27,7 @@ _HUB_SCHEME = "hf://"
 _WHAT_TO_NAME = "name a folder, a weights file, or hf://org/name"
 
 
-def open_checkpoint(source: str, *, hub: HubOptions | None = None) -> Checkpoint:
+def open_checkpoint(source: str | PathLike[str], *, hub: HubOptions | None = None) -> Checkpoint:
     """Find out what there is to package at `source`. No weight is read.
 
     Args:
@@ -36,6 +39,7 @@ def open_checkpoint(source: str, *, hub: HubOptions | None = None) -> Checkpoint
         SourceError: it cannot be packaged; see its subclasses.
         WorldError: it cannot be read or downloaded now.
     """
+    source = fspath(source)
     if source.startswith(_HUB_SCHEME):
         from modelcar.checkpoint.hub import HubOptions, download_snapshot
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from modelcar.checkpoint import Role
+from modelcar.layers.index import INDEX_PATH
 from modelcar.oci import Descriptor, Manifest, compact_json, media_types
 from modelcar.packaging.annotations import MODELPACK_FILEPATH
-from modelcar.packaging.plan import MODEL_ROOT, LayerKind, PlannedLayer
+from modelcar.packaging.plan import MODEL_ROOT, PlannedLayer
 
 __all__ = ["modelpack_layers", "modelpack_manifest"]
 
-_LAYER_TYPE: Final = {
-    LayerKind.WEIGHTS: "application/vnd.cncf.model.weight.v1.tar",
-    LayerKind.FILES: "application/vnd.cncf.model.weight.config.v1.tar",
-}
-_INDEX_TYPE: Final = "application/vnd.cncf.model.doc.v1.tar"
+_WEIGHT: Final = "application/vnd.cncf.model.weight.v1.tar"
+_CONFIG: Final = "application/vnd.cncf.model.weight.config.v1.tar"
+_DOC: Final = "application/vnd.cncf.model.doc.v1.tar"
 
 
 def modelpack_layers(layers: Sequence[tuple[PlannedLayer, Descriptor]], index_layer: Descriptor) -> list[Descriptor]:
@@ -23,8 +23,9 @@ def modelpack_layers(layers: Sequence[tuple[PlannedLayer, Descriptor]], index_la
     result = []
     for planned, descriptor in layers:
         path = f"{MODEL_ROOT}/{planned.files[0].path}" if len(planned.files) == 1 else MODEL_ROOT
-        result.append(_layer(descriptor, _LAYER_TYPE[planned.kind], path))
-    return [*result, _layer(index_layer, _INDEX_TYPE, ".modelcar/index.json")]
+        has_weights = any(file.role is Role.WEIGHT for file in planned.files)  # or else it is, say, a large tokenizer
+        result.append(_layer(descriptor, _WEIGHT if has_weights else _CONFIG, path))
+    return [*result, _layer(index_layer, _DOC, INDEX_PATH)]
 
 
 def modelpack_manifest(

@@ -62,14 +62,15 @@ def plan_layers(
         reserved: how many of those the index, the holder or the base take.
 
     Raises:
-        UsageError: there is no room for a layer of weights.
+        UsageError: there is no room for them.
     """
     weights = [f for f in checkpoint.files if _has_own_layer(f)]
     small = [f for f in checkpoint.files if not _has_own_layer(f)]
     room = max_layers - reserved - (1 if small else 0)
-    if weights and room < 1:
+    if room < (1 if weights else 0):
         raise UsageError(
-            f"{max_layers} layers leave no room for weights: {max_layers - room} are taken by other layers",
+            f"{max_layers} layers leave no room for {'weights' if weights else 'the model'}: "
+            f"{max_layers - room} are taken by other layers",
             hint="raise --max-layers",
         )
     layers = [
