@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
@@ -47,8 +46,3 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
     return run_program(cli, "modelcar", arguments)
-
-
-def run() -> None:
-    """Entry point of the installed command."""
-    sys.exit(main())

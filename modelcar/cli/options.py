@@ -1,11 +1,11 @@
-"""Options that verbs share, and what they become."""
+"""Options and arguments that verbs share, and what they become."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import click
 
@@ -13,19 +13,24 @@ from modelcar.cli.output import Output
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.locations import LayoutLocation, Location, parse_location
+from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
 from modelcar.registry import ClientSettings
-from modelcar.store import LocalStore, default_home
 
 __all__ = [
-    "local_name",
+    "BASE",
+    "FOLDER",
+    "OWN_BASES",
+    "REFERENCE",
     "location_argument",
+    "max_layers_option",
     "network_options",
-    "open_local_store",
     "output_options",
     "platform_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+OWN_BASES: Final = ("holder", "scratch")
+FOLDER: Final = click.Path(path_type=Path)
 
 
 def output_options(command: F) -> F:
@@ -67,7 +72,23 @@ class _ReferenceType(click.ParamType[Reference]):
     name = "REF"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:  # noqa: ARG002
-        return value if isinstance(value, Reference) else Reference.parse(value)
+        if isinstance(value, Reference):
+            return value
+        if value.startswith("oci:"):
+            raise UsageError(
+                f"{value!r} is an OCI layout, and here an image of the local store or a registry is meant",
+                hint="`modelcar copy` and `modelcar pull` take layouts",
+            )
+        return Reference.parse(value)
+
+
+class _BaseType(click.ParamType[str]):
+    name = "BASE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        if value not in OWN_BASES:
+            parse_location(value)  # better now than after a download
+        return str(value)
 
 
 class _PlatformType(click.ParamType[Platform]):
@@ -80,6 +101,7 @@ class _PlatformType(click.ParamType[Platform]):
 LOCATION = _LocationType()
 REFERENCE = _ReferenceType()
 PLATFORM = _PlatformType()
+BASE = _BaseType()
 
 
 def location_argument(name: str = "ref") -> Callable[[F], F]:
@@ -92,17 +114,14 @@ def platform_option(help_text: str, *, multiple: bool = False) -> Callable[[F], 
     return click.option("--platform", name, type=PLATFORM, multiple=multiple, help=help_text)
 
 
-def open_local_store() -> LocalStore:
-    """The user's own store, under `$MODELCAR_HOME` or where XDG says."""
-    return LocalStore(default_home())
-
-
-def local_name(ref: Reference) -> str:
-    """The name under which `ref` is kept in the local store.
-
-    Raises:
-        UsageError: it is a digest without a tag, which names nothing that can be kept by name.
-    """
-    if ref.tag is None:
-        raise UsageError(f"{ref} has no tag", hint="give the image a name: registry/repo:tag")
-    return f"{ref.name}:{ref.tag}"
+def max_layers_option(command: F) -> F:
+    """`--max-layers`: engines mount an image as one overlay, which takes only so many."""
+    option = click.option(
+        "--max-layers",
+        type=click.IntRange(4, 127),
+        default=DEFAULT_MAX_LAYERS,
+        show_default=True,
+        metavar="N",
+        help="Pack small shards together rather than have more layers.",
+    )
+    return option(command)

@@ -6,13 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from io import StringIO
+from typing import IO, Any
 
 import click
 
-__all__ = ["Output", "Table", "human_size", "printable"]
+from modelcar.errors import StorageError
+
+__all__ = ["Output", "Table", "human_size", "is_terminal", "printable"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
 
 
 def human_size(size: float) -> str:
@@ -24,7 +28,7 @@ def human_size(size: float) -> str:
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.1f} {_UNITS[unit]}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Rows for people. Columns named in `right` are aligned right."""
 
@@ -42,42 +46,66 @@ class Output:
         self.quiet = quiet
 
     def document(self, value: Any) -> None:
-        """Print `value` as the JSON answer, if that was asked for."""
+        """Print `value` as the JSON answer, if that was asked for. It is ASCII: no terminal or encoding spoils it."""
         if self.as_json:
-            click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+            _write(json.dumps(value, indent=2 if is_terminal(sys.stdout) else None))
 
     def line(self, text: str) -> None:
         """One line of the answer for people."""
         if not self.as_json:
-            click.echo(text)
+            _write(printable(text))
 
     def aside(self, text: str) -> None:
         """Something useful that is not the answer: on stderr, and not when quiet."""
         if not self.as_json and not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def table(self, table: Table) -> None:
         """Print a table for people."""
-        if self.as_json:
-            return
-        from rich.console import Console
-        from rich.table import Table as RichTable
-
-        rich_table = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for column in table.columns:
-            justify = "right" if column in table.right else "left"
-            rich_table.add_column(column, justify=justify, overflow="fold", no_wrap=not sys.stdout.isatty())  # type: ignore[arg-type]
-        for row in table.rows:
-            rich_table.add_row(*(_escape(cell) for cell in row))
-        Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(rich_table)
+        if not self.as_json:
+            _write(_render(table))
 
 
-def _escape(cell: str) -> str:
-    from rich.markup import escape
-
-    return escape(printable(cell))
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether `stream` (`None` where it was closed before the program began) is a terminal."""
+    return stream is not None and stream.isatty()
 
 
 def printable(text: str) -> str:
-    """Names and messages from elsewhere must not move the cursor or fake another line."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """Names and messages from elsewhere must not move the cursor, fake another line, or turn it around."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _render(table: Table) -> str:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=None, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        grid.add_column(Text(column), justify="right" if column in table.right else "left", overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    for_people = is_terminal(sys.stdout)
+    text = StringIO()  # rich has ideas of its own about broken pipes
+    console = Console(file=text, force_terminal=for_people, width=None if for_people else _ANY_WIDTH)
+    if table.title is not None:
+        console.print(Text(f"\n{printable(table.title)}", style="italic"))
+    console.print(grid)
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))
+
+
+def _write(text: str) -> None:
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise StorageError(f"cannot write to standard output: {e.strerror}") from None

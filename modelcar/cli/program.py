@@ -3,52 +3,116 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from types import FrameType
+from typing import IO, Final, Never
 
 import click
+from click.shell_completion import shell_complete
 
-from modelcar.cli.output import printable
+from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
 
-__all__ = ["run_program"]
+__all__ = ["end_cleanly_on_signals", "run_program"]
 
-_INTERRUPTED: Final = 130
-_BROKEN_PIPE: Final = 141
+_WRONG_USAGE: Final = 2
 _FAILED: Final = 3
+_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: what cleans up after Ctrl-C cleans up after them too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def end_cleanly_on_signals() -> None:
+    """Let SIGTERM and SIGHUP (unless ignored, as under nohup) end the program as Ctrl-C does, not by mere death."""
+
+    def end(number: int, frame: FrameType | None) -> Never:  # noqa: ARG001  # the signature of a handler
+        raise _Ended(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     """Run `group` as the program `name`; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
-
-    def complain(message: str, *, hint: str | None = None, status: int) -> int:
-        click.echo(f"{name}: {printable(message)}", err=True)
-        if hint:
-            click.echo(f"  hint: {printable(hint)}", err=True)
-        return status
-
     try:
-        group.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+        try:
+            return _dispatch(group, name, arguments)
+        except KeyboardInterrupt as e:
+            if is_terminal(sys.stderr):
+                _say("")  # the terminal has just shown ^C
+            number = e.number if isinstance(e, _Ended) else signal.SIGINT
+            return _complain(name, "interrupted; nothing half-written is visible", status=128 + number)
+    finally:
+        _flush(sys.stdout)
+        _flush(sys.stderr)
+
+
+def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    completion = f"_{name.upper().replace('-', '_')}_COMPLETE"
+    try:
+        if instruction := os.environ.get(completion):
+            return shell_complete(group, {}, name, completion, instruction)
+        # Not group.main(), which has ideas of its own about broken pipes, Ctrl-C and the end of a file.
+        with group.make_context(name, words) as context:
+            group.invoke(context)
     except ModelcarError as e:
-        return complain(str(e), hint=e.hint, status=e.exit_status)
-    except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.ctx.get_help(), err=True)
-        return 2
-    except click.UsageError as e:
-        return complain(e.format_message(), hint=f"see `{e.ctx.command_path} --help`" if e.ctx else None, status=2)
+        return _complain(name, str(e), hint=e.hint, status=e.exit_status)
     except click.exceptions.Exit as e:
         return e.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return complain("interrupted; nothing half-written is visible", status=_INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as e:
+        _say(e.ctx.get_help())
+        return _WRONG_USAGE
+    except click.ClickException as e:
+        context_of = getattr(e, "ctx", None)
+        hint = f"see `{context_of.command_path} --help`" if context_of else None
+        return _complain(name, _as_ours(e.format_message()), hint=hint, status=_WRONG_USAGE)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        return _BROKEN_PIPE
+        return _BROKEN_PIPE  # whoever read us has seen enough, and expects silence
     except OSError as e:
-        return complain(f"{e.filename}: {e.strerror}" if e.filename else str(e), status=_FAILED)
+        return _complain(name, f"{e.filename}: {e.strerror}" if e.filename else str(e), status=_FAILED)
     except Exception as e:
         if os.environ.get("MODELCAR_DEBUG"):
             raise
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"
-        return complain(f"internal error: {type(e).__name__}: {e}", hint=hint, status=_FAILED)
+        return _complain(name, f"internal error: {type(e).__name__}: {e}", hint=hint, status=_FAILED)
     return 0
+
+
+def _as_ours(message: str) -> str:
+    """Click's sentences in the form of all others: `No such option: --x` as `no such option: --x`."""
+    first = message[:1].lower() if message[1:2].islower() else message[:1]
+    return (first + message[1:]).removesuffix(".")
+
+
+def _complain(name: str, message: str, *, hint: str | None = None, status: int) -> int:
+    _say(f"{name}: {printable(message)}" + (f"\n  hint: {printable(hint)}" if hint else ""))
+    return status
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody listens; the exit status has to do
+        click.echo(text, err=True)
+
+
+def _flush(stream: IO[str] | None) -> None:
+    """What cannot be written is dropped here, or the interpreter would complain about it at its very end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from modelcar.cli.output import Output, human_size
+from modelcar.cli.output import Output, human_size, is_terminal, printable
 from modelcar.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["progress"]
 
-_WORTH_A_LINE = 1 << 20  # bytes; smaller tasks say nothing
+_WORTH_A_LINE: Final = 1 << 20  # bytes; smaller tasks say nothing
+_FINISHED_SHOWN: Final = 8  # bars of finished tasks that stay, so that the picture fits a screen
+_LABEL: Final = 40  # characters
 
 
 @contextmanager
@@ -28,11 +31,14 @@ def progress(output: Output, verb: str) -> Iterator[Progress]:
     """A `Progress` that suits where stderr goes. `verb` leads every line: "hash", "push"."""
     if output.quiet or output.as_json:
         yield SILENT
-    elif not sys.stderr.isatty():
+    elif not is_terminal(sys.stderr):
         yield _Lines(verb)
     else:
-        with _bars() as bars:
+        bars = _bars()
+        try:
             yield _Bars(bars, verb)
+        finally:
+            bars.stop()
 
 
 class _Lines:
@@ -41,6 +47,9 @@ class _Lines:
     def __init__(self, verb: str) -> None:
         self._verb = verb
         self._tasks: dict[str, tuple[str, int, float]] = {}
+
+    def expect(self, total: int) -> None:
+        pass
 
     def start(self, key: str, label: str, total: int) -> None:
         self._tasks[key] = (label, total, time.monotonic())
@@ -54,7 +63,8 @@ class _Lines:
             return
         seconds = max(time.monotonic() - began, 1e-6)
         how = note or f"{seconds:.1f} s, {human_size(total / seconds)}/s"
-        click.echo(f"{self._verb} {label} ({human_size(total)}): {how}", err=True)
+        with suppress(OSError):  # that nobody listens any more is no reason to stop working
+            click.echo(printable(f"{self._verb} {label} ({human_size(total)}): {how}"), err=True)
 
 
 def _bars() -> RichProgress:
@@ -81,34 +91,53 @@ def _bars() -> RichProgress:
 
 
 class _Bars:
-    """A bar for every task that runs, and one for all of them together."""
+    """A bar for every task that runs, and above them one for all that is to be done. Nothing shows before that."""
 
     def __init__(self, bars: RichProgress, verb: str) -> None:
         self._bars = bars
         self._lock = threading.Lock()
-        self._total = bars.add_task(f"{verb}, in all", total=0, note="")
+        self._all = bars.add_task(f"{verb}, in all", total=None, note="")
+        self._expected = 0  # bytes, as announced
+        self._started = 0  # bytes of the tasks that have begun
+        self._skipped = 0  # bytes that need not move after all
         self._tasks: dict[str, TaskID] = {}
+        self._finished: deque[TaskID] = deque()
+
+    def expect(self, total: int) -> None:
+        with self._lock:
+            self._expected += total
+            self._update()
 
     def start(self, key: str, label: str, total: int) -> None:
         with self._lock:
-            self._tasks[key] = self._bars.add_task(label, total=total, note="")
-            self._bars.update(self._total, total=(self._bars.tasks[0].total or 0) + total)
+            self._tasks[key] = self._bars.add_task(_shortened(printable(label)), total=total, note="")
+            self._started += total
+            self._update()
 
     def advance(self, key: str, n: int) -> None:
         task = self._tasks.get(key)
         if task is not None:
             self._bars.advance(task, n)
-            self._bars.advance(self._total, n)
+            self._bars.advance(self._all, n)
 
     def finish(self, key: str, note: str = "") -> None:
         with self._lock:
             task = self._tasks.pop(key, None)
             if task is None:
                 return
-            current = next(t for t in self._bars.tasks if t.id == task)
-            left = (current.total or 0) - current.completed
-            if left:
-                self._bars.advance(self._total, left)
-            self._bars.update(task, completed=current.total, note=note)
-            if len(self._bars.tasks) > 12:  # keep the picture within a screen
-                self._bars.remove_task(task)
+            total, completed = next((t.total or 0, t.completed) for t in self._bars.tasks if t.id == task)
+            self._skipped += int(total - completed)  # or rate and time left would be too good to be true
+            self._bars.update(task, completed=total, note=printable(note))
+            self._update()
+            self._finished.append(task)
+            if len(self._finished) > _FINISHED_SHOWN:
+                self._bars.remove_task(self._finished.popleft())
+
+    def _update(self) -> None:
+        self._bars.update(self._all, total=max(self._expected, self._started) - self._skipped)
+        self._bars.start()
+
+
+def _shortened(label: str) -> str:
+    """Both ends of a long name: shards differ in the last part."""
+    return label if len(label) <= _LABEL else f"{label[: _LABEL // 2 - 1]}…{label[-_LABEL // 2 :]}"

@@ -12,7 +12,7 @@ from modelcar.layers.hashing import LayerDigests, hash_layer
 from modelcar.layers.index import INDEX_PATH, IndexedFile, IndexedLayer, ModelIndex
 from modelcar.layers.tar import Entry, build_tar
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
-from modelcar.packaging.annotations import KIND, LAYER, SNAPSHOT_INDEX, SNAPSHOT_LAYER
+from modelcar.packaging.annotations import KIND, LAYER, MODELPACK, SNAPSHOT_INDEX, SNAPSHOT_LAYER
 from modelcar.packaging.base import Base
 from modelcar.packaging.digests import digest_layers
 from modelcar.packaging.modelpack import modelpack_layers, modelpack_manifest
@@ -199,7 +199,7 @@ def _write_modelpack(
     write_document(store.content, content, manifest.config.digest)
     write_document(store.content, manifest.content, manifest.digest)
     # No artifactType here: skopeo drops it when it copies an index, which changes the index's digest.
-    return _entry(manifest, _UNKNOWN).annotated({KIND: "modelpack"})
+    return _entry(manifest, _UNKNOWN).annotated({KIND: MODELPACK})
 
 
 def _entry(manifest: Manifest, platform: Platform) -> Descriptor:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from modelcar.errors import InvalidReference
+from modelcar.errors import InvalidReference, UsageError
 from modelcar.oci import Reference
+from modelcar.store import OciLayout
 
-__all__ = ["LayoutLocation", "Location", "parse_location"]
+__all__ = ["LayoutLocation", "Location", "open_target_layout", "parse_location"]
+
+# image specification 1.1, annotations.md: what org.opencontainers.image.ref.name may be
+_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
+_NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+# What a layout may consist of before its marker is there: another process, since killed, was about to create it.
+_BEGINNINGS: Final = re.compile(r"blobs|ingest|index\.json|\.(index\.json|oci-layout)\.[0-9a-f]{12}|lost\+found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +48,27 @@ def parse_location(text: str) -> Location:
     folder, _, name = text.removeprefix("oci:").partition(":")
     if not folder:
         raise InvalidReference(f"{text!r} names no folder", hint="it looks like oci:DIR or oci:DIR:TAG")
+    if name and not _NAME.fullmatch(name):
+        raise InvalidReference(
+            f"{name!r} in {text!r} is not a name for an image", hint="letters, digits and - . _ : @ + / between them"
+        )
     return LayoutLocation(Path(folder), name or None)
+
+
+def open_target_layout(folder: Path) -> OciLayout:
+    """The layout to add an image to; a new one where `folder` is empty or does not exist yet.
+
+    Raises:
+        UsageError: something else is in `folder`.
+        StorageError: it cannot be created.
+    """
+    if folder.exists():
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder")
+        found = {path.name for path in folder.iterdir()}
+        if "oci-layout" not in found and not all(map(_BEGINNINGS.fullmatch, found)):
+            raise UsageError(
+                f"{folder} is neither empty nor an OCI layout",
+                hint="name an empty folder, or one that is not there yet",
+            )
+    return OciLayout(folder)

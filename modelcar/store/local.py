@@ -45,9 +45,9 @@ class Collection:
 class LocalStore:
     """Images by name under one home folder, which is created when it is first used."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.content = OciLayout(home / "store", recipes=True)
+    def __init__(self, home: str | os.PathLike[str]) -> None:
+        self.home = Path(home)
+        self.content = OciLayout(self.home / "store", recipes=True)
         self.names = Names(self.content)
 
     @property
@@ -59,6 +59,15 @@ class LocalStore:
         """Keep collections out while content is added, named or read."""
         with lock(self.content.root / "blobs", exclusive=False):
             yield
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a collection would have to wait for somebody now."""
+        try:
+            with lock(self.content.root / "blobs", exclusive=True, blocking=False):
+                return False
+        except StorageError:
+            return True
 
     def collect(self, *, wait: bool = True) -> Collection:
         """Remove everything that no name reaches, and what dead writers left.

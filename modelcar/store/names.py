@@ -59,8 +59,10 @@ class Names:
             NotFound: there is none, or more than one, which the message lists.
         """
         entries = self.entries()
+        if not entries:
+            raise NotFound(f"{self._layout.root} holds no image")
         if len({e.digest for e in entries}) != 1:
-            names = ", ".join(e.annotations.get(REF_NAME, str(e.digest)) for e in entries) or "none"
+            names = ", ".join(e.annotations.get(REF_NAME, str(e.digest)) for e in entries)
             raise NotFound(f"{self._layout.root} holds {len(entries)} images ({names})", hint="name one: oci:DIR:NAME")
         return entries[0].plain()
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from typing import Any
 
 import click
 
-from modelcar.checkpoint import open_checkpoint
+from modelcar.checkpoint import Checkpoint
+from modelcar.cli.images import open_local_store
 from modelcar.cli.options import (
-    PLATFORM,
+    BASE,
+    OWN_BASES,
     REFERENCE,
-    local_name,
+    max_layers_option,
     network_options,
-    open_local_store,
     output_options,
+    platform_option,
 )
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.progress import progress
+from modelcar.cli.source import open_source
 from modelcar.cli.verbs.plan import show_plan
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
-from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
+from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image
-from modelcar.packaging.fetch import bring_image
-from modelcar.packaging.locations import parse_location
-from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, plan_layers
+from modelcar.packaging.images import choose_bases, new_name
+from modelcar.packaging.plan import plan_layers
+from modelcar.packaging.publish import publish_image
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store import LocalStore
 
@@ -33,9 +36,16 @@ from modelcar.store import LocalStore
 @click.command("build")
 @click.argument("source")
 @click.option("-t", "--tag", "ref", type=REFERENCE, help="Name of the image: registry/repo:tag.")
-@click.option("--base", default="holder", show_default=True, metavar="holder|scratch|IMAGE", help="What runs in it.")
-@click.option("--platform", "platforms", type=PLATFORM, multiple=True, help="For these only; may be repeated.")
-@click.option("--max-layers", type=click.IntRange(4, 127), default=DEFAULT_MAX_LAYERS, show_default=True)
+@click.option(
+    "--base",
+    type=BASE,
+    default="holder",
+    show_default=True,
+    metavar="holder|scratch|IMAGE",
+    help="What the image runs: our holder, nothing, or what IMAGE runs.",
+)
+@platform_option("Build for this platform only; may be repeated.  [default: linux/amd64, linux/arm64]", multiple=True)
+@max_layers_option
 @click.option("--content-digest", is_flag=True, help="Record every weight file's own sha256 too (one more hash).")
 @click.option("--push", is_flag=True, help="Push it when it is built.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be built.")
@@ -62,75 +72,79 @@ def command(
       modelcar build ./my-model -t ghcr.io/acme/my-model:v1
       modelcar build hf://org/name -t localhost:5000/name:v1 --push
     """
-    if ref is None and not dry_run:
+    if dry_run:
+        checkpoint = open_source(source, output)
+        show_plan(output, checkpoint, plan_layers(checkpoint, max_layers=max_layers))
+        return
+    if ref is None:
         raise UsageError("an image needs a name", hint="add -t registry/repo:tag")
     began = time.monotonic()
-    checkpoint = open_checkpoint(source)
+    name = new_name(ref)
+    wanted = tuple({str(platform): platform for platform in platforms}.values())
     store = open_local_store()
-    if dry_run:
-        show_plan(output, checkpoint, plan_layers(checkpoint, max_layers=max_layers), store)
-        return
-    assert ref is not None  # noqa: S101  # checked above; this is for the type checker
-    name = local_name(ref)
-    with ExitStack() as stack:
-        stack.enter_context(store.session())
-        bases = _bases(base, platforms, store, settings, output)
-        with progress(output, "hash") as report:
-            image = build_image(
-                checkpoint, store, bases, max_layers=max_layers, content_digests=content_digest, progress=report
-            )
-        store.names.put(name, image.index)
-        store.names.put(f"{name}-modelpack", image.modelpack)
-        _show(output, image, name, time.monotonic() - began)
+    own_bases = _bases(base, wanted, store, settings, output) if base in OWN_BASES else []  # costs nothing, may fail
+    checkpoint = open_source(source, output)
+    with store.session():
+        bases = own_bases or _bases(base, wanted, store, settings, output)
+        image = _build(checkpoint, store, bases, name, max_layers, content_digest, output)
+        seconds = time.monotonic() - began
+        _show(output, image, name, seconds)
         if push:
-            _push(store, image, ref, settings, output)
+            with progress(output, "push") as report, Registry(settings, report) as registry:
+                publish_image(registry, store.content, image.index, ref)
+            output.line(f"pushed {name}")
+    output.document({**_to_dict(image, name), "pushed": push, "seconds": round(time.monotonic() - began, 3)})
 
 
 def _bases(
     base: str, platforms: tuple[Platform, ...], store: LocalStore, settings: ClientSettings, output: Output
 ) -> list[Base]:
-    if base == "holder":
-        return [holder_base(p) for p in platforms or DEFAULT_PLATFORMS]
-    if base == "scratch":
-        return [scratch_base(p) for p in platforms or DEFAULT_PLATFORMS]
     with progress(output, "base") as report, Registry(settings, report) as registry:
-        wanted = platforms or DEFAULT_PLATFORMS
-        root = bring_image(parse_location(base), store, registry, wanted)
-    return foreign_bases(store.content, root, platforms or None, base)
+        return choose_bases(base, platforms, store, registry)
 
 
-def _push(store: LocalStore, image: BuiltImage, ref: Reference, settings: ClientSettings, output: Output) -> None:
-    with progress(output, "push") as report, Registry(settings, report) as registry:
-        registry.push(store.content, image.index, ref)
-        registry.push(store.content, image.modelpack, ref.with_tag(f"{ref.tag}-modelpack"))
-    output.line(f"pushed {ref.name}:{ref.tag}")
+def _build(
+    checkpoint: Checkpoint,
+    store: LocalStore,
+    bases: list[Base],
+    name: str,
+    max_layers: int,
+    content_digests: bool,
+    output: Output,
+) -> BuiltImage:
+    with progress(output, "hash") as report:
+        image = build_image(
+            checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=report
+        )
+    store.names.put(name, image.index)
+    return image
 
 
 def _show(output: Output, image: BuiltImage, name: str, seconds: float) -> None:
-    output.document(
-        {
-            "name": name,
-            "digest": str(image.index.digest),
-            "modelpack": str(image.modelpack.digest),
-            "platforms": [str(p) for p in image.platforms],
-            "modelSize": image.model_size,
-            "layers": [
-                {
-                    "digest": str(layer.descriptor.digest),
-                    "size": layer.descriptor.size,
-                    "kind": layer.kind,
-                    "label": layer.label,
-                }
-                for layer in image.layers
-            ],
-            "seconds": round(seconds, 3),
-        }
-    )
     rows = [
         [layer.label, layer.kind or "base", human_size(layer.descriptor.size), layer.descriptor.digest.short]
         for layer in image.layers
     ]
-    output.table(Table(("layer", "kind", "size", "sha256"), rows, right=frozenset({"size"})))
-    platforms = " and ".join(str(p) for p in image.platforms)
+    output.table(Table(columns=("layer", "kind", "size", "sha256"), rows=rows, right=frozenset({"size"})))
+    platforms = ", ".join(str(p) for p in image.platforms)
     output.line(f"built {name} for {platforms} in {seconds:.1f} s")
     output.line(f"{image.index.digest}")
+
+
+def _to_dict(image: BuiltImage, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "digest": str(image.index.digest),
+        "modelpack": str(image.modelpack.digest),
+        "platforms": [str(p) for p in image.platforms],
+        "modelSize": image.model_size,
+        "layers": [
+            {
+                "digest": str(layer.descriptor.digest),
+                "size": layer.descriptor.size,
+                "kind": layer.kind,
+                "label": layer.label,
+            }
+            for layer in image.layers
+        ],
+    }

@@ -10,11 +10,12 @@ from modelcar.cli.options import location_argument, network_options, output_opti
 from modelcar.cli.output import Output
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
-from modelcar.oci import Descriptor
+from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.fetch import LayoutSource
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import LayoutLocation, Location, open_target_layout
+from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
-from modelcar.store import Names, OciLayout
+from modelcar.store import Names
 from modelcar.store.transfer import copy_image
 
 
@@ -24,31 +25,24 @@ from modelcar.store.transfer import copy_image
 @network_options
 @output_options
 def command(src: Location, dst: Location, settings: ClientSettings, output: Output) -> None:
-    """Copy an image with all its platforms between registries and OCI layouts, digests unchanged.
+    """Copy an image with all its platforms between registries and OCI layouts.
 
-    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). Within one registry blobs are
-    mounted, not moved.
+    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). No digest changes. Within one
+    registry blobs are mounted, not moved.
 
     \b
       modelcar copy ghcr.io/acme/llm:v1 registry.internal/llm:v1
       modelcar copy ghcr.io/acme/llm:v1 oci:./llm:v1
     """
+    if src == dst:
+        raise UsageError(f"{src} would be copied onto itself")
     began = time.monotonic()
     with progress(output, "copy") as report, Registry(settings, report) as registry:
         if isinstance(src, LayoutLocation):
-            source = LayoutSource(src)
-            root = source.resolve()
-            if isinstance(dst, LayoutLocation):
-                target = OciLayout(dst.folder)
-                copy_image(source.layout, target, root, progress=report)
-                Names(target).put(dst.name, root)
-            else:
-                registry.push(source.layout, root, dst)
+            root = _from_layout(src, dst, registry, report)
         elif isinstance(dst, LayoutLocation):
-            root = _pull_into_layout(src, dst, registry)
+            root = _into_layout(src, dst, registry)
         else:
-            if src.name == dst.name and src.tag == dst.tag:
-                raise UsageError(f"{src} would be copied onto itself")
             root = registry.copy(src, dst)
     seconds = time.monotonic() - began
     output.document({"source": str(src), "target": str(dst), "digest": str(root.digest), "seconds": round(seconds, 3)})
@@ -56,9 +50,20 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
     output.line(str(root.digest))
 
 
-def _pull_into_layout(src: Location, dst: LayoutLocation, registry: Registry) -> Descriptor:
-    assert not isinstance(src, LayoutLocation)  # noqa: S101  # for the type checker
-    target = OciLayout(dst.folder)
+def _from_layout(src: LayoutLocation, dst: Location, registry: Registry, report: Progress) -> Descriptor:
+    source = LayoutSource(src)
+    root = source.resolve()
+    if isinstance(dst, LayoutLocation):
+        target = open_target_layout(dst.folder)
+        copy_image(source.layout, target, root, progress=report)
+        Names(target).put(dst.name or src.name, root)
+    else:
+        registry.push(source.layout, root, dst)
+    return root
+
+
+def _into_layout(src: Reference, dst: LayoutLocation, registry: Registry) -> Descriptor:
+    target = open_target_layout(dst.folder)
     root = registry.pull(src, target)
     Names(target).put(dst.name or src.tag, root)
     return root

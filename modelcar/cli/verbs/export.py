@@ -7,39 +7,34 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import REFERENCE, local_name, open_local_store, output_options
+from modelcar.cli.images import content_size, open_local_store
+from modelcar.cli.options import FOLDER, REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.progress import progress
-from modelcar.errors import NotFound
 from modelcar.oci import Reference
-from modelcar.store import Names, OciLayout
+from modelcar.packaging.images import find_local, local_name
+from modelcar.packaging.locations import open_target_layout
+from modelcar.store import Names
 from modelcar.store.transfer import copy_image
-from modelcar.store.tree import is_document, walk
 
 
 @click.command("export")
 @click.argument("ref", type=REFERENCE)
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="An OCI layout.")
+@click.option("-o", "--output", "folder", type=FOLDER, required=True, help="An OCI layout: new, or one to add to.")
 @output_options
 def command(ref: Reference, folder: Path, output: Output) -> None:
-    """Write an image of the local store out as an OCI image layout, weights included.
+    """Write an image of the local store to a folder, as an OCI layout.
 
-    Weights are reflinked where the file system can, copied by the kernel elsewhere. Any tool that reads OCI layouts
-    takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
+    The weights are in it: reflinked where the file system can, copied by the kernel elsewhere. Any tool that reads OCI
+    layouts takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
     """
     began = time.monotonic()
     name = local_name(ref)
     store = open_local_store()
     with store.session():
-        listed = store.names.list()
-        if name not in listed:
-            raise NotFound(
-                f"there is no image {name} in the local store",
-                hint=f"`modelcar copy {ref} oci:{folder}` takes a remote one",
-            )
-        root = listed[name]
-        size = sum(d.size for d in walk(store.content, root) if not is_document(d))
-        target = OciLayout(folder)
+        root = find_local(store, ref, hint=f"`modelcar copy {ref} oci:{folder}` takes a remote one")
+        size = content_size(store, root)
+        target = open_target_layout(folder)
         with progress(output, "export") as report:
             copy_image(store.content, target, root, trusted=True, progress=report)
         Names(target).put(ref.tag, root)

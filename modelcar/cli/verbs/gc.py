@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import click
 
-from modelcar.cli.options import open_local_store, output_options
+from modelcar.cli.images import open_local_store
+from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, human_size
 
 
 @click.command("gc")
 @output_options
 def command(output: Output) -> None:
-    """Remove from the local store what no image uses and what killed commands left behind.
+    """Free what no image in the local store uses.
 
-    Waits until no other command works in the store.
+    That is content whose image was removed, and what killed commands left behind. Waits until no other command works
+    in the store.
     """
-    collection = open_local_store().collect()
+    store = open_local_store()
+    if store.is_busy:
+        output.aside("waiting until no other command works in the store")
+    collection = store.collect()
     output.document({"removed": [str(d) for d in collection.removed], "freed": collection.freed})
-    output.line(f"removed {len(collection.removed)} blobs, freed {human_size(collection.freed)}")
+    count = len(collection.removed)
+    output.line(f"removed {count} {'blob' if count == 1 else 'blobs'}, freed {human_size(collection.freed)}")

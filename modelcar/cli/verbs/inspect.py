@@ -6,12 +6,14 @@ from contextlib import ExitStack
 
 import click
 
-from modelcar.cli.options import location_argument, network_options, open_local_store, output_options
+from modelcar.cli.images import existing_local_store
+from modelcar.cli.options import location_argument, network_options, output_options
 from modelcar.cli.output import Output, Table, human_size
-from modelcar.oci import Reference
+from modelcar.layers.index import ModelIndex
+from modelcar.oci import Descriptor, Digest, Reference
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
-from modelcar.packaging.inspect import Inspected, inspect_image
+from modelcar.packaging.inspect import Inspected, InspectedManifest, inspect_image
 from modelcar.packaging.locations import LayoutLocation, Location
 from modelcar.registry import ClientSettings, Registry
 
@@ -22,16 +24,22 @@ from modelcar.registry import ClientSettings, Registry
 @network_options
 @output_options
 def command(ref: Location, remote: bool, settings: ClientSettings, output: Output) -> None:
-    """Show what an image is made of: platforms, layers, files, tensors; no weights are read.
+    """Show what an image is made of, without reading weights.
 
-    Looks in the local store first, then in the registry.
+    Its platforms, layers, files and tensors. Looks in the local store first, then in the registry.
     """
     with ExitStack() as stack:
         source = _source(ref, remote, settings, stack)
         inspected = inspect_image(source.resolve(), source.read)
     output.document({"name": str(ref), **inspected.to_dict()})
-    if not output.as_json:
-        _show(output, str(ref), inspected)
+    output.line(str(ref))
+    output.line(str(inspected.root.digest))
+    for key, value in sorted(inspected.annotations.items()):
+        output.line(f"  {key}: {value}")
+    output.table(_manifests(inspected))
+    output.table(_layers(inspected))
+    if inspected.model is not None:
+        output.table(_files(inspected.model))
 
 
 def _source(ref: Location, remote: bool, settings: ClientSettings, stack: ExitStack) -> ImageSource:
@@ -43,7 +51,9 @@ def _source(ref: Location, remote: bool, settings: ClientSettings, stack: ExitSt
 
 
 def _local(ref: Reference, stack: ExitStack) -> ImageSource | None:
-    store = open_local_store()
+    store = existing_local_store()
+    if store is None:
+        return None
     stack.enter_context(store.session())
     root = store.names.list().get(f"{ref.name}:{ref.tag}")
     if root is None or (ref.digest is not None and ref.digest != root.digest):
@@ -51,26 +61,52 @@ def _local(ref: Reference, stack: ExitStack) -> ImageSource | None:
     return StoreSource(store.content, root)
 
 
-def _show(output: Output, name: str, inspected: Inspected) -> None:
-    output.line(name)
-    output.line(str(inspected.root.digest))
-    for key, value in sorted(inspected.annotations.items()):
-        output.line(f"  {key}: {value}")
+def _place(manifest: InspectedManifest) -> str:
+    return str(manifest.config.platform) if manifest.config else manifest.kind
+
+
+def _manifests(inspected: Inspected) -> Table:
+    rows = [
+        [m.kind, str(m.config.platform) if m.config else "", human_size(m.size), m.descriptor.digest.short]
+        for m in inspected.manifests
+    ]
+    columns = ("manifest", "platform", "size", "sha256")
+    return Table(columns=columns, rows=rows, right=frozenset({"size"}), title="manifests")
+
+
+def _layers(inspected: Inspected) -> Table:
+    """Every layer once, and which of the manifests have it."""
+    layers: dict[Digest, Descriptor] = {}
+    places: dict[Digest, list[str]] = {}
     for m in inspected.manifests:
-        where = str(m.config.platform) if m.config else ""
-        rows = [
-            [layer.annotations.get(LAYER, ""), human_size(layer.size), layer.digest.short, layer.media_type]
-            for layer in m.manifest.layers
-        ]
-        title = f"\n{m.kind} {where} {m.descriptor.digest.short}".rstrip()
-        output.table(Table(("layer", "size", "sha256", "media type"), rows, right=frozenset({"size"}), title=title))
-    if inspected.model is not None:
-        rows = [
-            [f.path, f.role, f.format or "", human_size(f.size), str(len(f.tensors) or "")]
-            for layer in inspected.model.layers
-            for f in layer.files
-        ]
-        columns = ("file", "role", "format", "size", "tensors")
-        output.table(
-            Table(columns, rows, right=frozenset({"size", "tensors"}), title=f"\nfiles in {inspected.model.root}")
-        )
+        for layer in {d.digest: d for d in m.manifest.layers}.values():
+            layers.setdefault(layer.digest, layer)
+            places.setdefault(layer.digest, []).append(_place(m))
+    rows = []
+    for digest, layer in layers.items():
+        where = "all" if len(places[digest]) == len(inspected.manifests) else ", ".join(places[digest])
+        rows.append([_label(layer, inspected.model), human_size(layer.size), digest.short, _type(layer), where])
+    columns = ("layer", "size", "sha256", "type", "in")
+    return Table(columns=columns, rows=rows, right=frozenset({"size"}), title="layers, bottom to top")
+
+
+def _type(layer: Descriptor) -> str:
+    """The media type without what all of them have in common."""
+    return layer.media_type.removeprefix("application/vnd.").removeprefix("oci.image.layer.v1.")
+
+
+def _label(layer: Descriptor, model: ModelIndex | None) -> str:
+    kind = layer.annotations.get(LAYER, "")
+    files = [f.path for x in (model.layers if model else ()) if x.digest == layer.digest for f in x.files]
+    holds = files[0] if len(files) == 1 else f"{len(files)} files" if files else ""
+    return f"{kind}: {holds}" if holds else kind
+
+
+def _files(model: ModelIndex) -> Table:
+    rows = [
+        [f.path, f.role, f.format or "", human_size(f.size), str(len(f.tensors) or "")]
+        for layer in model.layers
+        for f in layer.files
+    ]
+    columns = ("file", "role", "format", "size", "tensors")
+    return Table(columns=columns, rows=rows, right=frozenset({"size", "tensors"}), title=f"files in {model.root}")

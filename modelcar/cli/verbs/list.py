@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import click
 
-from modelcar.cli.options import open_local_store, output_options
+from modelcar.cli.images import existing_local_store
+from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.errors import ModelcarError
 from modelcar.oci import Descriptor
 from modelcar.store import LocalStore
 from modelcar.store.tree import is_document, walk
 
+_Listed = tuple[str, Descriptor, tuple[int, int] | None]
+
 
 @click.command("list")
 @output_options
 def command(output: Output) -> None:
-    """List the images in the local store."""
-    store = open_local_store()
-    with store.session():
-        images = [(name, root, _sizes(store, root)) for name, root in sorted(store.names.list().items())]
+    """List the images in the local store.
+
+    "on disk" leaves out weights, which lie in the checkpoint that the image was built from.
+    """
+    images = _images()
     output.document(
         [
             {
@@ -37,7 +41,16 @@ def command(output: Output) -> None:
         [name, root.digest.short, *(map(human_size, sizes) if sizes else ("damaged", ""))]
         for name, root, sizes in images
     ]
-    output.table(Table(("name", "sha256", "size", "on disk"), rows, right=frozenset({"size", "on disk"})))
+    columns = ("name", "sha256", "size", "on disk")
+    output.table(Table(columns=columns, rows=rows, right=frozenset({"size", "on disk"})))
+
+
+def _images() -> list[_Listed]:
+    store = existing_local_store()
+    if store is None:
+        return []
+    with store.session():
+        return [(name, root, _sizes(store, root)) for name, root in sorted(store.names.list().items())]
 
 
 def _sizes(store: LocalStore, root: Descriptor) -> tuple[int, int] | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import location_argument, network_options, open_local_store, output_options, platform_option
+from modelcar.cli.images import open_local_store
+from modelcar.cli.options import FOLDER, location_argument, network_options, output_options, platform_option
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
@@ -20,22 +21,36 @@ from modelcar.registry import ClientSettings, Registry
 
 @click.command("pull")
 @location_argument()
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="Put the model's files here.")
-@platform_option("Of an image for several platforms, take this one; models are the same in all.")
+@click.option("-o", "--output", "folder", type=FOLDER, help="Put the model's files here: a new or empty folder.")
+@platform_option("With -o, of an image for several platforms, take this one; models are the same in all.")
 @network_options
 @output_options
 def command(
     ref: Location, folder: Path | None, platform: Platform | None, settings: ClientSettings, output: Output
 ) -> None:
-    """Pull a model's files into a folder, or (without -o) the image into the local store.
+    """Pull a model's files into a folder, or an image into the local store.
 
-    Everything is verified on the way. The folder must be empty or new, and is filled all at once at the end.
+    With -o the folder is filled all at once at the end; without it, the image is kept under its name. Everything is
+    verified on the way.
+
+    \b
+      modelcar pull ghcr.io/acme/llm:v1 -o ./llm
     """
+    if folder is not None:
+        _pull_files(ref, folder, platform, settings, output)
+        return
+    if not isinstance(ref, Reference) or ref.tag is None:
+        raise UsageError(f"{ref} has no name to keep it under in the local store", hint="add -o DIR to get its files")
+    if platform is not None:
+        raise UsageError("the local store takes an image with all its platforms", hint="--platform goes with -o DIR")
+    _pull_image(ref, settings, output)
+
+
+def _pull_files(
+    ref: Location, folder: Path, platform: Platform | None, settings: ClientSettings, output: Output
+) -> None:
     began = time.monotonic()
     with progress(output, "pull") as report, Registry(settings, report) as registry:
-        if folder is None:
-            _pull_into_store(ref, registry, output, began)
-            return
         source = LayoutSource(ref) if isinstance(ref, LayoutLocation) else RegistrySource(ref, registry)
         root = source.resolve()
         manifest = choose_manifest(source, root, platform)
@@ -55,12 +70,12 @@ def command(
     output.line(str(root.digest))
 
 
-def _pull_into_store(ref: Location, registry: Registry, output: Output, began: float) -> None:
-    if not isinstance(ref, Reference) or ref.tag is None:
-        raise UsageError(f"{ref} has no name to keep it under in the local store", hint="add -o DIR to get its files")
+def _pull_image(ref: Reference, settings: ClientSettings, output: Output) -> None:
+    began = time.monotonic()
     store = open_local_store()
     with store.session():
-        root = bring_image(ref, store, registry)
+        with progress(output, "pull") as report, Registry(settings, report) as registry:
+            root = bring_image(ref, store, registry)
         store.names.put(f"{ref.name}:{ref.tag}", root)
     seconds = time.monotonic() - began
     output.document({"name": str(ref), "digest": str(root.digest), "seconds": round(seconds, 3)})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
-from modelcar.cli.options import REFERENCE, local_name, open_local_store, output_options
+from modelcar.cli.images import open_local_store
+from modelcar.cli.options import REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
-from modelcar.errors import NotFound, StorageError
+from modelcar.errors import StorageError
 from modelcar.oci import Reference
+from modelcar.packaging.images import find_local, local_name
 
 
 @click.command("rm")
@@ -19,24 +21,18 @@ def command(refs: tuple[Reference, ...], output: Output) -> None:
     The checkpoints they were built from are not touched.
     """
     store = open_local_store()
-    names = [local_name(ref) for ref in refs]
-    listed = store.names.list()
+    for ref in refs:
+        find_local(store, ref)
+    names = list(dict.fromkeys(map(local_name, refs)))
     for name in names:
-        if name not in listed:
-            raise NotFound(f"there is no image {name} in the local store", hint="`modelcar list` shows what there is")
-    removed = []
-    for name in names:
-        for each in (name, f"{name}-modelpack"):
-            if each in listed:
-                store.names.remove(each)
-                removed.append(each)
+        store.names.remove(name)
     try:
         freed = store.collect(wait=False).freed
     except StorageError as e:
         freed = None
         output.aside(f"space is freed by a later `modelcar gc`: {e}")
-    output.document({"removed": removed, "freed": freed})
-    for name in removed:
+    output.document({"removed": names, "freed": freed})
+    for name in names:
         output.line(f"removed {name}")
     if freed:
         output.line(f"freed {human_size(freed)}")

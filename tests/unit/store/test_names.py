@@ -51,7 +51,7 @@ def test_an_unchanged_edit_writes_nothing(names: Names) -> None:
 
 
 def test_the_only_image(names: Names) -> None:
-    with pytest.raises(NotFound, match="0 images"):
+    with pytest.raises(NotFound, match="holds no image"):
         names.only()
     names.put(None, IMAGES[0])
     names.put(None, IMAGES[0])

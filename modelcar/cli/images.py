@@ -1,0 +1,30 @@
+"""The user's own store, and what verbs ask of its images."""
+
+from __future__ import annotations
+
+from modelcar.errors import StorageError
+from modelcar.oci import Descriptor
+from modelcar.store import LocalStore, default_home
+from modelcar.store.tree import is_document, walk
+
+__all__ = ["content_size", "existing_local_store", "open_local_store"]
+
+
+def open_local_store() -> LocalStore:
+    """The user's own store, under `$MODELCAR_HOME` or where XDG says; created if it is not there yet."""
+    home = default_home()
+    try:
+        return LocalStore(home)
+    except StorageError as e:
+        hint = "MODELCAR_HOME names the folder of the local store; let it be one that you may write to"
+        raise StorageError(str(e), hint=hint) from None
+
+
+def existing_local_store() -> LocalStore | None:
+    """The same for those who only look: nothing is created."""
+    return open_local_store() if (default_home() / "store" / "oci-layout").exists() else None
+
+
+def content_size(store: LocalStore, root: Descriptor) -> int:
+    """Bytes of all configs and layers of an image."""
+    return sum(d.size for d in walk(store.content, root) if not is_document(d))

@@ -1,0 +1,185 @@
+"""Images by name: what the commands `build`, `push` and `pull` do, for Python programs.
+
+```python
+import modelcar
+
+modelcar.build("./my-model", "ghcr.io/org/my-model:v1")
+modelcar.push("ghcr.io/org/my-model:v1")
+modelcar.pull("ghcr.io/org/my-model:v1", "./copy")
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from modelcar.checkpoint import Checkpoint, open_checkpoint
+from modelcar.errors import NotFound, UsageError
+from modelcar.oci import Descriptor, Platform, Reference
+from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
+from modelcar.packaging.build import BuiltImage, build_image
+from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
+from modelcar.packaging.locations import LayoutLocation, parse_location
+from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
+from modelcar.packaging.publish import publish_image, twin_tag
+from modelcar.packaging.unpack import Unpacked, unpack_model
+from modelcar.progress import SILENT, Progress
+from modelcar.registry import ClientSettings, Registry
+from modelcar.store import LocalStore, default_home
+
+__all__ = ["build", "choose_bases", "find_local", "local_name", "new_name", "pull", "push"]
+
+_DEFAULTS: Final = ClientSettings()
+
+
+def build(
+    source: str | PathLike[str] | Checkpoint,
+    ref: str | Reference,
+    *,
+    base: str = "holder",
+    platforms: Sequence[Platform] = (),
+    max_layers: int = DEFAULT_MAX_LAYERS,
+    content_digests: bool = False,
+    store: LocalStore | None = None,
+    settings: ClientSettings = _DEFAULTS,
+    progress: Progress = SILENT,
+) -> BuiltImage:
+    """Package a checkpoint as the image `ref` in the local store.
+
+    The weights stay where they are and the image refers to them, so keep them until it is pushed or exported.
+
+    Args:
+        source: what `open_checkpoint` takes, or a checkpoint that it returned.
+        base: `holder`, `scratch`, or an image: a reference or `oci:DIR[:TAG]`.
+        platforms: by default linux/amd64 and linux/arm64, as far as the base has them.
+        max_layers: the most that the image may have.
+        content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
+        store: by default the user's own, as for the command.
+
+    Raises:
+        UsageError: the source cannot be packaged, or the name or an option makes no sense.
+        WorldError: a file changed meanwhile, a disk or registry failed.
+    """
+    name = new_name(_reference(ref))
+    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
+    store = store or LocalStore(default_home())
+    with store.session():
+        with Registry(settings, progress) as registry:
+            bases = choose_bases(base, platforms, store, registry)
+        image = build_image(
+            checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=progress
+        )
+        store.names.put(name, image.index)
+    return image
+
+
+def push(
+    ref: str | Reference,
+    target: str | Reference | None = None,
+    *,
+    store: LocalStore | None = None,
+    settings: ClientSettings = _DEFAULTS,
+    progress: Progress = SILENT,
+) -> Descriptor:
+    """Push the image `ref` of the local store to its registry, or to `target`; returns its descriptor.
+
+    Raises:
+        NotFound: there is no such image in the local store.
+        WorldError: a weight file has changed since the build, or the registry refuses or cannot be reached.
+    """
+    ref = _reference(ref)
+    store = store or LocalStore(default_home())
+    with store.session(), Registry(settings, progress) as registry:
+        root = find_local(store, ref)
+        publish_image(registry, store.content, root, _reference(target or ref))
+    return root
+
+
+def pull(
+    ref: str | Reference,
+    folder: str | PathLike[str],
+    *,
+    platform: Platform | None = None,
+    settings: ClientSettings = _DEFAULTS,
+    progress: Progress = SILENT,
+) -> Unpacked:
+    """Put the model's files of an image, verified, into `folder`, which must not exist or be empty.
+
+    Args:
+        ref: a reference, or `oci:DIR[:TAG]`.
+        platform: of an image for several platforms, take this one; models are the same in all of them.
+
+    Raises:
+        UsageError: `folder` has something in it, or the image is not for `platform`.
+        InvalidContent: what came is not what was promised; `folder` is as it was.
+        WorldError: the registry refuses or cannot be reached, or the disk fails.
+    """
+    location = parse_location(ref) if isinstance(ref, str) else ref
+    with Registry(settings, progress) as registry:
+        source = LayoutSource(location) if isinstance(location, LayoutLocation) else RegistrySource(location, registry)
+        manifest = choose_manifest(source, source.resolve(), platform)
+        return unpack_model(manifest, source.open_layer, Path(folder), workers=settings.concurrency, progress=progress)
+
+
+def choose_bases(base: str, platforms: Sequence[Platform], store: LocalStore, registry: Registry) -> list[Base]:
+    """What `holder`, `scratch` or the name of an image means; an image is brought into `store`.
+
+    Raises:
+        UsageError: there is none for one of `platforms`.
+    """
+    wanted = platforms or DEFAULT_PLATFORMS
+    if base == "holder":
+        return [holder_base(platform) for platform in wanted]
+    if base == "scratch":
+        return [scratch_base(platform) for platform in wanted]
+    root = bring_image(parse_location(base), store, registry, wanted)
+    return foreign_bases(store.content, root, platforms or None, base)
+
+
+def local_name(ref: Reference) -> str:
+    """The name under which `ref` is kept in the local store.
+
+    Raises:
+        UsageError: it is a digest without a tag, which names nothing that can be kept by name.
+    """
+    if ref.tag is None:
+        raise UsageError(f"{ref} has no tag", hint="images in the local store have a name: registry/repo:tag")
+    return f"{ref.name}:{ref.tag}"
+
+
+def new_name(ref: Reference) -> str:
+    """The name of an image that is to be made.
+
+    Raises:
+        UsageError: it has no tag, one that is too long, or a digest, which nobody knows yet.
+    """
+    if ref.digest is not None:
+        raise UsageError(f"{ref} has a digest, and what will be built has its own", hint="name it registry/repo:tag")
+    name = local_name(ref)
+    twin_tag(ref.tag or "")
+    return name
+
+
+def find_local(store: LocalStore, ref: Reference, *, hint: str | None = None) -> Descriptor:
+    """What `ref` stands for in `store`. `hint` says what to do if it is not there.
+
+    Raises:
+        UsageError: it has no tag.
+        NotFound: there is no such image, or another one than the digest in `ref` says.
+    """
+    name = local_name(ref)
+    root = store.names.list().get(name)
+    if root is None:
+        raise NotFound(
+            f"there is no image {name} in the local store", hint=hint or "`modelcar list` shows what there is"
+        )
+    if ref.digest is not None and ref.digest != root.digest:
+        raise NotFound(f"{name} in the local store is {root.digest}, not {ref.digest}")
+    return root
+
+
+def _reference(ref: str | Reference) -> Reference:
+    return Reference.parse(ref) if isinstance(ref, str) else ref
