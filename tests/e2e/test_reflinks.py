@@ -12,6 +12,7 @@ import pytest
 from modelcar.store import OciLayout
 from modelcar.store.transfer import copy_image
 from tests.support.images import validate_in
+from tests.support.skips import unavailable
 from tests.support.virtual import VirtualImage
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("mkfs.xfs", "mount", "umount")]
@@ -27,7 +28,7 @@ def xfs() -> Iterator[Path]:
             f.truncate(400 * MIB)
         subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True)
         if subprocess.run(["mount", "-o", "loop", image, place], capture_output=True).returncode != 0:
-            pytest.skip("no loop devices here")
+            unavailable("needs loop devices")
         try:
             yield place
         finally:

@@ -7,7 +7,9 @@ import json
 import time
 from pathlib import Path
 
-__all__ = ["age", "files_of", "make_checkpoint", "safetensors_bytes"]
+from tests.support.weights import safetensors_bytes
+
+__all__ = ["age", "files_of", "make_checkpoint"]
 
 CARD = """---
 license: apache-2.0
@@ -17,17 +19,6 @@ pipeline_tag: text-generation
 """
 
 
-def safetensors_bytes(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
-    """A safetensors file: `{name: (dtype, shape, data)}`, written from the format's description."""
-    header, offset = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
-        offset += len(data)
-    raw = json.dumps(header, separators=(",", ":")).encode()
-    raw += b" " * (-len(raw) % 8)
-    return len(raw).to_bytes(8, "little") + raw + b"".join(data for _, _, data in tensors.values())
-
-
 def make_checkpoint(folder: Path, *, shards: int = 3, elements: int = 50_000, seed: str = "") -> Path:
     """Write a sharded checkpoint whose weights are a function of `seed`; BF16, `elements` a shard."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +26,7 @@ def make_checkpoint(folder: Path, *, shards: int = 3, elements: int = 50_000, se
     for i in range(1, shards + 1):
         name, file = f"model.layers.{i}.weight", f"model-{i:05}-of-{shards:05}.safetensors"
         data = hashlib.shake_128(f"{seed}{i}".encode()).digest(2 * elements)
-        (folder / file).write_bytes(safetensors_bytes({name: ("BF16", [elements], data)}))
+        (folder / file).write_bytes(safetensors_bytes({name: ("BF16", (elements,), data)}, align=8))
         weight_map[name] = file
     index = {"metadata": {"total_size": 2 * elements * shards}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))

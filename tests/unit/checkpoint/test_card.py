@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-import time
+from typing import Any
 
 import pytest
+import yaml
 
 from modelcar.checkpoint.card import parse_card
 from modelcar.checkpoint.licenses import spdx_of
+from tests.support.headers import frugal
 
 CARD = """---
 language:
@@ -75,16 +77,22 @@ def test_billion_laughs() -> None:
     bomb = "license:\n- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"- &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(12)
     )
-    start = time.perf_counter()
-    assert parse_card(f"---\n{bomb}---\n").texts("license") == ()
-    assert time.perf_counter() - start < 1
+    with frugal():
+        assert parse_card(f"---\n{bomb}---\n").texts("license") == ()
 
 
-def test_evaluation_results_cost_nothing() -> None:
+def test_evaluation_results_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    real = yaml.load
+
+    def spy(text: str, Loader: type[yaml.BaseLoader]) -> Any:  # noqa: N803  # yaml's name
+        parsed.append(text)
+        return real(text, Loader=Loader)
+
+    monkeypatch.setattr(yaml, "load", spy)
     results = "model-index:\n" + "- task: {type: x}\n  metrics:\n  - value: 1.0\n" * 20_000
-    start = time.perf_counter()
     assert parse_card(f"---\n{results}license: mit\n---\n").text("license") == "mit"
-    assert time.perf_counter() - start < 0.5
+    assert parsed == ["license: mit"]
 
 
 @pytest.mark.parametrize("heading", ["Model Card for Model ID", "README"])

@@ -11,9 +11,9 @@ import pytest
 from modelcar.checkpoint import ModelFacts, open_checkpoint
 from modelcar.checkpoint.facts import format_parameters
 from modelcar.errors import MalformedFile
+from tests.support.weights import gguf_bytes, safetensors_bytes, simple_safetensors
 
 from .conftest import Tree
-from .writers import gguf_bytes, safetensors_bytes, simple_safetensors
 
 Folder = Callable[..., Path]
 

@@ -10,8 +10,7 @@ import pytest
 
 from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import SourceError, UnsafePath
-
-from .writers import simple_safetensors
+from tests.support.weights import simple_safetensors
 
 COMMIT, OTHER = "0123456789" * 4, "fedcba9876" * 4
 WEIGHTS = simple_safetensors("a")

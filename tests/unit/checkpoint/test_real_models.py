@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -40,10 +39,8 @@ def test_minilm(minilm: Path) -> None:
 
 
 def test_gemma(gemma_gguf: Path) -> None:
-    start = time.perf_counter()
     checkpoint = open_checkpoint(str(gemma_gguf))
     header = checkpoint.headers()[gemma_gguf.name]
-    assert time.perf_counter() - start < 1
     assert len(header.tensors) == 236
     assert header.metadata["tokenizer.ggml.tokens"] == LongArray("string", 262_144)
     assert header.tensors[0].offset == header.size

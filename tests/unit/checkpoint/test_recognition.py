@@ -7,8 +7,7 @@ import pytest
 from modelcar.checkpoint import Role
 from modelcar.checkpoint.formats.sniff import detect_format
 from modelcar.checkpoint.roles import role_of
-
-from .writers import gguf_bytes, simple_safetensors
+from tests.support.weights import gguf_bytes, simple_safetensors
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,14 @@ import json
 import struct
 from typing import Any
 
+__all__ = [
+    "gguf_bytes",
+    "gguf_string",
+    "raw_safetensors",
+    "safetensors_bytes",
+    "simple_safetensors",
+]
+
 GGUF_FORMATS = {
     "uint8": (0, "B"), "int8": (1, "b"), "uint16": (2, "H"), "int16": (3, "h"), "uint32": (4, "I"), "int32": (5, "i"),
     "float32": (6, "f"), "bool": (7, "?"), "uint64": (10, "Q"), "int64": (11, "q"), "float64": (12, "d"),
@@ -13,15 +21,23 @@ GGUF_FORMATS = {
 
 
 def safetensors_bytes(
-    tensors: dict[str, tuple[str, tuple[int, ...], bytes]], metadata: dict[str, str] | None = None, *, pad: int = 0
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]],
+    metadata: dict[str, str] | None = None,
+    *,
+    pad: int = 0,
+    align: int = 1,
 ) -> bytes:
-    """A file of `tensors`: name -> (dtype, shape, data), laid out in that order."""
+    """A file of `tensors`: name -> (dtype, shape, data), laid out in that order.
+
+    The header has `pad` spaces behind it, then as many as make its length a multiple of `align`.
+    """
     header: dict[str, Any] = {"__metadata__": metadata} if metadata is not None else {}
     data = b""
     for name, (dtype, shape, content) in tensors.items():
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [len(data), len(data) + len(content)]}
         data += content
-    return raw_safetensors(json.dumps(header, separators=(",", ":")).encode() + b" " * pad, data)
+    text = json.dumps(header, separators=(",", ":")).encode() + b" " * pad
+    return raw_safetensors(text + b" " * (-len(text) % align), data)
 
 
 def raw_safetensors(header: bytes, data: bytes = b"", length: int | None = None) -> bytes:
