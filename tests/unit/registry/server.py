@@ -102,6 +102,7 @@ class ScriptedRegistry:
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self.closing = threading.Event()
+        self.stalling = 0  # answers that keep their client waiting now
         self._server = _Server(self)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -369,7 +370,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        self.server.registry.closing.wait(reply.stall)
+        if reply.stall:
+            self.server.registry.stalling += 1
+            self.server.registry.closing.wait(reply.stall)
+            self.server.registry.stalling -= 1
         if self.command != "HEAD" and reply.status != 204:
             self.wfile.write(reply.body[: reply.cut])
             if reply.cut is not None:

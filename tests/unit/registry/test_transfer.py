@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -259,10 +258,9 @@ def test_a_failure_ends_the_other_transfers_promptly(server: ScriptedRegistry, c
     big, small = image.manifests[0].layers
     server.on("GET", f"/blobs/{big.digest}", Reply(200, {}, bytes(4_000_000), stall=30))
     server.on("GET", f"/blobs/{small.digest}", error(403, "DENIED"))
-    started = time.monotonic()
     with pytest.raises(Forbidden):
         client(timeout=60).pull(reference(server), MemoryStore())
-    assert time.monotonic() - started < 5
+    assert server.stalling == 1  # nobody waited for that answer
 
 
 def test_tags_follow_pages_and_must_be_tags(server: ScriptedRegistry, client: Client) -> None:

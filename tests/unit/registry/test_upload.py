@@ -266,10 +266,8 @@ def test_an_answer_in_the_middle_is_read(server: ScriptedRegistry, client: Clien
     descriptor = Descriptor(media_type="x", digest=blob(1)[0].digest, size=size)
     server.on("PUT", "/uploads/", error(status, "DENIED", "quota of 1 GB"), times=9, reads=1000)
     server.on("PATCH", "/uploads/", error(status, "DENIED", "quota of 1 GB"), times=9, reads=1000)
-    started = time.monotonic()
     with pytest.raises(RegistryError, match=rf"{status} .*quota of 1 GB"):
         client(timeout=30).upload_blob(reference(server), descriptor, ByteMap.of_file(file, size))
-    assert time.monotonic() - started < 5
     assert not server.uploads
 
 
