@@ -17,5 +17,5 @@ def test_what_is_missing_in_ci_is_a_failure(monkeypatch: pytest.MonkeyPatch, ci:
 @pytest.mark.parametrize("ci", ["", "0", "false"])
 def test_elsewhere_it_is_a_skip(monkeypatch: pytest.MonkeyPatch, ci: str) -> None:
     monkeypatch.setenv("CI", ci)
-    with pytest.raises(pytest.skip.Exception, match="^needs loop devices$"):
+    with pytest.raises(pytest.skip.Exception, match=r"^needs loop devices$"):
         unavailable("needs loop devices")
