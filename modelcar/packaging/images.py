@@ -40,7 +40,7 @@ def build(
     ref: str | Reference,
     *,
     base: str = "holder",
-    platforms: Sequence[Platform] = (),
+    platforms: Sequence[str | Platform] = (),
     max_layers: int = DEFAULT_MAX_LAYERS,
     content_digests: bool = False,
     store: LocalStore | None = None,
@@ -54,7 +54,7 @@ def build(
     Args:
         source: what `open_checkpoint` takes, or a checkpoint that it returned.
         base: `holder`, `scratch`, or an image: a reference or `oci:DIR[:TAG]`.
-        platforms: by default linux/amd64 and linux/arm64, as far as the base has them.
+        platforms: such as `linux/arm64`; by default that and linux/amd64, as far as the base has them.
         max_layers: the most that the image may have.
         content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
         store: by default the user's own, as for the command.
@@ -68,7 +68,7 @@ def build(
     store = store or LocalStore(default_home())
     with store.session():
         with Registry(settings, progress) as registry:
-            bases = choose_bases(base, platforms, store, registry)
+            bases = choose_bases(base, [_platform(platform) for platform in platforms], store, registry)
         image = build_image(
             checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=progress
         )
@@ -102,7 +102,7 @@ def pull(
     ref: str | Reference,
     folder: str | PathLike[str],
     *,
-    platform: Platform | None = None,
+    platform: str | Platform | None = None,
     settings: ClientSettings = _DEFAULTS,
     progress: Progress = SILENT,
 ) -> Unpacked:
@@ -120,7 +120,7 @@ def pull(
     location = parse_location(ref) if isinstance(ref, str) else ref
     with Registry(settings, progress) as registry:
         source = LayoutSource(location) if isinstance(location, LayoutLocation) else RegistrySource(location, registry)
-        manifest = choose_manifest(source, source.resolve(), platform)
+        manifest = choose_manifest(source, source.resolve(), _platform(platform) if platform else None)
         return unpack_model(manifest, source.open_layer, Path(folder), workers=settings.concurrency, progress=progress)
 
 
@@ -179,6 +179,10 @@ def find_local(store: LocalStore, ref: Reference, *, hint: str | None = None) ->
     if ref.digest is not None and ref.digest != root.digest:
         raise NotFound(f"{name} in the local store is {root.digest}, not {ref.digest}")
     return root
+
+
+def _platform(platform: str | Platform) -> Platform:
+    return Platform.parse(platform) if isinstance(platform, str) else platform
 
 
 def _reference(ref: str | Reference) -> Reference:

@@ -1,0 +1,62 @@
+"""What `import modelcar` gives, and that its how-to works as it is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import modelcar
+from registry_shim.testing import running_registry
+from tests.support.checkpoints import files_of, make_checkpoint
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "python.md"
+
+
+def test_the_public_names() -> None:
+    assert modelcar.__all__ == [
+        "Checkpoint",
+        "ClientSettings",
+        "LocalStore",
+        "ModelcarError",
+        "Progress",
+        "Reference",
+        "Registry",
+        "__version__",
+        "build",
+        "open_checkpoint",
+        "pull",
+        "push",
+    ]
+    for name in modelcar.__all__:
+        assert getattr(modelcar, name) is not None
+        assert name in dir(modelcar)
+    with pytest.raises(AttributeError, match="'modelcar' has no attribute 'sell'"):
+        modelcar.sell  # noqa: B018
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    program = "import sys; before = set(sys.modules); import modelcar; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, cwd="/",
+                          env={"PYTHONPATH": str(HOW_TO.parents[2])})  # fmt: skip
+    loaded = {name for name in done.stdout.split() if name.split(".")[0] not in sys.stdlib_module_names}
+    assert loaded == {"modelcar"}
+
+
+def test_the_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    make_checkpoint(tmp_path / "my-model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
+    blocks = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
+    assert len(blocks) == 6
+    with running_registry() as address:
+        exec("\n".join(blocks).replace("localhost:5000", address), {})  # noqa: S102  # our own document
+    assert files_of(tmp_path / "copy") == files_of(tmp_path / "my-model")
+    printed = capsys.readouterr().out
+    assert "copy is not empty" in printed
+    assert "TinyForCausalLM ('Apache-2.0',)" in printed
+    assert "['v1', 'v1-modelpack', 'v3', 'v3-modelpack']" in printed
+    assert "the first shard's header has 88 bytes" in printed
