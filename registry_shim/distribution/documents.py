@@ -12,7 +12,7 @@ from registry_shim.repositories import ManifestLink
 
 __all__ = ["Document", "read_manifest"]
 
-_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.IGNORECASE)
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.IGNORECASE | re.ASCII)
 _VAGUE = frozenset({"application/json", "application/octet-stream", "application/x-www-form-urlencoded", "text/plain"})
 
 
@@ -34,18 +34,23 @@ def read_manifest(content: bytes, content_type: str, digest: Digest) -> Document
     declared = content_type.partition(";")[0].strip()
     if declared in _VAGUE:
         declared = ""
-    if declared and not _MEDIA_TYPE.fullmatch(declared):
-        raise InvalidDocument(f"{declared!r} is not a media type")
-    own = _own_media_type(content) if not declared else None
+    own = _own_media_type(content)
     media_type = declared or own
+    if media_type and not _MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidDocument(f"{media_type!r} is not a media type")
+    if own and own != media_type:
+        raise InvalidDocument(f"it is pushed as {declared}, and calls itself {own!r}")
     if media_type and media_type not in INDEXES | MANIFESTS:
         return Document(link=ManifestLink(Descriptor(media_type=media_type, digest=digest, size=len(content))))
     return _image_document(content, media_type, digest)
 
 
 def _own_media_type(content: bytes) -> str | None:
-    own = parse_object(content, "manifest").get("mediaType")
-    return own if isinstance(own, str) and _MEDIA_TYPE.fullmatch(own) else None
+    try:
+        own = parse_object(content, "manifest").get("mediaType")
+    except InvalidDocument:  # of a kind that we do not know, perhaps not JSON at all
+        return None
+    return own if isinstance(own, str) else None
 
 
 def _image_document(content: bytes, media_type: str | None, digest: Digest) -> Document:

@@ -52,13 +52,11 @@ async def put(call: Call) -> Response:
         if not is_tag(tag):
             raise DistributionError("MANIFEST_INVALID", f"{tag!r} is not a tag")
     content = await _read(call.request.body)
-    digest = promised or Digest.of(content)
-    digest.check(content, "the manifest")
-    document = read_manifest(content, call.request.headers.get("content-type", ""), digest)
-    await asyncio.to_thread(_publish, call, content, document, tags)
+    link = await asyncio.to_thread(_publish, call, content, promised, tags)
+    digest = link.descriptor.digest
     headers = {"Location": f"/v2/{call.name}/manifests/{call.rest}", "Docker-Content-Digest": str(digest)}
-    if document.link.subject is not None:
-        headers["OCI-Subject"] = str(document.link.subject)
+    if link.subject is not None:
+        headers["OCI-Subject"] = str(link.subject)
     if ":" in call.rest and tags:
         headers["OCI-Tag"] = ", ".join(tags)
     return Response(status=201, headers=headers)
@@ -100,14 +98,19 @@ async def _read(body: Body) -> bytes:
     return bytes(content)
 
 
-def _publish(call: Call, content: bytes, document: Document, tags: list[str]) -> None:
+def _publish(call: Call, content: bytes, promised: Digest | None, tags: list[str]) -> ManifestLink:
+    """In a thread from the start: 4 MiB of JSON would keep the event loop for a second."""
+    digest = promised or Digest.of(content)
+    digest.check(content, "the manifest")
+    document = read_manifest(content, call.request.headers.get("content-type", ""), digest)
     repository = call.repository
     with repository.changing():
         _check_complete(call, document)
-        write_document(call.context.store, content, document.link.descriptor.digest)
+        write_document(call.context.store, content, digest)
         repository.add_manifest(document.link)
         for tag in tags:
-            repository.set_tag(tag, document.link.descriptor.digest)
+            repository.set_tag(tag, digest)
+    return document.link
 
 
 def _check_complete(call: Call, document: Document) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from modelcar.oci import Digest
 from modelcar.oci.media_types import DOCKER_MANIFEST, INDEX, MANIFEST
+from registry_shim.distribution import Distribution
+from registry_shim.messages import BytesBody, Request
 
 from .api import Api
 
@@ -109,6 +112,7 @@ def test_a_subject_may_come_later(api: Api) -> None:
         (b'{"schemaVersion":2,"config":{},"manifests":[]}', INDEX),
         (b"{}", "no media type"),
         (b"{}", "text/plain"),
+        (b"{}", "application/to\N{KELVIN SIGN}en"),
         (b'{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:0","size":1}]}', INDEX),
     ],
 )
@@ -117,10 +121,40 @@ def test_what_is_no_manifest(api: Api, content: bytes, media_type: str) -> None:
     assert (answer.status, answer.codes) == (400, ["MANIFEST_INVALID"])
 
 
+@pytest.mark.parametrize("own", ["no media type", "a/b\r\nX-Injected: 1"])
+def test_what_a_manifest_calls_itself_must_be_fit_for_a_header(api: Api, own: str) -> None:
+    for media_type in ("", "application/json"):
+        answer = put(api, api.image(LAYER) | {"mediaType": own}, media_type)
+        assert (answer.status, answer.codes) == (400, ["MANIFEST_INVALID"])
+
+
 def test_header_and_body_must_agree_on_what_it_is(api: Api) -> None:
     manifest = api.image(LAYER)
     assert put(api, manifest, DOCKER_MANIFEST).codes == ["MANIFEST_INVALID"]
     assert put(api, manifest, INDEX).codes == ["MANIFEST_INVALID"]
+
+
+def test_nothing_is_renamed_by_pushing_it_again(api: Api) -> None:
+    manifest = api.image(LAYER)
+    api.push_manifest(manifest, "v1")
+    assert put(api, manifest, "application/vnd.example+json", "v2").codes == ["MANIFEST_INVALID"]
+    assert api.get(V1).headers["Content-Type"] == MANIFEST
+
+
+def test_a_large_manifest_does_not_stop_the_others(api: Api) -> None:
+    content = b'{"manifests":[' + b"{}," * (1 << 20) + b"{}]}"
+
+    async def push() -> int:
+        beats = 0
+        request = Request(method="PUT", path=V1, body=BytesBody(content), headers={"content-type": INDEX})
+        pushing = asyncio.create_task(Distribution(api.context).handle(request))
+        while not pushing.done():
+            beats += 1
+            await asyncio.sleep(0.001)
+        assert pushing.result().status == 400
+        return beats
+
+    assert asyncio.run(push()) > 10
 
 
 @pytest.mark.parametrize("media_type", ["", "application/json", f"{MANIFEST}; charset=utf-8"])
