@@ -64,13 +64,13 @@ class Repositories:
         return Repository(self.root / name, self._locks[hash(name) % len(self._locks)])
 
     def names(self) -> list[str]:
-        """Names of the repositories that hold a manifest, in the order of their bytes."""
+        """Names of the repositories that hold a manifest, in no particular order."""
         found = []
         for folder, children, _ in os.walk(self.root):
             if "_manifests" in children and next(Repository(Path(folder), self._locks[0]).manifests(), None):
                 found.append(Path(folder).relative_to(self.root).as_posix())
             children[:] = [child for child in children if not child.startswith(("_", "."))]
-        return sorted(found)
+        return found
 
 
 class Repository:
@@ -149,7 +149,8 @@ class Repository:
     # Tags
 
     def tags(self) -> list[str]:
-        return sorted(name for name in _names(self._root / "_tags") if is_tag(name))
+        """In no particular order."""
+        return [name for name in _names(self._root / "_tags") if is_tag(name)]
 
     def resolve(self, tag: str) -> Digest | None:
         try:

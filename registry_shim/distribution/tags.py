@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from bisect import bisect_right
 from urllib.parse import urlencode
 
@@ -12,6 +13,8 @@ from registry_shim.distribution.errors import DistributionError
 from registry_shim.messages import Request, Response
 
 __all__ = ["catalog", "list_tags"]
+
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 
 async def list_tags(call: Call) -> Response:
@@ -31,16 +34,22 @@ async def catalog(call: Call) -> Response:
 
 
 def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Up to `n` of the sorted `names` that come after `last`, and a link to the next page if there is one."""
+    """Up to `n` of the `names` that come after `last`, and a link to the next page if there is one."""
     headers = {"Content-Type": "application/json"}
+    names = sorted(names, key=_order)
     last = request.parameter("last")
-    rest = names[bisect_right(names, last) :] if last else names
+    rest = names[bisect_right(names, _order(last), key=_order) :] if last else names
     n = request.parameter("n")
     if n is None:
         return rest, headers
-    if not (n.isascii() and n.isdigit()):
+    if not _COUNT.fullmatch(n):
         raise DistributionError("UNSUPPORTED", "the parameter n is not a number", status=400)
-    page = rest[: int(n[:9])]
+    page = rest[: int(n)]
     if page and len(page) < len(rest):
         headers["Link"] = f'<{request.path}?{urlencode({"n": n, "last": page[-1]})}>; rel="next"'
     return page, headers
+
+
+def _order(name: str) -> tuple[str, str]:
+    """The specification's, which ignores case; the name itself then keeps pages stable."""
+    return name.lower(), name

@@ -17,22 +17,30 @@ TAGS = "/v2/org/model/tags/list"
 @pytest.fixture
 def tagged(api: Api) -> Api:
     manifest = api.image(b"weights")
-    for tag in ("v10", "v1", "Latest", "v2"):
+    for tag in ("v10", "v1", "Latest", "beta", "v2"):
         api.push_manifest(manifest, tag)
     return api
 
 
-def test_tags_come_in_the_order_of_their_bytes(tagged: Api) -> None:
-    assert tagged.get(TAGS).json == {"name": "org/model", "tags": ["Latest", "v1", "v10", "v2"]}
+def test_tags_come_in_an_order_that_ignores_case(tagged: Api) -> None:
+    assert tagged.get(TAGS).json == {"name": "org/model", "tags": ["beta", "Latest", "v1", "v10", "v2"]}
 
 
 def test_pages_lead_to_one_another_and_end(tagged: Api) -> None:
-    url, pages = f"{TAGS}?n=3", []
+    url, pages = f"{TAGS}?n=2", []
     while url:
         answer = tagged.get(url)
         pages.append(answer.json["tags"])
         url = next_page(answer)
-    assert pages == [["Latest", "v1", "v10"], ["v2"]]
+    assert pages == [["beta", "Latest"], ["v1", "v10"], ["v2"]]
+
+
+def test_tags_that_differ_in_case_alone_are_two(api: Api) -> None:
+    for tag in ("V1", "v1", "v1-a"):
+        api.push_manifest(api.image(), tag)
+    assert api.get(f"{TAGS}?n=1").json["tags"] == ["V1"]
+    assert api.get(f"{TAGS}?n=1&last=V1").json["tags"] == ["v1"]
+    assert api.get(f"{TAGS}?n=1&last=v1").json["tags"] == ["v1-a"]
 
 
 def next_page(answer: Answer) -> str:
@@ -44,6 +52,7 @@ def next_page(answer: Answer) -> str:
 
 def test_from_a_tag_on_whether_it_exists_or_not(tagged: Api) -> None:
     assert tagged.get(f"{TAGS}?last=v1").json["tags"] == ["v10", "v2"]
+    assert tagged.get(f"{TAGS}?last=LATE").json["tags"] == ["Latest", "v1", "v10", "v2"]
     assert tagged.get(f"{TAGS}?n=1&last=v11").json["tags"] == ["v2"]
 
 
@@ -53,6 +62,8 @@ def test_none_of_them(tagged: Api) -> None:
 
 
 def test_how_many_is_a_number(tagged: Api) -> None:
+    assert tagged.get(f"{TAGS}?n=0000000002").json["tags"] == ["beta", "Latest"]
+    assert tagged.get(f"{TAGS}?n=1{'0' * 5000}").status == 400
     assert tagged.get(f"{TAGS}?n=many").status == 400
     assert tagged.get(f"{TAGS}?n=-1").status == 400
 
