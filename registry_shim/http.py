@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
 
 from aiohttp import ClientPayloadError, http_exceptions, web
 
@@ -21,9 +21,9 @@ __all__ = ["Handler", "listening"]
 Handler = Callable[[Request], Awaitable[Response]]
 
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
-_STALL_SECONDS: Final = 120.0  # a client that sends nothing for so long is dropped
+_STALL_SECONDS: Final = 120.0  # a client that sends or takes nothing for so long is dropped
 _KEEPALIVE_SECONDS: Final = 75.0
-_SHUTDOWN_SECONDS: Final = 5.0
+_GRACE_SECONDS: Final = 2.0  # what a request gets to finish in once we are told to stop
 _GONE = (
     ConnectionError,
     TimeoutError,
@@ -36,15 +36,19 @@ _log = logging.getLogger("registry_shim")
 
 @asynccontextmanager
 async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer what comes in on `listener` by `handler`; at the end, give running requests a moment to finish."""
+    """Answer what comes in on `listener` by `handler`; at the end, give running requests a moment to finish.
 
+    When it is over no request is running any more.
+    """
     sender = FileSender()
+    running: set[asyncio.Task[Any]] = set()
 
     async def serve(request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await _send(request, await handler(_received(request)), sender)
-        except (ClientGone, *_GONE):
-            return _hang_up(request)
+        with _among(running):
+            try:
+                return await _send(request, await handler(_received(request)), sender)
+            except (ClientGone, *_GONE):
+                return _hang_up(request)
 
     server = web.Server(
         serve,
@@ -53,14 +57,38 @@ async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[
         read_bufsize=_READ_AHEAD,
         keepalive_timeout=_KEEPALIVE_SECONDS,
     )
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
     await runner.setup()
+    site = web.SockSite(runner, listener, backlog=1024)
+    await site.start()
     try:
-        await web.SockSite(runner, listener, backlog=1024).start()
         yield
     finally:
+        await site.stop()
+        await _finish(running)
         await runner.cleanup()
         sender.close()
+
+
+@contextmanager
+def _among(running: set[asyncio.Task[Any]]) -> Iterator[None]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # a coroutine runs in one
+    running.add(task)
+    try:
+        yield
+    finally:
+        running.discard(task)
+
+
+async def _finish(running: set[asyncio.Task[Any]]) -> None:
+    """aiohttp alone waits twice as long, starves uploads meanwhile, and leaves before cancelled requests have."""
+    if running:
+        await asyncio.wait(running, timeout=_GRACE_SECONDS)
+    while running:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
 
 
 class _Body:
@@ -74,10 +102,11 @@ class _Body:
 
     async def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
         content = self._request.content
+        batch: list[bytes] = []
+        held = 0
+        gone: Exception | None = None
         try:
             await self._invite()
-            batch: list[bytes] = []
-            held = 0
             while not content.at_eof():
                 async with asyncio.timeout(_STALL_SECONDS):
                     piece, _ = await content.readchunk()
@@ -87,9 +116,11 @@ class _Body:
                     yield batch
                     batch, held = [], 0
         except _GONE as e:
-            raise ClientGone(str(e)) from None
+            gone = e
         if held:
             yield batch
+        if gone is not None:
+            raise ClientGone(str(gone))
 
     async def _invite(self) -> None:
         """Tell a client that waits for it (curl) to go on. Only now, so that a refusal saves it the sending."""
@@ -115,8 +146,12 @@ async def _send(request: web.BaseRequest, response: Response, sender: FileSender
     if not isinstance(response.body, Content) or request.method == "HEAD" or response.status == 304:
         body = response.body if isinstance(response.body, bytes) and request.method != "HEAD" else None
         plain = web.Response(status=response.status, headers=headers, body=body)
-        await plain.prepare(request)
-        await plain.write_eof()
+        if "Expect" in request.headers and not request.content.at_eof():
+            plain.force_close()  # whether the body that was not asked for comes all the same, nobody can tell
+        async with asyncio.timeout(_STALL_SECONDS):
+            await plain.prepare(request)
+            await plain.write_eof()
+            await request.writer.drain()  # aiohttp lets it lie in memory for as long as the client likes
         return plain
     stream = web.StreamResponse(status=response.status, headers=headers)
     try:
@@ -141,7 +176,8 @@ async def _stream(request: web.BaseRequest, stream: web.StreamResponse, content:
                     raise ConnectionResetError
                 await sender.send(request.transport, piece)
             else:
-                await stream.write(piece)
+                async with asyncio.timeout(_STALL_SECONDS):
+                    await stream.write(piece)
     await stream.write_eof() if stream.prepared else await stream.prepare(request)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ __all__ = ["FileSender"]
 _THREADS: Final = 8
 _LOOP_STEP: Final = 1 << 18
 _THREAD_STEP: Final = 1 << 24
-_PATIENCE_MS: Final = 5  # how long a thread waits for room in a socket
+_PATIENCE: Final = 0.005  # seconds that a thread spends waiting for room in a socket, all in all, before it gives up
 _STALL_SECONDS: Final = 120.0  # a client that takes less than a step of the loop in this time is dropped
 
 
@@ -70,8 +71,7 @@ class FileSender:
             raise ConnectionResetError
         with _not_reading(transport):
             # The thread's own descriptors: it may outlive a cancelled request, and their numbers be reused by then.
-            to = os.dup(transport.get_extra_info("socket").fileno())
-            source = os.dup(piece.fd)
+            to, source = _duplicates(transport.get_extra_info("socket").fileno(), piece.fd)
             count = min(_THREAD_STEP, piece.size - sent)
             job = asyncio.get_running_loop().run_in_executor(
                 self._threads, _push, to, source, piece.offset + sent, count
@@ -91,8 +91,18 @@ def _not_reading(transport: asyncio.Transport) -> Iterator[None]:
             transport.resume_reading()
 
 
+def _duplicates(first: int, second: int) -> tuple[int, int]:
+    copy = os.dup(first)
+    try:
+        return copy, os.dup(second)
+    except OSError:
+        os.close(copy)
+        raise
+
+
 def _push(to: int, source: int, offset: int, count: int) -> tuple[int, bool]:
     done = 0
+    patience = _PATIENCE
     try:
         room = select.poll()
         room.register(to, select.POLLOUT)
@@ -100,7 +110,10 @@ def _push(to: int, source: int, offset: int, count: int) -> tuple[int, bool]:
             try:
                 n = os.sendfile(to, source, offset + done, count - done)
             except BlockingIOError:
-                if not room.poll(_PATIENCE_MS):
+                began = time.monotonic()
+                room.poll(patience * 1000)
+                patience -= time.monotonic() - began
+                if patience <= 0:
                     return done, False
                 continue
             if n == 0:

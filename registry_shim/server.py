@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.errors import NotFound, StorageError, UsageError, WorldError
-from modelcar.store.disk import explain, lock
+from modelcar.store.disk import lock
 from modelcar.store.layout import OciLayout
 from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
@@ -56,8 +56,9 @@ class Address:
     def resolved(self) -> Address:
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as e:
-            raise WorldError(f"cannot listen on {self}: {e.strerror}") from None
+        except (OSError, UnicodeError) as e:  # the latter for names that no host can have
+            reason = e.strerror if isinstance(e, OSError) else "that is no host name"
+            raise WorldError(f"cannot listen on {self}: {reason}") from None
         found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # localhost is 127.0.0.1 to most clients
         return Address(str(found[0][4][0]), self.port)
 
@@ -66,7 +67,8 @@ class Address:
 async def serving(
     root: Path, address: Address, settings: Settings, *, insecure: bool = False
 ) -> AsyncIterator[Address]:
-    """A registry over `root`; yields where it listens. The loop's default threads become ours.
+    """A registry over `root`; yields where it listens. The loop's default threads become ours,
+    and end with us.
 
     Raises:
         UsageError: the address can be reached from outside, and `insecure` does not say that this is meant.
@@ -80,7 +82,8 @@ async def serving(
             f"{address} can be reached from other machines, and there is neither TLS nor a password",
             hint="listen on 127.0.0.1, or say --insecure if your network protects it",
         )
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "registry-shim"))
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "registry-shim"))
     with _opened(root, settings) as context, _listener(target) as listener:
         reaper = asyncio.create_task(_reap(context.sessions))
         try:
@@ -89,6 +92,7 @@ async def serving(
         finally:
             reaper.cancel()
             await context.sessions.close()
+            await loop.shutdown_default_executor()  # only then may another process have the folder
 
 
 def run(
@@ -118,22 +122,26 @@ def _allow_many_files() -> None:
 @contextmanager
 def _opened(root: Path, settings: Settings) -> Iterator[Context]:
     """The folder's content, this process's alone. What a killed predecessor left half-done is removed."""
-    try:
-        if settings.writable:
-            root.mkdir(parents=True, exist_ok=True)
-        elif not root.is_dir():
-            raise StorageError(f"{root} is not a folder", hint="--writable creates it")
-        needed, doing = (os.W_OK, "write to") if settings.writable else (os.R_OK, "read")
-        if not os.access(root, needed | os.R_OK | os.X_OK):
-            raise StorageError(f"cannot {doing} {root}", hint="check its owner and mode, or choose another --root")
-        with _alone(root):
+    with ExitStack() as stack:
+        try:
+            _prepare(root, settings)
+            stack.enter_context(_alone(root))
             layout = _layout(root, settings)
             if settings.writable:
                 layout.sweep_ingest()
-            repositories = Repositories(root / "repositories")
-            yield Context(layout, repositories, Sessions(layout), settings)
-    except OSError as e:
-        raise explain(e, f"cannot use {root}") from None
+        except OSError as e:
+            raise StorageError(f"cannot use {root}: {e.strerror}", hint="choose another --root") from None
+        yield Context(layout, Repositories(root / "repositories"), Sessions(layout), settings)
+
+
+def _prepare(root: Path, settings: Settings) -> None:
+    if settings.writable:
+        root.mkdir(parents=True, exist_ok=True)
+    elif not root.is_dir():
+        raise StorageError(f"{root} is not a folder", hint="--writable creates it")
+    needed, doing = (os.W_OK, "write to") if settings.writable else (os.R_OK, "read")
+    if not os.access(root, needed | os.R_OK | os.X_OK):
+        raise StorageError(f"cannot {doing} {root}", hint="check its owner and mode, or choose another --root")
 
 
 def _layout(root: Path, settings: Settings) -> OciLayout:

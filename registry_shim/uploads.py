@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -11,10 +12,12 @@ from contextlib import asynccontextmanager
 from modelcar.oci import Digest
 from modelcar.store.base import Store, Writer
 from registry_shim.messages import Body
+from registry_shim.threads import in_thread
 
 __all__ = ["BusySession", "Session", "Sessions", "TooManySessions", "UnknownSession"]
 
 _BATCH = 1 << 20  # bytes that one hop to another thread is worth
+_log = logging.getLogger("registry_shim")
 
 
 class TooManySessions(Exception):
@@ -58,13 +61,13 @@ class Session:
             ClientGone: the body ended early.
             StorageError: the store cannot take it; the session is of no use any more.
         """
-        writing: asyncio.Future[None] | None = None
+        writing: asyncio.Task[None] | None = None
         try:
             async for batch in body.batches(_BATCH):
                 self.touched = time.monotonic()
                 if writing is not None:
-                    await asyncio.shield(writing)
-                writing = asyncio.ensure_future(asyncio.to_thread(self._append, batch, expected))
+                    await writing
+                writing = asyncio.create_task(in_thread(self._append, batch, expected))
         finally:
             if writing is not None:
                 await writing
@@ -136,9 +139,13 @@ class Sessions:
             session.lock.release()
 
     async def discard(self, session: Session) -> None:
-        """Forget a session, finished or not."""
-        if self._sessions.pop(session.id, None) is not None:
-            await asyncio.to_thread(session.abort)
+        """Forget a session, finished or not. Nobody may be writing to it."""
+        if self._sessions.pop(session.id, None) is None:
+            return
+        try:
+            await in_thread(session.abort)
+        except OSError as e:  # of no concern to the client; the next start removes it
+            _log.warning("cannot remove what an upload left behind: %s", e)
 
     async def reap(self) -> int:
         """Discard idle sessions; returns how many."""

@@ -10,6 +10,7 @@ from modelcar.oci import Digest
 from registry_shim.distribution.context import Call, Context
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.messages import Request, Response
+from registry_shim.threads import in_thread
 from registry_shim.uploads import Session
 
 __all__ = ["append", "cancel", "finish", "start", "status"]
@@ -95,7 +96,7 @@ async def _complete(call: Call, session: Session, digest: Digest, *, keep: bool)
     try:
         await _receive(call, session, digest)
         received = True
-        await asyncio.to_thread(_publish, call.context, session, digest)
+        await in_thread(_publish, call.context, session, digest)
     finally:
         if received or not keep:
             await call.context.sessions.discard(session)

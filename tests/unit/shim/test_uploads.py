@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,7 @@ from modelcar.store.base import Writer
 from modelcar.store.memory import MemoryStore
 from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
-from registry_shim.messages import ClientGone, Request
+from registry_shim.messages import BytesBody, ClientGone, Request
 from registry_shim.repositories import Repositories
 from registry_shim.uploads import BusySession, Sessions, UnknownSession
 
@@ -178,6 +181,91 @@ def test_a_single_post_that_was_cut_off_leaves_nothing(api: Api) -> None:
 class FullStore(MemoryStore):
     def begin(self, expected: Digest | None = None) -> Writer:  # type: ignore[override]  # what it raises is the point
         raise StorageError("cannot write to /data: No space left on device", hint="free some space")
+
+
+class _SlowWriter:
+    """Writes and commits when it is let; notes whether it is aborted meanwhile."""
+
+    size = 0
+
+    def __init__(self, store: SlowStore) -> None:
+        self._store = store
+
+    def _work(self) -> None:
+        self._store.began.set()
+        self._store.go_on.wait(10)
+        self._store.events.append("ended")
+
+    def write(self, data: bytes) -> None:
+        if self._store.slow == "write":
+            self._work()
+
+    def commit(self, digest: Digest) -> Digest:
+        if self._store.slow == "commit":
+            self._work()
+        return digest
+
+    def abort(self) -> None:
+        self._store.events.append("aborted")
+
+
+class SlowStore(MemoryStore):
+    def __init__(self, slow: str) -> None:
+        super().__init__()
+        self.slow = slow
+        self.events: list[str] = []
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+
+    def begin(self, expected: Digest | None = None) -> Any:
+        return _SlowWriter(self)
+
+
+@pytest.mark.parametrize("slow", ["write", "commit"])
+def test_nothing_is_aborted_that_a_thread_still_works_on(tmp_path: Path, slow: str) -> None:
+    """Its file would be closed under it, and the number be another file's by its next write."""
+    store = SlowStore(slow)
+    api = Api(Context(store, Repositories(tmp_path), Sessions(store), Settings(writable=True)))
+    body = BytesBody(CONTENT)
+    request = Request(method="POST", path=UPLOADS, query={"digest": [str(DIGEST)]}, body=body)
+
+    async def main() -> None:
+        pushing = asyncio.create_task(Distribution(api.context).handle(request))
+        await asyncio.to_thread(store.began.wait, 10)
+        for _ in range(3):  # a server that stops asks more than once
+            pushing.cancel()
+            await asyncio.sleep(0.02)
+        store.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+
+    asyncio.run(main())
+    assert store.events == ["ended", "aborted"]
+
+
+class StuckStore(MemoryStore):
+    """What was written cannot be removed."""
+
+    def begin(self, expected: Digest | None = None) -> Any:
+        writer = super().begin(expected)
+        writer.abort = self._fail  # type: ignore[method-assign]
+        return writer
+
+    def _fail(self) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_what_cannot_be_removed_is_forgotten_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = StuckStore()
+    sessions = Sessions(store, idle_seconds=-1)
+    api = Api(Context(store, Repositories(tmp_path), sessions, Settings(writable=True)))
+    other = Digest.of(b"other")
+    assert api.call("PUT", f"{start(api)}?digest={other}", CONTENT).codes == ["DIGEST_INVALID"]
+    for _ in range(2):
+        patch(api, start(api), 0, CONTENT)
+    assert asyncio.run(sessions.reap()) == 2
+    assert len(sessions) == 0
+    assert "Input/output error" in caplog.text
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
