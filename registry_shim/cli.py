@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from modelcar import __version__
+from modelcar.cli.output import Output, printable
+from modelcar.cli.program import run_program
 from modelcar.errors import ModelcarError, StorageError
 
 if TYPE_CHECKING:
     from registry_shim.server import Address
 
 __all__ = ["cli", "main"]
-
-_INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -46,11 +43,14 @@ def serve(
     from registry_shim.distribution import Settings
     from registry_shim.server import Address, run
 
+    output = Output(as_json=as_json, quiet=False)
+
     def ready(address: Address) -> None:
         url = f"http://{address}"
         if ready_file is not None:
             _write_ready_file(ready_file, address)
-        print(json.dumps({"address": str(address), "url": url}) if as_json else f"listening on {url}", flush=True)
+        output.document({"address": str(address), "url": url})
+        output.line(f"listening on {url}")
 
     settings = Settings(writable=writable, deletable=not no_delete)
     run(root, Address.parse(listen), settings, insecure=insecure, ready=ready)
@@ -66,12 +66,12 @@ def _write_ready_file(path: Path, address: Address) -> None:
 
 
 class _OneLine(logging.Formatter):
-    """Log records for people: never a traceback."""
+    """Log records for people: never a traceback, and nothing that moves the cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
         line = f"registry-shim: {record.getMessage()}" + (f": {type(error).__name__}: {error}" if error else "")
-        return " ".join(line.split())
+        return printable(" ".join(line.split()))
 
 
 def _log_to_stderr() -> None:
@@ -87,33 +87,6 @@ def _require_aiohttp() -> None:
         raise ModelcarError("registry-shim needs aiohttp", hint="pip install 'modelcar[shim]'")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit with its status."""
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    try:
-        cli.main(arguments, prog_name="registry-shim", standalone_mode=False)
-    except click.exceptions.Exit as e:
-        return e.exit_code
-    except click.ClickException as e:
-        e.show()
-        return e.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
-    except ModelcarError as e:
-        return _complain(str(e), e.hint, e.exit_status)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _complain("nobody reads standard output any more", None, 3)
-    except Exception as e:  # a defect; the person still gets one line
-        return _complain(f"internal error: {type(e).__name__}: {e}", "please report this", 3)
-    return 0
-
-
-def _complain(message: str, hint: str | None, status: int) -> int:
-    print(f"registry-shim: {message}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
-    return status
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 after a signal, 2 wrong usage, 3 the folder or the port cannot be used."""
+    return run_program(cli, "registry-shim", arguments)

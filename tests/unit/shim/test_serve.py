@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import StorageError, UsageError
-from registry_shim.cli import main
+from registry_shim.cli import _OneLine, main
 from registry_shim.server import Address
 from registry_shim.testing import running_registry
 
@@ -94,6 +95,25 @@ def test_the_world_is_not_invited_by_accident(tmp_path: Path) -> None:
         assert_refused(run("--root", tmp_path, "--listen", f"{host}:0", "--writable"), 2, "--insecure")
 
 
+def test_a_host_that_cannot_be(tmp_path: Path) -> None:
+    for host in ("a..b", "a" * 64):
+        assert_refused(run("--root", tmp_path, "--listen", f"{host}:0", "--writable"), 3, "cannot listen on .*host")
+
+
+def test_nobody_reads_the_first_line(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, "--root", str(tmp_path), "--listen", "127.0.0.1:0", "--writable"]
+    with open(writer, "wb") as output:
+        done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_what_is_logged_stays_on_its_line() -> None:
+    record = logging.LogRecord("registry_shim", logging.ERROR, "", 0, "PUT %s", ("/a\n\x1b[2Jb",), None)
+    assert _OneLine().format(record) == r"registry-shim: PUT /a \x1b[2Jb"
+
+
 def test_insecure_means_it(tmp_path: Path) -> None:
     with serving("--root", tmp_path, "--listen", "0.0.0.0:0", "--writable", "--insecure") as (_, line):
         assert line.startswith("listening on http://0.0.0.0:")
@@ -111,9 +131,7 @@ def test_an_address_of_ip_version_6() -> None:
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(["serve"])
-    assert exit_.value.code == 2
+    assert main(["serve"]) == 2
     assert "--root" in capsys.readouterr().err
 
 
