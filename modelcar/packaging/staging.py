@@ -1,6 +1,6 @@
 """Where a pull gathers a model's files until all are there, and where the next one goes on if it ends before.
 
-`.<name>.modelcar-pull` beside the target, or `.modelcar-pull` in it where it is a mount point:
+`.<name>.modelcar-pull` beside the target, or `.modelcar-pull` in it where it cannot be replaced by a rename:
 
 - `files/`: what will be the target's content;
 - `image.json`: which image, and the boot of this machine: page cache that a crash may have lost is not trusted;
@@ -28,6 +28,7 @@ from modelcar.store.disk import explain
 __all__ = ["Staging", "open_staging"]
 
 _NAME: Final = ".modelcar-pull"
+_OF_THE_FILE_SYSTEM: Final = "lost+found"  # at the top of a fresh ext4 volume
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -88,23 +89,42 @@ def open_staging(target: Path, image: Digest) -> Iterator[Staging]:
         UsageError: `target` is not a folder, or has something in it.
         StorageError: it cannot be written, or another pull works on it.
     """
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
+    target = Path(os.path.abspath(target))  # noqa: PTH100  # resolve() would follow a link that is refused below
+    if target.is_symlink():
+        raise UsageError(f"{target} is a link", hint=f"name the folder itself: {target.resolve()}")
+    if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is not a folder")
-    inside = os.path.ismount(target)  # another file system: a rename from beside it would be a copy
-    folder = target / _NAME if inside else target.absolute().with_name(f".{target.absolute().name}{_NAME}")
+    inside = target.exists() and _has_to_stay(target)
+    folder = target / _NAME if inside else target.with_name(f".{target.name}{_NAME}")
     try:
         with _locked(folder) as staging:
             if (folder / "publishing").exists():
                 _move(staging.files, target)
-            if target.exists() and any(p != folder for p in target.iterdir()):
+            if not _is_empty(target, besides=folder):
                 _drop(folder)
                 raise UsageError(f"{target} is not empty", hint="name a folder that is empty or does not exist yet")
             _prepare(staging, image)
-            with _kept_for_the_next_try(staging):
+            with _kept_for_the_next_try(staging, target):
                 yield staging
             _publish(staging, target, inside=inside)
     except OSError as e:
         raise explain(e, f"cannot write to {target}") from None
+
+
+def _has_to_stay(target: Path) -> bool:
+    """Whether the folder `target` cannot give way to another one."""
+    with suppress(OSError):
+        if target.samefile(Path.cwd()):
+            return True  # whoever stands in it would be left in a folder that is gone
+    # A mount point is another file system, where a rename from beside it would be a copy.
+    return os.path.ismount(target) or not os.access(target.parent, os.W_OK | os.X_OK)
+
+
+def _is_empty(target: Path, *, besides: Path) -> bool:
+    if not target.exists():
+        return True
+    ignored = {besides, target / _OF_THE_FILE_SYSTEM} if os.path.ismount(target) else {besides}
+    return set(target.iterdir()) <= ignored
 
 
 def _prepare(staging: Staging, image: Digest) -> None:
@@ -118,16 +138,17 @@ def _prepare(staging: Staging, image: Digest) -> None:
 
 
 @contextmanager
-def _kept_for_the_next_try(staging: Staging) -> Iterator[None]:
+def _kept_for_the_next_try(staging: Staging, target: Path) -> Iterator[None]:
     try:
         yield
     except (WorldError, OSError) as e:
+        error = e if isinstance(e, WorldError) else explain(e, f"cannot write to {target}")
         if not staging.has_finished:
             _drop(staging.folder)
-        elif isinstance(e, WorldError):
-            more = "finished layers are kept: the same command goes on with the others"
-            e.hint = f"{e.hint}; {more}" if e.hint else more
-        raise
+        else:
+            more = f"finished layers are kept in {staging.folder}: the same command goes on with the others"
+            error.hint = f"{error.hint}; {more}" if error.hint else more
+        raise error from None
     except Exception:
         _drop(staging.folder)
         raise
@@ -142,8 +163,17 @@ def _publish(staging: Staging, target: Path, *, inside: bool) -> None:
         (staging.folder / "publishing").touch()
         _move(staging.files, target)
     else:
+        if target.exists():
+            _look_alike(staging.files, target.stat())
         staging.files.rename(target)
     _drop(staging.folder)
+
+
+def _look_alike(folder: Path, other: os.stat_result) -> None:
+    """Give `folder` the owner and mode of the one that it replaces."""
+    with suppress(PermissionError):
+        os.chown(folder, other.st_uid, other.st_gid)
+    folder.chmod(stat.S_IMODE(other.st_mode))
 
 
 def _move(files: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,6 +177,57 @@ def test_a_mount_point_is_filled_in_place_and_a_move_that_was_cut_is_finished(
     with pytest.raises(UsageError, match="not empty"), open_staging(target, IMAGE):
         pass
     assert files_of(target) == {"a": b"1", "b": b"2"}
+
+
+def test_the_current_folder_is_filled_in_place(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.mkdir(parents=True)
+    monkeypatch.chdir(target)
+    before = target.stat().st_ino
+    with open_staging(Path(), IMAGE) as staging:
+        (staging.files / "a").write_text("1")
+    assert target.stat().st_ino == before
+    assert files_of(Path()) == {"a": b"1"}
+
+
+def test_a_folder_in_one_that_may_not_be_written_is_filled_in_place(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, _: path != target.parent)
+    with open_staging(target, IMAGE) as staging:
+        assert staging.folder.parent == target
+        (staging.files / "a").write_text("1")
+    assert files_of(target) == {"a": b"1"}
+
+
+def test_a_fresh_volume_is_empty(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (target / "lost+found").mkdir(parents=True)
+    with pytest.raises(UsageError, match="not empty"), open_staging(target, IMAGE):
+        pass
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == target)
+    with open_staging(target, IMAGE) as staging:
+        (staging.files / "a").write_text("1")
+    assert files_of(target) == {"a": b"1"}
+
+
+def test_a_folder_keeps_its_mode_and_a_link_is_refused(target: Path) -> None:
+    target.mkdir(parents=True)
+    target.chmod(0o750)
+    with open_staging(target, IMAGE):
+        pass
+    assert target.stat().st_mode & 0o777 == 0o750
+    link = target.with_name("link")
+    link.symlink_to(target)
+    with pytest.raises(UsageError, match="is a link") as caught, open_staging(link, IMAGE):
+        pass
+    assert str(target) in str(caught.value.hint)
+
+
+def test_a_full_disk_says_what_is_kept(flaky: Flaky, target: Path) -> None:
+    flaky.allowed, flaky.failure = 1, OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StorageError, match=r"cannot write to .*out: No space left") as caught:
+        flaky.unpack(target)
+    assert f"finished layers are kept in {staging_of(target)}" in str(caught.value.hint)
 
 
 def staging_of(target: Path) -> Path:
