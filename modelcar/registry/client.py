@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from modelcar.errors import DigestMismatch, ProtocolViolation, SizeMismatch, UsageError
+from modelcar.errors import DigestMismatch, ProtocolViolation, SizeMismatch, SourceChanged, UsageError
 from modelcar.layers.bytemap import ByteMap, FileSlice
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
 from modelcar.progress import SILENT, Progress
@@ -182,9 +182,7 @@ class Registry:
 
     def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store) -> None:
         key = str(blob.digest)
-        if blob.digest in store:
-            if store.size(blob.digest) != blob.size:
-                raise SizeMismatch(f"{ref}: {blob.digest} has not the {blob.size} bytes that its manifest claims")
+        if _is_usable(store, blob, ref):
             self._progress.start(key, _label(blob), blob.size)
             self._progress.finish(key, "exists")
             return
@@ -230,6 +228,20 @@ def _checked(store: Store, blob: Descriptor) -> ByteMap:
         raise SizeMismatch(f"{blob.digest} has {source.size} bytes where {blob.size} were promised")
     source.check()
     return source
+
+
+def _is_usable(store: Store, blob: Descriptor, ref: Reference) -> bool:
+    """Whether `store` has the blob. A recipe does not count if its files are gone or changed: that image is damaged."""
+    if blob.digest not in store:
+        return False
+    content = store.map(blob.digest)
+    if content.size != blob.size:
+        raise SizeMismatch(f"{ref}: {blob.digest} has not the {blob.size} bytes that its manifest claims")
+    try:
+        content.check()
+    except SourceChanged:
+        return False
+    return True
 
 
 def _check_target(ref: Reference, descriptor: Descriptor) -> None:

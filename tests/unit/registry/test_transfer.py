@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from modelcar.errors import (
 from modelcar.files import FileStamp
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_types
-from modelcar.store.base import write_document
-from modelcar.store.memory import MemoryStore
+from modelcar.store import MemoryStore, OciLayout, write_document
+from tests.support.images import validate_in
+from tests.support.virtual import VirtualImage
 
 from .conftest import Authority, Client, Recorder, blob, literal, random_image, reference
 from .server import Reply, ScriptedRegistry, cut_after, error
@@ -131,6 +133,20 @@ def test_a_file_that_cannot_be_read_is_named(
         client(ca_file=authority.ca).upload_blob(
             reference(secure_server if tls else server), descriptor, ByteMap.of_file(tmp_path, 2000)
         )
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"other weights")])
+def test_a_pull_replaces_layers_whose_files_are_gone_or_changed(
+    server: ScriptedRegistry, client: Client, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    """The store has a recipe for them, which is worth nothing without the checkpoint."""
+    image = VirtualImage(tmp_path, OciLayout(tmp_path / "store", recipes=True))
+    client().push(image.store, image.root, reference(server))
+    change(image.tree["models/shard0"].path)
+    recorder = Recorder()
+    client(recorder).pull(reference(server), image.store)
+    validate_in(image.store, image.root)
+    assert [recorder.notes[str(layer.digest)] for layer in image.layers] == ["", "exists"]
 
 
 def test_an_incomplete_store_is_not_pushed(server: ScriptedRegistry, client: Client) -> None:
