@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 
 from modelcar.layers.hashing import LayerDigests, hash_layer
@@ -62,6 +62,9 @@ def digest_layers(
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         futures = [pool.submit(digest, layer) for layer in layers]
         try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()  # raises what went wrong, without waiting for what comes before it
             return [future.result() for future in futures]
         finally:
             stop.set()

@@ -1,0 +1,37 @@
+"""Layers are hashed in parallel, and the first failure ends it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelcar.checkpoint import open_checkpoint
+from modelcar.errors import SourceChanged
+from modelcar.layers.hashing import LayerDigests
+from modelcar.packaging import digests
+from modelcar.packaging.plan import plan_layers
+from modelcar.store import LocalStore
+
+
+def test_a_failure_is_not_kept_waiting_by_the_layers_before_it(
+    folder: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = plan_layers(open_checkpoint(folder))[:2]
+    finished: list[str] = []
+
+    def hash_layer(layer: Any, *, advance: Any, **_: Any) -> LayerDigests:
+        if layer is second.tar:
+            raise SourceChanged("the second one")
+        for _ in range(1000):
+            time.sleep(0.01)
+            advance(1)
+        finished.append("the first one")
+        raise AssertionError
+
+    monkeypatch.setattr(digests, "hash_layer", hash_layer)
+    with pytest.raises(SourceChanged, match="the second one"):
+        digests.digest_layers([first, second], store.memo, workers=2)
+    assert not finished
