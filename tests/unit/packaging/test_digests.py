@@ -22,7 +22,7 @@ def test_a_failure_is_not_kept_waiting_by_the_layers_before_it(
     first, second = plan_layers(open_checkpoint(folder))[:2]
     finished: list[str] = []
 
-    def hash_layer(layer: Any, *, advance: Any, **_: Any) -> LayerDigests:
+    def hash_layer(layer: Any, *, advance: Any, **rest: Any) -> LayerDigests:
         if layer is second.tar:
             raise SourceChanged("the second one")
         for _ in range(1000):
