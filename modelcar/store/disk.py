@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelcar.errors import StorageError
+from modelcar.files import ends_early
 from modelcar.layers.bytemap import ByteReader, FileSlice
 
 __all__ = ["atomic_write", "copy_into", "explain", "fsync_dir", "lock", "make_dirs"]
@@ -100,7 +101,11 @@ def copy_into(fd: int, reader: ByteReader, advance: Callable[[int], None] = lamb
     """Append all that `reader` still has to the open file `fd`, at its end; `advance` is told of every step's bytes.
 
     File ranges are moved by `copy_file_range`, which makes them reflinks where the file system can (the payloads of
-    our layers are aligned for that) and never passes bytes through this process. Raises plain `OSError`.
+    our layers are aligned for that) and never passes bytes through this process.
+
+    Raises:
+        SourceChanged: a file is not, or does not stay, what was hashed.
+        OSError: as the kernel raised it.
     """
     position = os.fstat(fd).st_size
     for piece in reader.slices():
@@ -120,18 +125,18 @@ def _copy_slice(fd: int, position: int, piece: FileSlice, advance: Callable[[int
     kernel_copy = True
     while done < piece.size:
         n = min(piece.size - done, _COPY_STEP)
+        moved = 0
         if kernel_copy:
             try:
                 moved = os.copy_file_range(piece.fd, fd, n, piece.offset + done, position + done)
             except OSError as e:
                 if e.errno not in _NO_KERNEL_COPY:
                     raise
-                kernel_copy = False
-                continue
-        else:
+            kernel_copy = moved > 0  # some file systems copy nothing instead of refusing
+        if not kernel_copy:
             os.lseek(fd, position + done, os.SEEK_SET)
             moved = os.sendfile(fd, piece.fd, piece.offset + done, n)
-        if moved == 0:
-            raise OSError(errno.EIO, "the source ends before its hashed size")
+            if moved == 0:
+                raise ends_early(piece.path, piece.offset + done)
         done += moved
         advance(moved)
