@@ -32,6 +32,15 @@ _GONE = (
     http_exceptions.HttpProcessingError,
 )
 _log = logging.getLogger("registry_shim")
+_http_log = logging.getLogger("registry_shim.http")
+
+
+def _is_not_the_clients(record: logging.LogRecord) -> bool:
+    """What a client got wrong it is told; nobody's log should fill with it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], http_exceptions.HttpProcessingError))
+
+
+_http_log.addFilter(_is_not_the_clients)
 
 
 @asynccontextmanager
@@ -52,6 +61,7 @@ async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[
 
     server = web.Server(
         serve,
+        logger=_http_log,
         access_log=None,
         auto_decompress=False,  # digests are over the bytes as they were sent
         read_bufsize=_READ_AHEAD,

@@ -215,10 +215,14 @@ def test_a_blob_that_shrinks_while_it_is_sent_breaks_off(
     assert "shorter than it was" in caplog.text
 
 
-def test_what_is_not_http(registry: str) -> None:
+@pytest.mark.parametrize(
+    "request_", [b"\x16\x03\x01\x02\x00 this is TLS", b"GET /v2/ HTTP/1.1\r\nX: \x00", b"GET /v2/a?\xff HTTP/1.1"]
+)
+def test_what_is_not_http(registry: str, request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
     with connect(registry) as connection:
-        connection.sendall(b"\x16\x03\x01\x02\x00 this is TLS\r\n\r\n")
+        connection.sendall(request_ + b"\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.0 400 ")
+    assert caplog.text == "", "or anybody could fill the log"
 
 
 def test_a_second_life_has_everything(tmp_path: Path) -> None:
