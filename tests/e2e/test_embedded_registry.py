@@ -16,6 +16,8 @@ from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.oci.media_types import CONFIG, INDEX, LAYER_TAR, MANIFEST
 from modelcar.store.base import write_document
 from modelcar.store.layout import OciLayout
+from registry_shim.distribution import uploads
+from registry_shim.distribution.context import Call
 from registry_shim.testing import running_registry
 from tests.e2e.support.commands import run
 from tests.e2e.support.containerd import containerd
@@ -102,11 +104,20 @@ def test_skopeo(registry: str, layout: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.debian("skopeo")
-def test_skopeo_mounts_what_the_registry_has(registry: str, layout: Path) -> None:
+def test_skopeo_mounts_what_the_registry_has(registry: str, layout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (f"docker://{registry}/mount/{name}:v1" for name in ("first", "second"))
     push(layout, first)
+    mounted = []
+
+    def mount(call: Call, digest: Digest) -> bool:
+        mounted.append(real_mount(call, digest))
+        return mounted[-1]
+
+    real_mount = uploads._mount
+    monkeypatch.setattr(uploads, "_mount", mount)
     run("skopeo", "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", first, second)
     assert manifest_digest(registry, "mount/first", "v1") == manifest_digest(registry, "mount/second", "v1")
+    assert mounted == [True], "the layer that both images have, once"
 
 
 @pytest.mark.root
