@@ -21,11 +21,12 @@ import pytest
 
 from modelcar.errors import RemoteNotFound, Unauthorized
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal
-from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Reference, media_types
+from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_types
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store.base import write_document
 from modelcar.store.memory import MemoryStore
 from tests.e2e.support.commands import eventually, run, serving
+from tests.support.images import describe
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian("docker-registry", "openssl")]
 
@@ -83,16 +84,10 @@ def random_image(folder: Path, seed: int) -> tuple[MemoryStore, Index]:
         rest = FileRange(path=file, offset=size // 3, size=size - size // 3)
         store._blobs[layer.digest] = ByteMap([*head.segments(), rest])
         layers.append(layer)
-    manifests = []
-    for architecture in ("amd64", "arm64"):
-        config = ImageConfig(architecture=architecture, os="linux", diff_ids=tuple(x.digest for x in layers))
-        manifest = Manifest(config=config.descriptor, layers=tuple(layers))
-        write_document(store, config.content)
-        write_document(store, manifest.content)
-        manifests.append(manifest.descriptor)
-    index = Index(manifests=tuple(manifests))
-    write_document(store, index.content)
-    return store, index
+    documents = describe(layers)
+    for content in documents.blobs.values():
+        write_document(store, content)
+    return store, documents.index
 
 
 def check_round_trip(registry: Registry, ref: Reference, folder: Path, seed: int = 1) -> Index:

@@ -24,8 +24,10 @@ def main(home: Path, me: str, rounds: int) -> None:
                     validate_in(store.content, root)
             continue
         with store.session():
-            store.names.put("shared", put_image(store.content, random_image(i, layers=2)))
-            store.names.put(f"{me} {i}", put_image(store.content, random_image(i * 1000 + int(me), layers=2)))
+            store.names.put("shared", put_image(store.content, random_image(i, sizes=(5_000, 5_000))))
+            store.names.put(
+                f"{me} {i}", put_image(store.content, random_image(i * 1000 + int(me), sizes=(5_000, 5_000)))
+            )
         if i % 3 == 2:
             store.names.remove(f"{me} {i - 1}")
 

@@ -21,7 +21,7 @@ from tests.support.virtual import VirtualImage
 __all__ = ["IMAGES", "work"]
 
 CHANGES = ["open", "write", "pwrite", "fsync", "rename", "unlink", "mkdir", "copy_file_range"]
-IMAGES = [random_image(seed, layers=1, size=100) for seed in range(3)]
+IMAGES = [random_image(seed, sizes=(100,)) for seed in range(3)]
 
 
 def work(home: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
-import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -16,46 +15,80 @@ from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platf
 from modelcar.oci.validate import validate
 from modelcar.store import Store, write_document
 
-__all__ = ["RandomImage", "put_image", "random_image", "validate_in"]
+__all__ = ["Documents", "RandomImage", "describe", "open_in", "put_image", "random_image", "validate_in"]
+
+OpenBlob = Callable[[Digest], AbstractContextManager[BinaryIO]]
+ARCHITECTURES = ("amd64", "arm64", "riscv64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """An index of images for several platforms that share their layers."""
+
+    index: Index
+    manifests: tuple[Manifest, ...]
+    configs: tuple[ImageConfig, ...]
+
+    @property
+    def blobs(self) -> dict[Digest, bytes]:
+        """All of them, children first."""
+        return {d.digest: d.content for d in (*self.configs, *self.manifests, self.index)}
+
+
+def describe(
+    layers: Sequence[Descriptor],
+    *,
+    diff_ids: Sequence[Digest] | None = None,
+    platforms: int = 2,
+    labels: Mapping[str, str] | None = None,
+) -> Documents:
+    """The documents over these layers, which are their own diff ids unless those are given."""
+    configs = tuple(
+        ImageConfig(
+            os="linux",
+            architecture=architecture,
+            diff_ids=tuple(diff_ids or (layer.digest for layer in layers)),
+            runtime={"Labels": dict(labels)} if labels else {},
+        )
+        for architecture in ARCHITECTURES[:platforms]
+    )
+    manifests = tuple(Manifest(config=config.descriptor, layers=tuple(layers)) for config in configs)
+    entries = tuple(
+        Descriptor.of(m.media_type, m.content, platform=Platform(os="linux", architecture=c.architecture))
+        for m, c in zip(manifests, configs, strict=True)
+    )
+    return Documents(index=Index(manifests=entries), manifests=manifests, configs=configs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomImage:
-    """An image index for two platforms that share their layers. `blobs` holds everything, documents included."""
+    """An image index with all that it reaches."""
 
-    root: Descriptor
+    documents: Documents
     blobs: Mapping[Digest, bytes]
 
-    def open(self, digest: Digest) -> AbstractContextManager[BinaryIO]:
-        """What `validate` takes."""
-        try:
-            return io.BytesIO(self.blobs[digest])
-        except KeyError:
-            raise NotFound(f"{digest} is not in this image") from None
+    @property
+    def root(self) -> Descriptor:
+        return self.documents.index.descriptor
 
 
-def random_image(seed: int, *, layers: int = 3, size: int = 10_000, compressed: bool = False) -> RandomImage:
-    """The same seed gives the same image. Each layer is a tar of one file of `size` random bytes."""
+def random_image(
+    seed: int, *, sizes: Sequence[int] = (10_000, 10_000, 10_000), compressed: bool = False, platforms: int = 2
+) -> RandomImage:
+    """The same seed gives the same image. Its layers are random bytes, not tars; sizes are theirs unpacked."""
     chance = random.Random(seed)
-    tars = [_tar(f"layer{i}", chance.randbytes(size)) for i in range(layers)]
-    contents = [gzip.compress(tar, mtime=0) if compressed else tar for tar in tars]
+    plain = [chance.randbytes(size) for size in sizes]
+    contents = [gzip.compress(data, mtime=0) if compressed else data for data in plain]
     media_type = media_types.LAYER_TAR_GZIP if compressed else media_types.LAYER_TAR
-    blobs = {Digest.of(content): content for content in contents}
-    entries = []
-    for platform in (Platform(os="linux", architecture="amd64"), Platform(os="linux", architecture="arm64")):
-        config = ImageConfig(
-            os=platform.os,
-            architecture=platform.architecture,
-            diff_ids=tuple(Digest.of(tar) for tar in tars),
-            runtime={"Labels": {"seed": str(seed)}},
-        )
-        manifest = Manifest(
-            config=config.descriptor, layers=tuple(Descriptor.of(media_type, content) for content in contents)
-        )
-        blobs |= {config.digest: config.content, manifest.digest: manifest.content}
-        entries.append(Descriptor.of(manifest.media_type, manifest.content, platform=platform))
-    index = Index(manifests=tuple(entries))
-    return RandomImage(root=index.descriptor, blobs={**blobs, index.digest: index.content})
+    documents = describe(
+        [Descriptor.of(media_type, content) for content in contents],
+        diff_ids=[Digest.of(data) for data in plain],
+        platforms=platforms,
+        labels={"seed": str(seed)},
+    )
+    return RandomImage(
+        documents=documents, blobs={**{Digest.of(content): content for content in contents}, **documents.blobs}
+    )
 
 
 def put_image(store: Store, image: RandomImage) -> Descriptor:
@@ -65,15 +98,18 @@ def put_image(store: Store, image: RandomImage) -> Descriptor:
     return image.root
 
 
+def open_in(blobs: Mapping[Digest, bytes]) -> OpenBlob:
+    """What `validate` takes, for blobs in memory."""
+
+    def open_blob(digest: Digest) -> AbstractContextManager[BinaryIO]:
+        try:
+            return io.BytesIO(blobs[digest])
+        except KeyError:
+            raise NotFound(f"{digest} is not in this image") from None
+
+    return open_blob
+
+
 def validate_in(store: Store, root: Descriptor) -> None:
     """Recompute every claim that the image at `root` makes, from the bytes in `store`."""
-    validate(root, cast("Callable[[Digest], AbstractContextManager[BinaryIO]]", store.open))
-
-
-def _tar(name: str, content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    validate(root, cast("OpenBlob", store.open))

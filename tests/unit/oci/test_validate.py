@@ -14,13 +14,13 @@ import pytest
 from modelcar.errors import DigestMismatch, InvalidContent, InvalidDocument, NotFound, SizeMismatch
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
 from modelcar.oci.validate import MAX_NESTING, validate
-from tests.support.images import RandomImage, random_image
+from tests.support.images import open_in, random_image
 
 LAYER = b"a layer"
 
 
 def check(root: Descriptor, blobs: Mapping[Digest, bytes]) -> None:
-    validate(root, RandomImage(root=root, blobs=blobs).open)
+    validate(root, open_in(blobs))
 
 
 class Made:
@@ -53,7 +53,7 @@ def made() -> Made:
 @pytest.mark.parametrize("compressed", [False, True])
 def test_true_images(compressed: bool) -> None:
     image = random_image(1, compressed=compressed)
-    validate(image.root, image.open)
+    validate(image.root, open_in(image.blobs))
 
 
 @pytest.mark.parametrize("i", range(8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import ssl
 import subprocess
@@ -12,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from modelcar.layers.bytemap import ByteMap, Literal
-from modelcar.oci import Descriptor, ImageConfig, Index, Manifest, Platform, Reference, media_types
+from modelcar.oci import Descriptor, Index, Manifest, Reference, media_types
 from modelcar.registry import ClientSettings, Registry
-from modelcar.store.base import write_document
 from modelcar.store.memory import MemoryStore
+from tests.support import images
 
-from .server import ScriptedRegistry
+from .server import Reply, Request, ScriptedRegistry
 
 
 @pytest.fixture(autouse=True)
@@ -107,31 +108,9 @@ class Image:
 
 def random_image(seed: int = 1, sizes: tuple[int, ...] = (10, 100_000, 300_000), platforms: int = 2) -> Image:
     """An index with `platforms` manifests that share all layers, in a store of its own."""
-    store, source = MemoryStore(), random.Random(seed)
-    layers = []
-    for size in sizes:
-        content = source.randbytes(size)
-        write_document(store, content)
-        layers.append(Descriptor.of(media_types.LAYER_TAR, content))
-    manifests = []
-    for architecture in ("amd64", "arm64", "riscv64")[:platforms]:
-        config = ImageConfig(architecture=architecture, os="linux", diff_ids=tuple(layer.digest for layer in layers))
-        write_document(store, config.content)
-        manifest = Manifest(config=config.descriptor, layers=tuple(layers))
-        write_document(store, manifest.content)
-        manifests.append(manifest)
-    entries = [
-        Descriptor(
-            media_type=m.media_type,
-            digest=m.digest,
-            size=len(m.content),
-            platform=Platform(os="linux", architecture=a),
-        )
-        for m, a in zip(manifests, ("amd64", "arm64", "riscv64"), strict=False)
-    ]
-    index = Index(manifests=tuple(entries))
-    write_document(store, index.content)
-    return Image(store, index, tuple(manifests))
+    store, image = MemoryStore(), images.random_image(seed, sizes=sizes, platforms=platforms)
+    images.put_image(store, image)
+    return Image(store, image.documents.index, image.documents.manifests)
 
 
 def blob(size: int, seed: int = 7) -> tuple[Descriptor, bytes]:
@@ -145,6 +124,20 @@ def literal(content: bytes) -> ByteMap:
 
 def reference(server: ScriptedRegistry, name: str = "org/model:v1") -> Reference:
     return Reference.parse(f"{server.name}/{name}")
+
+
+def ask_for_login(server: ScriptedRegistry, folder: Path) -> Path:
+    """From now on `server` wants an account; returns a login file that has it."""
+
+    def guard(request: Request) -> Reply | None:
+        if request.headers.get("Authorization") == "Basic dTpw":
+            return None
+        return Reply(401, {"WWW-Authenticate": 'Basic realm="x"'})
+
+    server.guard = guard
+    logins = folder / "config.json"
+    logins.write_text(json.dumps({"auths": {server.name: {"auth": "dTpw"}}}))
+    return logins
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from modelcar.errors import (
 from modelcar.oci import Descriptor, Reference
 from modelcar.store.memory import MemoryStore
 
-from .conftest import Client, blob, reference
-from .server import DROP, Action, Default, Reply, Request, ScriptedRegistry, changed, cut_after, error
+from .conftest import Client, ask_for_login, blob, reference
+from .server import DROP, Action, Default, Reply, ScriptedRegistry, changed, cut_after, error
 
 SIZE = 3_000_000
 
@@ -220,18 +220,11 @@ def test_a_stall_is_a_cut(server: ScriptedRegistry, client: Client, layer: Descr
 def test_redirects_lose_the_login_and_keep_the_range(
     server: ScriptedRegistry, other: ScriptedRegistry, client: Client, layer: Descriptor, tmp_path: Any
 ) -> None:
-    (tmp_path / "config.json").write_text(f'{{"auths": {{"{server.name}": {{"auth": "dTpw"}}}}}}')
-
-    def guard(request: Request) -> Reply | None:
-        if request.headers.get("Authorization") == "Basic dTpw":
-            return None
-        return Reply(401, {"WWW-Authenticate": 'Basic realm="x"'})
-
-    server.guard = guard
+    login = ask_for_login(server, tmp_path)
     other.blobs[str(layer.digest)] = content_of(server, layer)
     target = f"{other.url}/v2/cdn/blobs/{layer.digest}?signature=secret"
     server.on("GET", "/blobs/", lambda _, default: reply_to(default, Reply(307, {"Location": target})), times=9)
-    with client(docker_config=tmp_path).open_blob(reference(server), layer, 10, 20) as stream:
+    with client(docker_config=login).open_blob(reference(server), layer, 10, 20) as stream:
         assert stream.read() == content_of(server, layer)[10:30]
     assert "Authorization" in server.requests("GET", "/blobs/")[-1].headers
     (request,) = other.requests("GET", "/blobs/")

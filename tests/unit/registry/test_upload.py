@@ -19,7 +19,7 @@ from modelcar.errors import (
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Zeros
 from modelcar.oci import Descriptor, media_types
 
-from .conftest import Client, Recorder, blob, literal, reference
+from .conftest import Client, Recorder, ask_for_login, blob, literal, reference
 from .server import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
 
 SIZE = 5_000_000
@@ -325,18 +325,11 @@ def test_the_query_of_a_session_is_kept_and_never_shown(
 def test_a_session_elsewhere_gets_no_login(
     server: ScriptedRegistry, other: ScriptedRegistry, client: Client, source: Source, tmp_path: Path
 ) -> None:
-    (tmp_path / "config.json").write_text(f'{{"auths": {{"{server.name}": {{"auth": "dTpw"}}}}}}')
-
-    def guard(request: Request) -> Reply | None:
-        if request.headers.get("Authorization") == "Basic dTpw":
-            return None
-        return Reply(401, {"WWW-Authenticate": 'Basic realm="x"'})
-
-    server.guard = guard
+    login = ask_for_login(server, tmp_path)
     other.uploads["s"] = bytearray()
     elsewhere = Reply(202, {"Location": f"{other.url}/v2/org/model/blobs/uploads/s"})
     server.on("POST", "/uploads/", elsewhere)
-    client(docker_config=tmp_path).upload_blob(reference(server), *source)
+    client(docker_config=login).upload_blob(reference(server), *source)
     check_stored(other, source)
     assert "Authorization" not in other.requests("PUT")[0].headers
 
