@@ -15,7 +15,7 @@ from modelcar.errors import ModelcarError, SourceError, StorageError, WorldError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HubOptions", "download_snapshot"]
+__all__ = ["HubOptions", "download_snapshot", "is_hub_name"]
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _SOURCE = re.compile(rf"(?P<repo>{_NAME}/{_NAME})(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]{{0,254}}))?")
@@ -45,7 +45,7 @@ def download_snapshot(name: str, options: HubOptions) -> tuple[Path, str]:
         WorldError: no access, no network, no room.
     """
     match = _SOURCE.fullmatch(name)
-    if match is None or "--" in match["repo"] or ".." in name:
+    if match is None or not is_hub_name(name):
         raise SourceError(
             f"{printable('hf://' + name)} names no model", hint="write hf://org/name or hf://org/name@revision"
         )
@@ -69,6 +69,12 @@ def download_snapshot(name: str, options: HubOptions) -> tuple[Path, str]:
     except Exception as e:  # the one boundary behind which none of the client's many exceptions gets
         raise _translated(e, wanted) from e
     return Path(folder).resolve(), wanted.endpoint
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether the Hub could have a model called `name`: `org/name[@revision]`."""
+    match = _SOURCE.fullmatch(name)
+    return match is not None and "--" not in match["repo"] and ".." not in name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

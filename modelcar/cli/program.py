@@ -75,7 +75,7 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         return _WRONG_USAGE
     except click.ClickException as e:
         context_of = getattr(e, "ctx", None)
-        hint = f"see `{context_of.command_path} --help`" if context_of else None
+        hint = f"see `{context_of.command_path if context_of else name} --help`"
         return _complain(name, _as_ours(e.format_message()), hint=hint, status=_WRONG_USAGE)
     except BrokenPipeError:
         return _BROKEN_PIPE  # whoever read us has seen enough, and expects silence

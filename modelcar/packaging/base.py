@@ -104,7 +104,8 @@ def select(index: Index, platform: Platform, name: str) -> Descriptor:
     """The entry for `platform`. Raises `UsageError` saying which there are."""
     entry = index.select(platform)
     if entry is None:
-        there = ", ".join(sorted({str(m.platform) for m in index.manifests if m.platform})) or "none"
+        platforms = {str(m.platform) for m in index.manifests if m.platform and m.platform.os != "unknown"}
+        there = ", ".join(sorted(platforms)) or "none"
         raise UsageError(f"{name} has no image for {platform}; it has {there}")
     return entry
 

@@ -63,7 +63,8 @@ def _from_layout(src: LayoutLocation, dst: Location, registry: Registry, report:
 
 
 def _into_layout(src: Reference, dst: LayoutLocation, registry: Registry) -> Descriptor:
+    found = registry.resolve(src)  # before a folder is made for it
     target = open_target_layout(dst.folder)
-    root = registry.pull(src, target)
+    root = registry.pull(src.with_digest(found.digest), target)
     Names(target).put(dst.name or src.tag, root)
     return root
