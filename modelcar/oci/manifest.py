@@ -47,19 +47,60 @@ class _Document:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(_Document):
-    """An image manifest, or an artifact in the shape of one (`artifact_type`, `subject`)."""
+class _Listing(_Document):
+    """What manifests and indexes have in common."""
 
-    config: Descriptor
-    layers: tuple[Descriptor, ...] = ()
-    media_type: str = media_types.MANIFEST
+    media_type: str
     artifact_type: str | None = None
     subject: Descriptor | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     rest: Mapping[str, Any] = field(default_factory=dict)
     raw: bytes | None = field(default=None, repr=False, compare=False)
 
-    _KNOWN = frozenset({"schemaVersion", "mediaType", "artifactType", "config", "layers", "subject", "annotations"})
+    _COMMON = frozenset({"schemaVersion", "mediaType", "artifactType", "subject", "annotations"})
+
+    @classmethod
+    def _common(cls, fields: Fields, media_type: str | None, default: str, own: frozenset[str]) -> dict[str, Any]:
+        """The members in common, as arguments; `own` are the names of the others."""
+        subject = fields.optional_object("subject")
+        return {
+            "media_type": _check_media_type(fields, media_type, default),
+            "artifact_type": fields.optional_text("artifactType"),
+            "subject": Descriptor.from_fields(subject) if subject else None,
+            "annotations": fields.text_map("annotations"),
+            "rest": fields.rest(cls._COMMON | own),
+        }
+
+    def _own(self) -> dict[str, Any]:
+        """The other members, which stand in the middle."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type is not None:
+            result["artifactType"] = self.artifact_type
+        result |= self._own()
+        if self.subject is not None:
+            result["subject"] = self.subject.to_dict()
+        if self.annotations:
+            result["annotations"] = dict(sorted(self.annotations.items()))
+        result.update(self.rest)
+        return result
+
+    def annotate(self, annotations: Mapping[str, str]) -> Self:
+        return self.edited(annotations={**self.annotations, **annotations})
+
+    def with_subject(self, subject: Descriptor) -> Self:
+        return self.edited(subject=subject.plain())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(_Listing):
+    """An image manifest, or an artifact in the shape of one (`artifact_type`, `subject`)."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...] = ()
+    media_type: str = media_types.MANIFEST
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Manifest:
@@ -71,37 +112,22 @@ class Manifest(_Document):
         fields = Fields(parse_object(raw, "manifest"), "manifest")
         _check_schema_version(fields)
         _refuse_both_kinds(fields, "manifests")
-        subject = fields.optional_object("subject")
         config = fields.optional_object("config")
         if config is None:
             raise InvalidDocument("manifest.config is missing")
         return cls(
-            media_type=_check_media_type(fields, media_type, media_types.MANIFEST),
-            artifact_type=fields.optional_text("artifactType"),
             config=Descriptor.from_fields(config),
             layers=tuple(Descriptor.from_fields(f) for f in fields.objects("layers")),
-            subject=Descriptor.from_fields(subject) if subject else None,
-            annotations=fields.text_map("annotations"),
-            rest=fields.rest(cls._KNOWN),
             raw=raw,
+            **cls._common(fields, media_type, media_types.MANIFEST, frozenset({"config", "layers"})),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type is not None:
-            result["artifactType"] = self.artifact_type
-        result["config"] = self.config.to_dict()
-        result["layers"] = [layer.to_dict() for layer in self.layers]
-        if self.subject is not None:
-            result["subject"] = self.subject.to_dict()
-        if self.annotations:
-            result["annotations"] = dict(sorted(self.annotations.items()))
-        result.update(self.rest)
-        return result
+    def _own(self) -> dict[str, Any]:
+        return {"config": self.config.to_dict(), "layers": [layer.to_dict() for layer in self.layers]}
 
     @property
     def is_image(self) -> bool:
-        """Whether engines can run it: an image config, and no other artifact type claimed."""
+        """Whether its config is one that engines know, and not some artifact's."""
         return self.config.media_type in media_types.IMAGE_CONFIGS
 
     @property
@@ -112,26 +138,13 @@ class Manifest(_Document):
     def append(self, *layers: Descriptor) -> Manifest:
         return self.edited(layers=self.layers + layers)
 
-    def annotate(self, annotations: Mapping[str, str]) -> Manifest:
-        return self.edited(annotations={**self.annotations, **annotations})
-
-    def with_subject(self, subject: Descriptor) -> Manifest:
-        return self.edited(subject=subject.plain())
-
 
 @dataclass(frozen=True, kw_only=True)
-class Index(_Document):
+class Index(_Listing):
     """An image index: manifests for several platforms, or of several kinds, under one digest."""
 
     manifests: tuple[Descriptor, ...] = ()
     media_type: str = media_types.INDEX
-    artifact_type: str | None = None
-    subject: Descriptor | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    rest: Mapping[str, Any] = field(default_factory=dict)
-    raw: bytes | None = field(default=None, repr=False, compare=False)
-
-    _KNOWN = frozenset({"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"})
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Index:
@@ -143,37 +156,17 @@ class Index(_Document):
         fields = Fields(parse_object(raw, "index"), "index")
         _check_schema_version(fields)
         _refuse_both_kinds(fields, "config", "layers", "fsLayers")
-        subject = fields.optional_object("subject")
         return cls(
-            media_type=_check_media_type(fields, media_type, media_types.INDEX),
-            artifact_type=fields.optional_text("artifactType"),
             manifests=tuple(Descriptor.from_fields(f) for f in fields.objects("manifests")),
-            subject=Descriptor.from_fields(subject) if subject else None,
-            annotations=fields.text_map("annotations"),
-            rest=fields.rest(cls._KNOWN),
             raw=raw,
+            **cls._common(fields, media_type, media_types.INDEX, frozenset({"manifests"})),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type is not None:
-            result["artifactType"] = self.artifact_type
-        result["manifests"] = [m.to_dict() for m in self.manifests]
-        if self.subject is not None:
-            result["subject"] = self.subject.to_dict()
-        if self.annotations:
-            result["annotations"] = dict(sorted(self.annotations.items()))
-        result.update(self.rest)
-        return result
+    def _own(self) -> dict[str, Any]:
+        return {"manifests": [m.to_dict() for m in self.manifests]}
 
     def append(self, *manifests: Descriptor) -> Index:
         return self.edited(manifests=self.manifests + manifests)
-
-    def annotate(self, annotations: Mapping[str, str]) -> Index:
-        return self.edited(annotations={**self.annotations, **annotations})
-
-    def with_subject(self, subject: Descriptor) -> Index:
-        return self.edited(subject=subject.plain())
 
     def select(self, platform: Platform) -> Descriptor | None:
         """The first entry for `platform`; a variant that is not asked for matches any."""
