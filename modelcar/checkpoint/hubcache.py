@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcar.errors import SourceError
+from modelcar.errors import SourceError, StorageError
 
 __all__ = ["HubSnapshot", "find_snapshot", "select_snapshot"]
 
@@ -79,11 +79,17 @@ def select_snapshot(folder: Path) -> HubSnapshot | None:
 
     Raises:
         SourceError: there is none, or there are several and none of them is `main`.
+        StorageError: it cannot be read.
     """
     repo = _repo_of(folder)
-    if repo is None or not (folder / "snapshots").is_dir():
+    if repo is None:
         return None
-    commits = sorted(entry.name for entry in (folder / "snapshots").iterdir() if _COMMIT.fullmatch(entry.name))
+    try:
+        commits = sorted(entry.name for entry in (folder / "snapshots").iterdir() if _COMMIT.fullmatch(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise StorageError(f"cannot read {folder / 'snapshots'}: {e.strerror}", hint="make it readable") from None
     main = _main_commit(folder)
     if main in commits:
         commits = [main]

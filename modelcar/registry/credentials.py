@@ -54,12 +54,22 @@ def config_files(chosen: Path | None = None, environment: Mapping[str, str] | No
         return [chosen / "config.json" if chosen.is_dir() else chosen]
     if path := env.get("REGISTRY_AUTH_FILE"):
         return [Path(path)]
-    home = Path(env.get("HOME") or Path.home())
-    files = [Path(env["DOCKER_CONFIG"]) / "config.json" if env.get("DOCKER_CONFIG") else home / ".docker/config.json"]
-    if runtime := env.get("XDG_RUNTIME_DIR"):
-        files.append(Path(runtime) / "containers/auth.json")
-    files.append(Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "containers/auth.json")
-    return files
+    home = _home(env)
+    docker = Path(env["DOCKER_CONFIG"]) if env.get("DOCKER_CONFIG") else home and home / ".docker"
+    runtime = Path(env["XDG_RUNTIME_DIR"]) if env.get("XDG_RUNTIME_DIR") else None
+    config = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else home and home / ".config"
+    files = (docker, "config.json"), (runtime, "containers/auth.json"), (config, "containers/auth.json")
+    return [folder / name for folder, name in files if folder is not None]
+
+
+def _home(env: Mapping[str, str]) -> Path | None:
+    """`None` for users that the system does not know, as containers often run as."""
+    if home := env.get("HOME"):
+        return Path(home)
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 class Credentials:

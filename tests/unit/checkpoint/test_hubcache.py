@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from modelcar.checkpoint import open_checkpoint
-from modelcar.errors import SourceError, UnsafePath
+from modelcar.errors import SourceError, StorageError, UnsafePath
 from tests.support.weights import simple_safetensors
 
 COMMIT, OTHER = "0123456789" * 4, "fedcba9876" * 4
@@ -133,6 +135,17 @@ def test_blob_that_is_gone(tmp_path: Path) -> None:
         open_checkpoint(str(folder / "snapshots" / COMMIT))
     assert caught.value.hint is not None
     assert "download" in caught.value.hint
+
+
+def test_a_cache_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = lay_out(tmp_path)
+
+    def denied(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(StorageError, match=r"cannot read .*/models--org--name/snapshots: Permission denied"):
+        open_checkpoint(folder)
 
 
 def test_cache_reached_through_a_link(tmp_path: Path) -> None:

@@ -155,3 +155,14 @@ def test_places(tmp_path: Path) -> None:
     assert config_files(None, {**full, "REGISTRY_AUTH_FILE": "/a.json"}) == [Path("/a.json")]
     assert config_files(tmp_path, full) == [tmp_path / "config.json"]
     assert config_files(tmp_path / "f.json", full) == [tmp_path / "f.json"]
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers run: an id that the system has no name for, and no HOME."""
+
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert config_files(None, {}) == []
+    assert config_files(None, {"DOCKER_CONFIG": "/d"}) == [Path("/d/config.json")]
