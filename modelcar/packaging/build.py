@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelcar.checkpoint import Checkpoint, CheckpointFile, Header
-from modelcar.layers.bytemap import Literal
+from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.layers.hashing import LayerDigests, hash_layer
 from modelcar.layers.index import INDEX_PATH, IndexedFile, IndexedLayer, ModelIndex
 from modelcar.layers.tar import Entry, build_tar
@@ -55,10 +55,12 @@ def build_image(
     content_digests: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
+    upload: Callable[[Descriptor, ByteMap], None] | None = None,
 ) -> BuiltImage:
     """Build one image for each base over the same model layers, and the ModelPack twin, under one index.
 
-    The caller holds `store.session()` until it has named the result.
+    The caller holds `store.session()` until it has named the result. `upload` is given every model layer as soon as its
+    digest is known, from any thread, so that it can be on its way while the others are still hashed.
 
     Raises:
         SourceError: the checkpoint cannot be packaged.
@@ -67,7 +69,19 @@ def build_image(
     headers = checkpoint.headers()
     reserved = 1 + max((len(base.layers) for base in bases), default=0)
     planned = plan_layers(checkpoint, max_layers=max_layers, reserved=reserved)
-    digests = digest_layers(planned, store.memo, content_digests=content_digests, workers=workers, progress=progress)
+
+    def digested(layer: PlannedLayer, found: LayerDigests) -> None:
+        if upload is not None:
+            upload(_nameable(layer, found), layer.tar.content)
+
+    digests = digest_layers(
+        planned,
+        store.memo,
+        content_digests=content_digests,
+        workers=workers,
+        progress=progress,
+        digested=digested,
+    )
     for layer, found in zip(planned, digests, strict=True):
         store.content.add_recipe(found.digest, layer.tar.content)
     index_layer = _write_index_layer(store, planned, digests, headers)
@@ -88,6 +102,16 @@ def build_image(
         platforms=tuple(base.config.platform for base in bases),
         layers=tuple(_built_layers(layers, index_layer, bases)),
         model_size=sum(f.size for f in checkpoint.files),
+    )
+
+
+def _nameable(layer: PlannedLayer, digests: LayerDigests) -> Descriptor:
+    """The layer's blob with a name for people, in no manifest."""
+    return Descriptor(
+        media_type=media_types.LAYER_TAR,
+        digest=digests.digest,
+        size=layer.size,
+        annotations={"org.opencontainers.image.title": f"{layer.label}, upload"},
     )
 
 

@@ -17,6 +17,9 @@ from modelcar.store.memo import DigestMemo, layer_key
 __all__ = ["digest_layers", "known_digests"]
 
 
+Digested = Callable[[PlannedLayer, LayerDigests], None]
+
+
 class _Stop(Exception):
     """Ends a worker whose result nobody wants any more."""
 
@@ -34,6 +37,7 @@ def digest_layers(
     content_digests: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
+    digested: Digested = lambda *_: None,
 ) -> list[LayerDigests]:
     """Digest all layers, each byte read once and none where the memo knows better.
 
@@ -41,6 +45,7 @@ def digest_layers(
         content_digests: also digest every weight file as a file, which costs one more hash of its bytes (small files
             always are).
         workers: threads; by default one a core.
+        digested: called in one of them whenever a layer is done; what it raises ends the others too.
 
     Raises:
         SourceChanged: a file changed after the checkpoint was opened.
@@ -52,11 +57,9 @@ def digest_layers(
         key = f"hash {layer.files[0].path}"
         progress.start(key, layer.label, layer.size)
         known = known_digests(layer, memo, content_digests=content_digests)
-        if known is not None:
-            progress.finish(key, "unchanged")
-            return known
-        digests = _hash(layer, memo, content_digests, stop, lambda n: progress.advance(key, n))
-        progress.finish(key)
+        digests = known or _hash(layer, memo, content_digests, stop, lambda n: progress.advance(key, n))
+        progress.finish(key, "unchanged" if known else "")
+        digested(layer, digests)
         return digests
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:

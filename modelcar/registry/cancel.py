@@ -7,16 +7,17 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from types import TracebackType
+from typing import Any, Self
 
-__all__ = ["CancelScope", "Cancelled", "current_scope", "detached", "run_parallel"]
+__all__ = ["CancelScope", "Cancelled", "JobGroup", "current_scope", "detached", "run_parallel"]
 
 _local = threading.local()
 
 
 class Cancelled(Exception):
-    """Raised in a worker thread whose work nobody wants any more. Never leaves `run_parallel`."""
+    """Raised in a worker thread whose work nobody wants any more. Never leaves a `JobGroup`."""
 
 
 class CancelScope:
@@ -73,21 +74,48 @@ def current_scope() -> CancelScope | None:
     return scope
 
 
-def run_parallel(jobs: Sequence[Callable[[], object]], workers: int) -> None:
-    """Run all `jobs`, at most `workers` at once, starting them in order.
+class JobGroup:
+    """Jobs in threads, begun in the order in which they come, at most `workers` at once.
 
-    The first failure, or Ctrl-C in the calling thread, cancels the others; it is raised once they have ended.
+    Leaving the `with` block waits for them. The first failure, of a job or of the block, or Ctrl-C cancels the others;
+    it is raised once they have ended.
     """
-    scope = CancelScope()
-    with ThreadPoolExecutor(max(1, min(workers, len(jobs))), thread_name_prefix="modelcar-registry") as pool:
-        futures = [pool.submit(scope.run, job) for job in jobs]
+
+    def __init__(self, workers: int) -> None:
+        self._scope = CancelScope()
+        self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="modelcar-registry")
+        self._futures: list[Future[None]] = []
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Add a job, from any thread. Raises what another one has failed with, so that nobody prepares more in vain."""
+        for future in [f for f in self._futures if f.done()]:
+            future.result()
+        self._futures.append(self._pool.submit(self._scope.run, job))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            scope.cancel()
-            pool.shutdown(wait=False, cancel_futures=True)
+            if error is None:
+                for future in as_completed(self._futures):
+                    future.result()
+        except BaseException as e:
+            error = e
             raise
+        finally:
+            if error is not None:
+                self._scope.cancel()
+            self._pool.shutdown(cancel_futures=error is not None)
+
+
+def run_parallel(jobs: Sequence[Callable[[], object]], workers: int) -> None:
+    """Run all `jobs` as a `JobGroup`."""
+    with JobGroup(min(workers, len(jobs))) as group:
+        for job in jobs:
+            group.submit(job)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -11,7 +12,7 @@ from modelcar.errors import DigestMismatch, ProtocolViolation, SizeMismatch, Sou
 from modelcar.layers.bytemap import ByteMap, FileSlice
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
 from modelcar.progress import SILENT, Progress
-from modelcar.registry.cancel import run_parallel
+from modelcar.registry.cancel import JobGroup, run_parallel
 from modelcar.registry.documents import Documents
 from modelcar.registry.download import BLOCK, BlobStream
 from modelcar.registry.referrers import Referrers
@@ -48,6 +49,7 @@ class Registry:
         self._session = Session(settings, sleep)
         self._documents = Documents(self._session)
         self._referrers = Referrers(self._session, self._documents)
+        self._uploaded: set[tuple[str, Digest]] = set()  # repository and blob, by this client
 
     def resolve(self, ref: Reference) -> Descriptor:
         """What `ref` points to at the moment."""
@@ -94,6 +96,21 @@ class Registry:
             raise SizeMismatch(f"{descriptor.digest} has {source.size} bytes where {descriptor.size} were promised")
         self._upload(ref, descriptor, map_source(source), mount_from)
 
+    @contextmanager
+    def uploading(self, ref: Reference) -> Iterator[Callable[[Descriptor, ByteMap], None]]:
+        """Upload blobs while others are still being made.
+
+        What is yielded takes them, from any thread, and raises where an upload before has failed. Leaving the block
+        waits for all; a `push` afterwards does not look at them again.
+        """
+        with JobGroup(self._settings.concurrency) as group:
+
+            def upload(blob: Descriptor, source: ByteMap) -> None:
+                self._progress.expect(blob.size)
+                group.submit(partial(self.upload_blob, ref, blob, source))
+
+            yield upload
+
     def put_manifest(self, ref: Reference, content: bytes, media_type: str) -> Digest:
         """Write a manifest under the reference's tag, or its digest; if it has a subject, it becomes its referrer."""
         document = parse_manifest(content, media_type)
@@ -125,11 +142,9 @@ class Registry:
 
         tree = collect(read(descriptor), descriptor.digest, read)
         sources = {digest: _checked(store, blob) for digest, blob in tree.blobs.items()}
-        self._expect(tree)
-        jobs = [
-            partial(self._upload, ref, blob, map_source(sources[digest]), mount_from)
-            for digest, blob in tree.blobs.items()
-        ]
+        missing = [blob for digest, blob in tree.blobs.items() if (ref.name, digest) not in self._uploaded]
+        self._progress.expect(sum(blob.size for blob in missing))
+        jobs = [partial(self._upload, ref, blob, map_source(sources[blob.digest]), mount_from) for blob in missing]
         run_parallel(jobs, self._settings.concurrency)
         self._publish(tree, ref)
         return descriptor
@@ -179,6 +194,7 @@ class Registry:
         self._progress.start(key, _label(blob), blob.size)
         note = Upload(self._session, remote, blob, source, partial(self._progress.advance, key)).run(mount_from)
         self._progress.finish(key, note)
+        self._uploaded.add((ref.name, blob.digest))
 
     def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store) -> None:
         key = str(blob.digest)

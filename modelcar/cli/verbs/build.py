@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
-from modelcar.checkpoint import Checkpoint
 from modelcar.cli.images import open_local_store
 from modelcar.cli.options import (
     BASE,
@@ -86,13 +87,9 @@ def command(
     checkpoint = open_source(source, output)
     with store.session():
         bases = own_bases or _bases(base, wanted, store, settings, output)
-        image = _build(checkpoint, store, bases, name, max_layers, content_digest, output)
-        seconds = time.monotonic() - began
-        _show(output, image, name, seconds)
-        if push:
-            with progress(output, "push") as report, Registry(settings, report) as registry:
-                publish_image(registry, store.content, image.index, ref)
-            output.line(f"pushed {name}")
+        build = partial(build_image, checkpoint, store, bases, max_layers=max_layers, content_digests=content_digest)
+        image = _build_and_push(build, store, ref, settings, output) if push else _build(build, store, ref, output)
+    _show(output, image, name, time.monotonic() - began, pushed=push)
     output.document({**_to_dict(image, name), "pushed": push, "seconds": round(time.monotonic() - began, 3)})
 
 
@@ -103,31 +100,34 @@ def _bases(
         return choose_bases(base, platforms, store, registry)
 
 
-def _build(
-    checkpoint: Checkpoint,
-    store: LocalStore,
-    bases: list[Base],
-    name: str,
-    max_layers: int,
-    content_digests: bool,
-    output: Output,
-) -> BuiltImage:
+def _build(build: Callable[..., BuiltImage], store: LocalStore, ref: Reference, output: Output) -> BuiltImage:
     with progress(output, "hash") as report:
-        image = build_image(
-            checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=report
-        )
-    store.names.put(name, image.index)
+        image = build(progress=report)
+    store.names.put(new_name(ref), image.index)
     return image
 
 
-def _show(output: Output, image: BuiltImage, name: str, seconds: float) -> None:
+def _build_and_push(
+    build: Callable[..., BuiltImage], store: LocalStore, ref: Reference, settings: ClientSettings, output: Output
+) -> BuiltImage:
+    """Layers are on their way as soon as their digest is known; the tag comes when all is there."""
+    with progress(output, "build") as report, Registry(settings, report) as registry:
+        with registry.uploading(ref) as upload:
+            image = build(progress=report, upload=upload)
+        store.names.put(new_name(ref), image.index)
+        publish_image(registry, store.content, image.index, ref)
+    return image
+
+
+def _show(output: Output, image: BuiltImage, name: str, seconds: float, *, pushed: bool) -> None:
     rows = [
         [layer.label, layer.kind or "base", human_size(layer.descriptor.size), layer.descriptor.digest.short]
         for layer in image.layers
     ]
     output.table(Table(columns=("layer", "kind", "size", "sha256"), rows=rows, right=frozenset({"size"})))
     platforms = ", ".join(str(p) for p in image.platforms)
-    output.line(f"built {name} for {platforms} in {seconds:.1f} s")
+    done = "built and pushed" if pushed else "built"
+    output.line(f"{done} {name} for {platforms} in {seconds:.1f} s")
     output.line(f"{image.index.digest}")
 
 

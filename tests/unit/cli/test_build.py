@@ -58,7 +58,7 @@ def test_a_name_without_registry_and_tag_is_completed_as_engines_do(modelcar: Mo
 
 
 def test_build_and_push(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> None:
-    assert f"pushed {ref}" in modelcar("build", checkpoint, "-t", ref, "--push")
+    assert f"built and pushed {ref}" in modelcar("build", checkpoint, "-t", ref, "--push")
     answer = modelcar.json("build", checkpoint, "-t", ref, "--push")
     assert answer["pushed"] is True
     with Registry() as registry:

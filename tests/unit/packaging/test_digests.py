@@ -35,3 +35,20 @@ def test_a_failure_is_not_kept_waiting_by_the_layers_before_it(
     with pytest.raises(SourceChanged, match="the second one"):
         digests.digest_layers([first, second], store.memo, workers=2)
     assert not finished
+
+
+def test_every_layer_is_handed_on_as_soon_as_its_digest_is_known(folder: Path, store: LocalStore) -> None:
+    layers = plan_layers(open_checkpoint(folder))
+    handed: list[tuple[str, LayerDigests]] = []
+    for _ in range(2):  # hashed, then remembered
+        handed.clear()
+        found = digests.digest_layers(layers, store.memo, digested=lambda p, d: handed.append((p.label, d)))
+        assert sorted(handed, key=str) == sorted(((p.label, d) for p, d in zip(layers, found, strict=True)), key=str)
+
+
+def test_who_takes_the_layers_can_end_it(folder: Path, store: LocalStore) -> None:
+    def refuse(*_: object) -> None:
+        raise SourceChanged("nobody wants them")
+
+    with pytest.raises(SourceChanged, match="nobody wants them"):
+        digests.digest_layers(plan_layers(open_checkpoint(folder)), store.memo, digested=refuse)

@@ -76,6 +76,39 @@ def test_a_second_push_moves_no_blob(server: ScriptedRegistry, client: Client) -
     assert set(progress.notes.values()) == {"exists"}
 
 
+def test_blobs_can_be_on_their_way_before_the_image_is_made(server: ScriptedRegistry, client: Client) -> None:
+    image, progress = random_image(), Recorder()
+    early = image.manifests[0].layers[:2]
+    registry, ref = client(progress), reference(server)
+    with registry.uploading(ref) as upload:
+        for layer in early:
+            upload(layer, image.store.map(layer.digest))
+    assert len(server.requests("PUT", "/uploads/")) == 2
+    server.seen.clear()
+    registry.push(image.store, image.descriptor, ref)
+    assert not [r for r in server.seen if any(str(layer.digest) in r.path for layer in early)]
+    assert registry.pull(ref, MemoryStore()) == image.descriptor
+    assert progress.expected >= sum(layer.size for layer in early)
+
+
+def test_what_one_repository_has_another_one_is_sent(server: ScriptedRegistry, client: Client) -> None:
+    image = random_image()
+    layer = image.manifests[0].layers[0]
+    registry = client()
+    with registry.uploading(reference(server, "org/one:v1")) as upload:
+        upload(layer, image.store.map(layer.digest))
+    registry.push(image.store, image.descriptor, reference(server, "org/two:v1"))
+    assert registry.pull(reference(server, "org/two:v1"), MemoryStore()) == image.descriptor
+
+
+def test_an_early_upload_that_is_refused_is_the_answer(server: ScriptedRegistry, client: Client) -> None:
+    image = random_image()
+    layer = image.manifests[0].layers[0]
+    server.on("POST", "/blobs/uploads/", error(403, "DENIED", "quota exceeded"), times=1)
+    with pytest.raises(Forbidden, match="quota exceeded"), client().uploading(reference(server)) as upload:
+        upload(layer, image.store.map(layer.digest))
+
+
 @pytest.mark.parametrize("place", ["POST", "PUT"])
 def test_a_push_that_fails_leaves_no_tag_and_no_session(server: ScriptedRegistry, client: Client, place: str) -> None:
     image = random_image()
