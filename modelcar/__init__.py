@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelcar import errors
     from modelcar.checkpoint import Checkpoint, open_checkpoint
     from modelcar.errors import ModelcarError
     from modelcar.oci import Reference
@@ -37,6 +38,7 @@ __all__ = [
     "Registry",
     "__version__",
     "build",
+    "errors",
     "open_checkpoint",
     "pull",
     "push",
@@ -58,6 +60,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(f"{__name__}.errors")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

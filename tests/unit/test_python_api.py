@@ -27,6 +27,7 @@ def test_the_public_names() -> None:
         "Registry",
         "__version__",
         "build",
+        "errors",
         "open_checkpoint",
         "pull",
         "push",
@@ -44,6 +45,14 @@ def test_importing_it_imports_nothing_else() -> None:
                           env={"PYTHONPATH": str(HOW_TO.parents[2])})  # fmt: skip
     loaded = {name for name in done.stdout.split() if name.split(".")[0] not in sys.stdlib_module_names}
     assert loaded == {"modelcar"}
+
+
+def test_errors_are_at_hand_without_another_import() -> None:
+    program = (
+        "import modelcar\ntry: modelcar.open_checkpoint('/nowhere')\nexcept modelcar.errors.SourceError as e: print(e)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "there is no '/nowhere'\n"
 
 
 def test_the_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
