@@ -43,8 +43,9 @@ types: install
 readme: install
 	$(BIN)/python -m scripts.update_docs --check
 
-docs: install  ## refresh what README.md and docs/ quote from --help
+docs: install  ## refresh what README.md and docs/ quote from the commands
 	$(BIN)/python -m scripts.update_docs
+	$(BIN)/python -m examples.quickstart.transcript
 
 format: install  ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
