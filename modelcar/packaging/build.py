@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelcar.checkpoint import Checkpoint, CheckpointFile, Header
+from modelcar.checkpoint import Checkpoint, CheckpointFile, Header, ModelFacts
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.layers.hashing import LayerDigests, hash_layer
 from modelcar.layers.index import INDEX_PATH, IndexedFile, IndexedLayer, ModelIndex
@@ -88,13 +88,11 @@ def build_image(
     layers = [
         (layer, _describe(layer, found, index_layer.digest)) for layer, found in zip(planned, digests, strict=True)
     ]
-    annotations = checkpoint.facts().annotations()
+    facts = checkpoint.facts()
+    annotations = facts.annotations()
     entries = [_write_image(store, base, layers, index_layer, annotations) for base in bases]
-    twin = _write_modelpack(store, checkpoint, layers, index_layer, annotations)
-    index = Index(
-        manifests=(*entries, twin),
-        annotations=annotations,
-    )
+    twin = _write_modelpack(store, facts, layers, index_layer, annotations)
+    index = Index(manifests=(*entries, twin), annotations=annotations)
     write_document(store.content, index.content, index.digest)
     return BuiltImage(
         index=index.descriptor,
@@ -131,11 +129,7 @@ def _write_index_layer(
     )
     tar = build_tar([Entry(path=INDEX_PATH, content=Literal(index.to_json()))])
     digest = hash_layer(tar).digest
-    if digest not in store.content:
-        with store.content.begin(digest) as writer, tar.content.open() as reader:
-            while data := reader.read(1 << 20):
-                writer.write(data)
-            writer.commit()
+    store.content.materialise(digest, tar.content)
     return Descriptor(
         media_type=media_types.LAYER_TAR,
         digest=digest,
@@ -181,10 +175,7 @@ def _write_image(
 ) -> Descriptor:
     """Write one platform's manifest and config; returns its entry in the image index."""
     for digest, content in base.blobs.items():
-        if digest not in store.content:
-            with store.content.begin(digest) as writer, content.open() as reader:
-                writer.write(reader.read())
-                writer.commit()
+        store.content.materialise(digest, content)
     model = [*(descriptor for _, descriptor in layers), index_layer]
     config = _image_config(base, layers, model, annotations)
     manifest = Manifest(config=config.descriptor, layers=(*model, *base.layers), annotations=annotations)
@@ -212,13 +203,13 @@ def _image_config(
 
 def _write_modelpack(
     store: LocalStore,
-    checkpoint: Checkpoint,
+    facts: ModelFacts,
     layers: Sequence[tuple[PlannedLayer, Descriptor]],
     index_layer: Descriptor,
     annotations: Mapping[str, str],
 ) -> Descriptor:
     twins = modelpack_layers(layers, index_layer)
-    config = checkpoint.facts().modelpack_config([str(d.digest) for d in twins])
+    config = facts.modelpack_config([str(d.digest) for d in twins])
     manifest, content = modelpack_manifest(config, twins, annotations)
     write_document(store.content, content, manifest.config.digest)
     write_document(store.content, manifest.content, manifest.digest)

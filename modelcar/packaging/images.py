@@ -130,6 +130,7 @@ def choose_bases(base: str, platforms: Sequence[Platform], store: LocalStore, re
     Raises:
         UsageError: there is none for one of `platforms`.
     """
+    platforms = list({str(platform): platform for platform in platforms}.values())
     wanted = platforms or DEFAULT_PLATFORMS
     if base == "holder":
         return [holder_base(platform) for platform in wanted]

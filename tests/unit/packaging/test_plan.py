@@ -10,7 +10,9 @@ from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import UsageError
 from modelcar.oci import Manifest
 from modelcar.packaging.base import DEFAULT_PLATFORMS, scratch_base
+from modelcar.packaging.images import choose_bases
 from modelcar.packaging.plan import OWN_LAYER_FROM, LayerKind, plan_layers
+from modelcar.registry import Registry
 from modelcar.store import LocalStore
 from modelcar.store.tree import load
 from tests.unit.packaging.conftest import Build
@@ -31,6 +33,13 @@ def test_a_large_tokenizer_has_a_layer_of_its_own_and_is_no_weight_to_modelpack(
     kinds = [layer.media_type.split(".model.")[1] for layer in twin.layers]
     assert kinds[own] == "weight.config.v1.tar"
     assert kinds.count("weight.v1.tar") == 3
+
+
+def test_a_platform_asked_for_twice_is_there_once(store: LocalStore) -> None:
+    platform = DEFAULT_PLATFORMS[0]
+    with Registry() as registry:
+        for base in ("holder", "scratch"):
+            assert len(choose_bases(base, [platform, platform], store, registry)) == 1
 
 
 def test_files_without_weights_need_room_too(tmp_path: Path) -> None:
