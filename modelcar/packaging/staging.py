@@ -4,7 +4,7 @@
 
 - `files/`: what will be the target's content;
 - `image.json`: which image, and the boot of this machine: page cache that a crash may have lost is not trusted;
-- `done/<algorithm>-<hex>`: a layer whose files are complete and were verified, one path a line;
+- `done/<algorithm>-<hex>`: a layer whose files are complete and were verified, their paths with a NUL behind each;
 - `publishing`: only where files have to be moved one by one, from the moment when all are verified.
 """
 
@@ -45,15 +45,16 @@ class Staging:
     def paths_of(self, layer: Digest) -> list[str] | None:
         """The paths that a finished layer brought, or `None` where it is not finished."""
         try:
-            return self._marker(layer).read_text().splitlines()
+            content = self._marker(layer).read_bytes()
         except FileNotFoundError:
             return None
+        return [os.fsdecode(path) for path in content.split(b"\0")[:-1]]
 
     def finish(self, layer: Digest, paths: Iterable[str]) -> None:
-        """Note that a layer's files are complete and verified; names in a checkpoint hold no line ends."""
+        """Note that a layer's files are complete and verified."""
         marker = self._marker(layer)
         temporary = marker.with_suffix(".new")
-        temporary.write_text("".join(f"{path}\n" for path in paths))
+        temporary.write_bytes(b"".join(os.fsencode(path) + b"\0" for path in paths))
         temporary.rename(marker)
 
     @property

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError
+from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError, Unreachable
 from modelcar.layers.bytemap import Literal
 from modelcar.layers.index import INDEX_PATH, ModelIndex
 from modelcar.layers.tar import Entry, build_tar
 from modelcar.oci import Descriptor, Digest, Reference, media_types
 from modelcar.packaging.fetch import RegistrySource
 from modelcar.packaging.inspect import parse_index_layer
+from modelcar.packaging.unpack import Readable, unpack_model
 from modelcar.registry import Registry
 from tests.unit.packaging.test_unpack import Layers
 
@@ -31,6 +35,28 @@ def test_a_whiteout_deletes_nothing_above_its_folder(tmp_path: Path, name: str, 
     with pytest.raises(InvalidContent, match="would delete the folder"):
         layers.unpack(tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["precious"]
+
+
+def test_names_that_no_checkpoint_has_survive_a_pull_that_goes_on(tmp_path: Path) -> None:
+    """Line ends and bytes that are no UTF-8, in layers that say that modelcar made them."""
+    layers, names = Layers(), ["new\nline", "sep\u2028", os.fsdecode(b"latin-\xe9")]
+    layers.add([(f"models/{name}", b"x" * 100) for name in names])
+    layers.add([("models/last", b"x")])
+    layers.descriptors = [d.annotated({"dev.modelcar.layer": "weights"}) for d in layers.descriptors]
+    last = layers.blobs.pop(layers.descriptors[1].digest)
+
+    @contextmanager
+    def flaky(descriptor: Descriptor) -> Iterator[Readable]:
+        if descriptor.digest not in layers.blobs:
+            raise Unreachable("the line is cut")
+        with layers.open(descriptor) as stream:
+            yield stream
+
+    with pytest.raises(Unreachable):
+        unpack_model(layers.manifest, flaky, tmp_path / "out", workers=1)
+    layers.blobs[layers.descriptors[1].digest] = last
+    assert layers.unpack(tmp_path / "out").files == 4
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*names, "last"}
 
 
 def test_a_blob_that_claims_to_be_huge_is_not_read_into_memory() -> None:
