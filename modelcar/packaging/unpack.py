@@ -7,8 +7,8 @@ import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,7 +115,7 @@ def _unpack_layer(
 ) -> list[str]:
     """Unpack one layer into `folder`; returns the paths of its files. `claim` is told of each before it is written."""
     key = str(descriptor.digest)
-    paths: list[str] = []
+    brought: dict[Path, str] = {}
     progress.start(key, descriptor.digest.short, descriptor.size)
     with open_layer(descriptor) as raw:
         counted = _Counting(raw, lambda n: progress.advance(key, n))
@@ -127,23 +127,23 @@ def _unpack_layer(
                     path = _path_in_model(member.name)
                     if path is None:
                         continue
+                    if Path(path).name.startswith(_WHITEOUT):
+                        _white_out(folder, path, brought)
+                        continue
                     if not member.isdir():
                         claim(path)
-                        paths.append(path)
-                    _unpack_member(tar, member, folder, path)
+                        brought[folder / path] = path
+                    _unpack_member(tar, member, folder / path, folder)
         except TAR_ERRORS as e:
             raise InvalidContent(f"layer {descriptor.digest} is not a readable tar: {e}") from None
         while counted.read(_BUFFER):  # to the end, where the digest is checked
             pass
     progress.finish(key)
-    return paths
+    return list(brought.values())
 
 
-def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path: str) -> None:
-    target = folder / path
-    if target.name.startswith(_WHITEOUT):
-        _white_out(target)
-    elif member.isdir():
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, folder: Path) -> None:
+    if member.isdir():
         _check_parents(folder, target)
         target.mkdir(parents=True, exist_ok=True)
     elif member.isreg():
@@ -163,7 +163,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, 
 
 
 def _path_in_model(name: str) -> str | None:
-    """`models/a/b` → `a/b`; `None` for what lies elsewhere.
+    """`models/a/b` → `a/b`; `None` for what lies elsewhere. Whiteouts of the whole model stand for its top.
 
     Raises:
         InvalidContent: the name climbs out.
@@ -171,6 +171,8 @@ def _path_in_model(name: str) -> str | None:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise InvalidContent(f"{name!r} in the image climbs out of its folder")
+    if parts in ([_OPAQUE], [f"{_WHITEOUT}{MODEL_ROOT}"]):
+        return _OPAQUE
     if len(parts) < 2 or parts[0] != MODEL_ROOT:
         return None
     return "/".join(parts[1:])
@@ -183,21 +185,26 @@ def _check_parents(folder: Path, target: Path) -> None:
             parent.unlink()
 
 
-def _white_out(marker: Path) -> None:
+def _white_out(folder: Path, path: str, keep: Collection[Path]) -> None:
+    """Delete what lower layers have there; `keep` is what this one has brought already, which it does not apply to."""
+    marker = folder / path
     name = marker.name.removeprefix(_WHITEOUT)
     if marker.name == _OPAQUE:
         for child in marker.parent.iterdir() if marker.parent.is_dir() else ():
-            _remove(child)
+            _remove(child, keep)
     elif name in ("", ".", ".."):
         raise InvalidContent(f"{marker.name!r} in the image would delete the folder that it is in, or the one above")
     else:
-        _remove(marker.with_name(name))
+        _remove(marker.with_name(name), keep)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, keep: Collection[Path] = ()) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
-    else:
+        for child in path.iterdir():
+            _remove(child, keep)
+        with suppress(OSError):  # not empty: something in it is kept
+            path.rmdir()
+    elif path not in keep:
         path.unlink(missing_ok=True)
 
 

@@ -21,6 +21,7 @@ from modelcar.packaging.fetch import RegistrySource
 from modelcar.packaging.inspect import parse_index_layer
 from modelcar.packaging.unpack import Readable, unpack_model
 from modelcar.registry import Registry
+from tests.support.checkpoints import files_of
 from tests.unit.packaging.test_unpack import Layers
 
 INDEX = ModelIndex(root="/models", layers=()).to_json()
@@ -35,6 +36,16 @@ def test_a_whiteout_deletes_nothing_above_its_folder(tmp_path: Path, name: str, 
     with pytest.raises(InvalidContent, match="would delete the folder"):
         layers.unpack(tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("marker", [".wh.models", ".wh..wh..opq", "models/.wh..wh..opq"])
+def test_a_whiteout_hides_lower_layers_wherever_it_stands(tmp_path: Path, marker: str) -> None:
+    layers = Layers()
+    layers.add([("models/old", b"x"), ("models/sub/old", b"x"), ("models/gone/old", b"x")])
+    layers.add([("models/new", b"y"), ("models/sub/new", b"y"), (marker, b""), ("models/late", b"y")])
+    layers.unpack(tmp_path / "out")
+    assert files_of(tmp_path / "out") == {"new": b"y", "sub/new": b"y", "late": b"y"}
+    assert not (tmp_path / "out" / "gone").exists()
 
 
 def test_names_that_no_checkpoint_has_survive_a_pull_that_goes_on(tmp_path: Path) -> None:
