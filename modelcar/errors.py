@@ -11,6 +11,8 @@ ModelcarError                 one clear line for a person; `hint` says what to d
 │       └── MalformedFile         a model file is truncated, lies about itself, or is not what its name says
 ├── NotFound              2   no such image, blob or file where it was looked for
 ├── Refused               1   the answer is no: not verified, denied, differs
+│   ├── NotVerified           no signature or attestation says what was asked for, by whom it was asked for
+│   ├── Denied                a policy says no; carries its reasons
 │   └── InvalidContent        bytes do not agree with what describes them
 │       ├── DigestMismatch        content hashes to another digest
 │       ├── SizeMismatch          content is longer or shorter than promised
@@ -75,6 +77,18 @@ class NotFound(ModelcarError):
 
 class Refused(ModelcarError):
     exit_status = 1
+
+
+class NotVerified(Refused):
+    pass
+
+
+class Denied(Refused):
+    """A policy's no. `reasons` are lines for a person, the most important first."""
+
+    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reasons = reasons
 
 
 class InvalidContent(Refused):
