@@ -23,15 +23,12 @@ def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) 
     """Run `group` as the program `name`; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
 
     def complain(message: str, *, hint: str | None = None, status: int) -> int:
-        click.echo(f"{name}: {printable(message)}", err=True)
-        if hint:
-            click.echo(f"  hint: {printable(hint)}", err=True)
-        return status
+        return _complain(name, ModelcarError(message, hint=hint), status)
 
     try:
         group.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
     except ModelcarError as e:
-        return complain(str(e), hint=e.hint, status=e.exit_status)
+        return _complain(name, e, e.exit_status)
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.ctx.get_help(), err=True)
         return 2
@@ -52,3 +49,12 @@ def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) 
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"
         return complain(f"internal error: {type(e).__name__}: {e}", hint=hint, status=_FAILED)
     return 0
+
+
+def _complain(name: str, error: ModelcarError, status: int) -> int:
+    click.echo(f"{name}: {printable(str(error))}", err=True)
+    for reason in error.reasons:
+        click.echo(f"  - {printable(reason)}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {printable(error.hint)}", err=True)
+    return status

@@ -16,6 +16,8 @@ STATEMENT_V1: Final = "https://in-toto.io/Statement/v1"
 COSIGN_SIGN: Final = "https://sigstore.dev/cosign/sign/v1"
 _ACCEPTED: Final = (STATEMENT_V1, "https://in-toto.io/Statement/v0.1")
 _MAX_STATEMENT: Final = 4 * MAX_DOCUMENT  # bytes; an ML-BOM or per-file provenance may exceed a manifest
+_KNOWN: Final = frozenset({"_type", "subject", "predicateType", "predicate"})
+_KNOWN_OF_SUBJECT: Final = frozenset({"name", "digest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,9 @@ class Subject:
         named = {} if self.name is None else {"name": self.name}
         return {**named, "digest": dict(self.digests)}
 
+    def __str__(self) -> str:
+        return ", ".join(f"{algorithm}:{hexadecimal}" for algorithm, hexadecimal in self.digests.items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
@@ -49,18 +54,16 @@ class Statement:
 
     @classmethod
     def parse(cls, raw: bytes) -> Statement:
-        """Parse strictly; v0.1 and v1 differ only in `_type`.
+        """Parse strictly; v0.1 and v1 differ only in `_type`. Unknown fields are ignored, as in-toto wants it.
 
         Raises:
             InvalidDocument: naming the field.
         """
         fields = Fields(parse_object(raw, "statement", limit=_MAX_STATEMENT), "statement")
+        fields.rest(_KNOWN)  # none that another program takes for a known one
         if (kind := fields.text("_type")) not in _ACCEPTED:
             raise InvalidDocument(f"statement._type is {kind!r}, not an in-toto statement")
-        subjects = tuple(
-            Subject(digests=entry.text_map("digest"), name=entry.optional_text("name"))
-            for entry in fields.objects("subject")
-        )
+        subjects = tuple(_subject(entry) for entry in fields.objects("subject"))
         if not subjects or not all(s.digests for s in subjects):
             raise InvalidDocument("statement.subject is empty or has an entry without a digest")
         predicate = fields.optional_object("predicate")
@@ -84,3 +87,8 @@ class Statement:
     def is_about(self, digest: Digest) -> bool:
         """Whether a subject is this manifest."""
         return any(s.digests.get(digest.algorithm) == digest.hex for s in self.subjects)
+
+
+def _subject(fields: Fields) -> Subject:
+    fields.rest(_KNOWN_OF_SUBJECT)
+    return Subject(digests=fields.text_map("digest"), name=fields.optional_text("name"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from modelcar.oci import Digest
 from modelcar.signing.dsse import Envelope
 
-__all__ = ["Authority", "Bundle", "Evidence", "Signer", "SimpleSignature", "Verified"]
+__all__ = ["SIGNATURE", "Authority", "Bundle", "Evidence", "Signer", "SimpleSignature", "Verified"]
+
+SIGNATURE: Final = "dev.cosignproject.cosign/signature"  # on a layer of a `.sig` image: base64 of the signature over it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,12 @@ class SimpleSignature:
     payload: bytes
     signature: bytes
     annotations: Mapping[str, str]
+
+    @classmethod
+    def signed(cls, payload: bytes, signature: bytes, more: Mapping[str, str] | None = None) -> SimpleSignature:
+        """A new one; `more` are the annotations of a keyless signature."""
+        annotations = {SIGNATURE: base64.b64encode(signature).decode(), **(more or {})}
+        return cls(payload=payload, signature=signature, annotations=annotations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ THIRD_PARTY = {
     "httpx": ("modelcar/checkpoint/",),
     "yaml": ("modelcar/checkpoint/", "modelcar/signing/policy/"),
     "cryptography": ("modelcar/signing/keys/", "modelcar/signing/keyless/"),
+    "nacl": ("modelcar/signing/keys/",),
     "sigstore": ("modelcar/signing/keyless/",),
 }
 
