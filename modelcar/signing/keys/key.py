@@ -7,7 +7,13 @@ import hashlib
 from functools import cached_property
 from typing import Final, Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from modelcar.signing.keys.algorithms import AnyPrivateKey, AnyPublicKey, check_signature, describe, sign
 
@@ -81,6 +87,11 @@ class PrivateKey:
     def pkcs8(self) -> bytes:
         """The key itself, unencrypted, as DER: only to be encrypted."""
         return self._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+    def pkcs8_pem(self, password: bytes) -> bytes:
+        """As `openssl pkcs8` writes it: encrypted, or plain if the password is empty."""
+        encryption = BestAvailableEncryption(password) if password else NoEncryption()
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
     def __repr__(self) -> str:
         return f"PrivateKey({self.public.fingerprint})"
