@@ -19,8 +19,8 @@ __all__ = [
     "DSSE_ENVELOPE",
     "SIMPLE_SIGNING",
     "attestation_tag",
-    "parse_envelope",
-    "parse_layer",
+    "parse_attestation",
+    "parse_signature",
     "signature_image",
     "signature_tag",
     "signed_digest",
@@ -80,21 +80,21 @@ def signed_digest(payload: bytes) -> Digest:
         raise InvalidDocument(f"payload.critical.image.docker-manifest-digest: {e}") from None
 
 
-def parse_layer(layer: Descriptor, content: bytes) -> SimpleSignature:
+def parse_signature(layer: Descriptor, content: bytes) -> SimpleSignature:
     """A signature from a layer of a `.sig` image.
 
     Raises:
         InvalidDocument: the layer is of another kind, or carries no signature.
     """
     if layer.media_type != SIMPLE_SIGNING:
-        raise InvalidDocument(f"layer {layer.digest.short} is a {layer.media_type}, not a signature")
+        raise InvalidDocument(f"it is a {layer.media_type}, not a signature")
     if len(content) > _MAX_PAYLOAD:
         raise InvalidDocument(
             f"layer {layer.digest.short} has {len(content)} bytes, too many for a signature's payload"
         )
     encoded = layer.annotations.get(SIGNATURE)
     if not encoded:
-        raise InvalidDocument(f"layer {layer.digest.short} lacks the annotation {SIGNATURE}")
+        raise InvalidDocument(f"it lacks the annotation {SIGNATURE}")
     return SimpleSignature(
         payload=content,
         signature=decode_base64(encoded, f"annotation {SIGNATURE}"),
@@ -102,12 +102,14 @@ def parse_layer(layer: Descriptor, content: bytes) -> SimpleSignature:
     )
 
 
-def parse_envelope(raw: bytes) -> Envelope:
-    """A bare DSSE envelope: a layer of a `.att` image.
+def parse_attestation(layer: Descriptor, raw: bytes) -> Envelope:
+    """The bare DSSE envelope in a layer of a `.att` image.
 
     Raises:
-        InvalidDocument: it is malformed or has no signature.
+        InvalidDocument: the layer is of another kind, malformed, or has no signature.
     """
+    if layer.media_type != DSSE_ENVELOPE:
+        raise InvalidDocument(f"it is a {layer.media_type}, not an attestation")
     fields = Fields(parse_object(raw, "envelope", limit=_MAX_ENVELOPE), "envelope")
     fields.rest(frozenset({"payload", "payloadType", "signatures"}))
     signatures = fields.objects("signatures")
