@@ -14,7 +14,21 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = ("build", "plan", "inspect", "list", "rm", "gc", "push", "pull", "copy", "export")
+_VERBS: Final = (
+    "build",
+    "plan",
+    "inspect",
+    "list",
+    "rm",
+    "gc",
+    "push",
+    "pull",
+    "copy",
+    "export",
+    "keygen",
+    "sign",
+    "verify",
+)
 
 
 class _Verbs(click.Group):

@@ -1,0 +1,77 @@
+"""`modelcar verify`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from modelcar.cli.options import location_argument, network_options, output_options
+from modelcar.cli.output import Output
+from modelcar.cli.places import open_place
+from modelcar.cli.trust import TrustChoice, trust_options
+from modelcar.packaging.locations import Location
+from modelcar.registry import ClientSettings
+from modelcar.signing.evidence import gather_evidence
+from modelcar.signing.statement import COSIGN_SIGN
+from modelcar.signing.verified import Verified
+from modelcar.signing.verify import verify_attestations, verify_signature
+
+
+@click.command("verify")
+@location_argument()
+@trust_options
+@click.option(
+    "--attestation",
+    "predicate_type",
+    metavar="TYPE",
+    help="Want an attestation of this predicate type instead of a signature.",
+)
+@click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
+@network_options
+@output_options
+def command(
+    ref: Location,
+    trust_choice: TrustChoice,
+    predicate_type: str | None,
+    remote: bool,
+    settings: ClientSettings,
+    output: Output,
+) -> None:
+    """Say yes only if the image is signed by whom you name; otherwise say why not, with exit status 1.
+
+    Looks in the local store first, then in the registry; oci:DIR needs no network at all. What is printed is the digest
+    that was verified: use that, since tags move.
+
+    \b
+      modelcar verify ghcr.io/acme/llm:v1 --key modelcar.pub
+      modelcar verify ghcr.io/acme/llm:v1 --key ci.pub --attestation https://slsa.dev/provenance/v1
+    """
+    authority = trust_choice.authority()
+    with ExitStack() as stack:
+        place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
+        evidence = gather_evidence(place, root.digest)
+    if predicate_type is None:
+        found: tuple[Verified, ...] = (verify_signature(digest=root.digest, evidence=evidence, authority=authority),)
+    else:
+        found = verify_attestations(
+            digest=root.digest, predicate_type=predicate_type, evidence=evidence, authority=authority
+        )
+    output.document({"name": str(ref), "digest": str(root.digest), "verified": [_to_dict(v) for v in found]})
+    for verified in found:
+        what = "signed" if verified.predicate_type == COSIGN_SIGN else f"attested ({verified.predicate_type})"
+        when = f" at {verified.signed_at.isoformat()}" if verified.signed_at else ""
+        output.line(f"{ref} is {what} by {verified.signer}{when}")
+    output.line(str(root.digest))
+
+
+def _to_dict(verified: Verified) -> dict[str, Any]:
+    signer = verified.signer
+    return {
+        "predicateType": verified.predicate_type,
+        "predicate": dict(verified.predicate),
+        "signer": {"fingerprint": signer.fingerprint, "identity": signer.identity, "issuer": signer.issuer},
+        "signedAt": verified.signed_at.isoformat() if verified.signed_at else None,
+        "format": verified.format,
+    }
