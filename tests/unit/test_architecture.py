@@ -26,6 +26,7 @@ THIRD_PARTY = {
     "yaml": ("modelcar/checkpoint/", "modelcar/signing/policy/"),
     "cryptography": ("modelcar/signing/keys/", "modelcar/signing/keyless/"),
     "nacl": ("modelcar/signing/keys/",),
+    "re2": ("modelcar/signing/policy/",),
     "sigstore": ("modelcar/signing/keyless/",),
 }
 
