@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from modelcar.cli.options import open_local_store
@@ -11,9 +12,9 @@ from modelcar.packaging.locations import LayoutLocation, Location
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.carry import carry_attachments
 from modelcar.signing.places import LayoutPlace, RegistryPlace
-from modelcar.store import LocalStore, Names, OciLayout
+from modelcar.store import LocalStore, Names, OciLayout, read_document
 
-__all__ = ["carry_along", "find_local", "open_place"]
+__all__ = ["carry_along", "find_local", "open_place", "publish"]
 
 
 def open_place(
@@ -57,3 +58,21 @@ def carry_along(
     if carried.count:
         output.aside(f"{carried.count} signatures, attestations or other attachments came along")
     return carried.count
+
+
+def publish(content: OciLayout, images: Mapping[Reference, Descriptor], registry: Registry, output: Output) -> int:
+    """Push images with all that is attached to them; returns how many attachments that are.
+
+    The tags are written last, so that nobody who asks for one meets an image whose signatures are still on their way.
+
+    Args:
+        images: the image; after it, under other tags, manifests that are part of it.
+    """
+    for target, image in images.items():
+        registry.push(content, image, RegistryPlace(registry, target).at(target.digest or image.digest))
+    target, root = next(iter(images.items()))
+    attached = carry_along(LayoutPlace(content), RegistryPlace(registry, target), root, output)
+    for target, image in images.items():
+        if target.tag is not None:
+            registry.put_manifest(target, read_document(content, image), image.media_type)
+    return attached

@@ -27,6 +27,9 @@ class Signatory(Protocol):
     def sign_payload(self, payload: bytes) -> SimpleSignature:
         """A signature over a simple-signing payload, with all annotations that its layer carries."""
 
+    def __str__(self) -> str:
+        """For people: the key's fingerprint, or the identity."""
+
 
 class KeySignatory:
     """Signs with a key: no certificate, no transparency log, no network."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import click
 
@@ -17,7 +18,9 @@ from modelcar.cli.options import (
     output_options,
 )
 from modelcar.cli.output import Output, Table, human_size
+from modelcar.cli.places import publish
 from modelcar.cli.progress import progress
+from modelcar.cli.trust import key_signatory
 from modelcar.cli.verbs.plan import show_plan
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
@@ -27,6 +30,9 @@ from modelcar.packaging.fetch import bring_image
 from modelcar.packaging.locations import parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, plan_layers
 from modelcar.registry import ClientSettings, Registry
+from modelcar.signing.places import LayoutPlace
+from modelcar.signing.sign import sign_image
+from modelcar.signing.signatory import Signatory
 from modelcar.store import LocalStore
 
 
@@ -38,6 +44,9 @@ from modelcar.store import LocalStore
 @click.option("--max-layers", type=click.IntRange(4, 127), default=DEFAULT_MAX_LAYERS, show_default=True)
 @click.option("--content-digest", is_flag=True, help="Record every weight file's own sha256 too (one more hash).")
 @click.option("--push", is_flag=True, help="Push it when it is built.")
+@click.option(
+    "--sign-key", metavar="KEY", help="Sign it with this private key, as `modelcar sign --key`, before it is pushed."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be built.")
 @network_options
 @output_options
@@ -49,6 +58,7 @@ def command(
     max_layers: int,
     content_digest: bool,
     push: bool,
+    sign_key: str | None,
     dry_run: bool,
     settings: ClientSettings,
     output: Output,
@@ -60,7 +70,7 @@ def command(
 
     \b
       modelcar build ./my-model -t ghcr.io/acme/my-model:v1
-      modelcar build hf://org/name -t localhost:5000/name:v1 --push
+      modelcar build hf://org/name -t localhost:5000/name:v1 --push --sign-key modelcar.key
     """
     if ref is None and not dry_run:
         raise UsageError("an image needs a name", hint="add -t registry/repo:tag")
@@ -72,6 +82,7 @@ def command(
         return
     assert ref is not None  # noqa: S101  # checked above; this is for the type checker
     name = local_name(ref)
+    signatory = key_signatory(sign_key) if sign_key is not None else None
     with ExitStack() as stack:
         stack.enter_context(store.session())
         bases = _bases(base, platforms, store, settings, output)
@@ -81,7 +92,9 @@ def command(
             )
         store.names.put(name, image.index)
         store.names.put(f"{name}-modelpack", image.modelpack)
-        _show(output, image, name, time.monotonic() - began)
+        if signatory is not None:
+            sign_image(LayoutPlace(store.content, ref.name), image.index, signatory, created=datetime.now(UTC))
+        _show(output, image, name, time.monotonic() - began, signatory)
         if push:
             _push(store, image, ref, settings, output)
 
@@ -101,12 +114,12 @@ def _bases(
 
 def _push(store: LocalStore, image: BuiltImage, ref: Reference, settings: ClientSettings, output: Output) -> None:
     with progress(output, "push") as report, Registry(settings, report) as registry:
-        registry.push(store.content, image.index, ref)
-        registry.push(store.content, image.modelpack, ref.with_tag(f"{ref.tag}-modelpack"))
+        twin = ref.with_tag(f"{ref.tag}-modelpack")
+        publish(store.content, {ref: image.index, twin: image.modelpack}, registry, output)
     output.line(f"pushed {ref.name}:{ref.tag}")
 
 
-def _show(output: Output, image: BuiltImage, name: str, seconds: float) -> None:
+def _show(output: Output, image: BuiltImage, name: str, seconds: float, signatory: Signatory | None) -> None:
     output.document(
         {
             "name": name,
@@ -123,6 +136,7 @@ def _show(output: Output, image: BuiltImage, name: str, seconds: float) -> None:
                 }
                 for layer in image.layers
             ],
+            "signer": str(signatory) if signatory is not None else None,
             "seconds": round(seconds, 3),
         }
     )
@@ -133,4 +147,6 @@ def _show(output: Output, image: BuiltImage, name: str, seconds: float) -> None:
     output.table(Table(("layer", "kind", "size", "sha256"), rows, right=frozenset({"size"})))
     platforms = " and ".join(str(p) for p in image.platforms)
     output.line(f"built {name} for {platforms} in {seconds:.1f} s")
+    if signatory is not None:
+        output.line(f"signed by {signatory}")
     output.line(f"{image.index.digest}")

@@ -9,9 +9,11 @@ import click
 
 from modelcar.cli.options import REFERENCE, local_name, open_local_store, output_options
 from modelcar.cli.output import Output, human_size
+from modelcar.cli.places import carry_along
 from modelcar.cli.progress import progress
 from modelcar.errors import NotFound
 from modelcar.oci import Reference
+from modelcar.signing.places import LayoutPlace
 from modelcar.store import Names, OciLayout
 from modelcar.store.transfer import copy_image
 from modelcar.store.tree import is_document, walk
@@ -22,7 +24,7 @@ from modelcar.store.tree import is_document, walk
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="An OCI layout.")
 @output_options
 def command(ref: Reference, folder: Path, output: Output) -> None:
-    """Write an image of the local store out as an OCI image layout, weights included.
+    """Write an image of the local store out as an OCI image layout: weights, signatures and attestations included.
 
     Weights are reflinked where the file system can, copied by the kernel elsewhere. Any tool that reads OCI layouts
     takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
@@ -42,6 +44,7 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
         target = OciLayout(folder)
         with progress(output, "export") as report:
             copy_image(store.content, target, root, trusted=True, progress=report)
+        carry_along(LayoutPlace(store.content), LayoutPlace(target), root, output)
         Names(target).put(ref.tag, root)
     seconds = time.monotonic() - began
     output.document(

@@ -9,6 +9,7 @@ import click
 
 from modelcar.cli.options import location_argument, network_options, open_local_store, output_options, platform_option
 from modelcar.cli.output import Output, human_size
+from modelcar.cli.places import carry_along
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
@@ -16,6 +17,7 @@ from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, 
 from modelcar.packaging.locations import LayoutLocation, Location
 from modelcar.packaging.unpack import unpack_model
 from modelcar.registry import ClientSettings, Registry
+from modelcar.signing.places import LayoutPlace, RegistryPlace
 
 
 @click.command("pull")
@@ -27,9 +29,9 @@ from modelcar.registry import ClientSettings, Registry
 def command(
     ref: Location, folder: Path | None, platform: Platform | None, settings: ClientSettings, output: Output
 ) -> None:
-    """Pull a model's files into a folder, or (without -o) the image into the local store.
+    """Pull a model's files into a folder, or (without -o) the image and its signatures into the local store.
 
-    Everything is verified on the way. The folder must be empty or new, and is filled all at once at the end.
+    All content is checked on the way. The folder must be empty or new, and is filled all at once at the end.
     """
     began = time.monotonic()
     with progress(output, "pull") as report, Registry(settings, report) as registry:
@@ -61,6 +63,7 @@ def _pull_into_store(ref: Location, registry: Registry, output: Output, began: f
     store = open_local_store()
     with store.session():
         root = bring_image(ref, store, registry)
+        carry_along(RegistryPlace(registry, ref), LayoutPlace(store.content), root, output)
         store.names.put(f"{ref.name}:{ref.tag}", root)
     seconds = time.monotonic() - began
     output.document({"name": str(ref), "digest": str(root.digest), "seconds": round(seconds, 3)})

@@ -8,6 +8,7 @@ import click
 
 from modelcar.cli.options import REFERENCE, local_name, network_options, open_local_store, output_options
 from modelcar.cli.output import Output, human_size
+from modelcar.cli.places import publish
 from modelcar.cli.progress import progress
 from modelcar.errors import NotFound
 from modelcar.oci import Reference
@@ -23,8 +24,8 @@ from modelcar.store.tree import is_document, walk
 def command(ref: Reference, target: Reference | None, settings: ClientSettings, output: Output) -> None:
     """Push an image from the local store to its registry, or to TARGET.
 
-    Weights go straight from the checkpoint's files to the registry; what it has already is not sent again. The tag
-    appears when everything else is there.
+    Weights go straight from the checkpoint's files to the registry; what it has already is not sent again. Signatures
+    and attestations go along, and the tag appears when everything else is there.
     """
     began = time.monotonic()
     target = target or ref
@@ -39,11 +40,20 @@ def command(ref: Reference, target: Reference | None, settings: ClientSettings, 
         root = listed[name]
         size = sum(d.size for d in walk(store.content, root) if not is_document(d))
         with progress(output, "push") as report, Registry(settings, report) as registry:
-            registry.push(store.content, root, target)
+            images = {target: root}
             twin = listed.get(f"{name}-modelpack")
             if twin is not None and target.tag is not None:
-                registry.push(store.content, twin, target.with_tag(f"{target.tag}-modelpack"))
+                images[target.with_tag(f"{target.tag}-modelpack")] = twin
+            attached = publish(store.content, images, registry, output)
     seconds = time.monotonic() - began
-    output.document({"name": str(target), "digest": str(root.digest), "size": size, "seconds": round(seconds, 3)})
+    output.document(
+        {
+            "name": str(target),
+            "digest": str(root.digest),
+            "size": size,
+            "attachments": attached,
+            "seconds": round(seconds, 3),
+        }
+    )
     output.line(f"pushed {target} ({human_size(size)}) in {seconds:.1f} s")
     output.line(str(root.digest))
