@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from modelcar.errors import InvalidDocument, NotVerified
 from modelcar.oci import Digest
+from modelcar.signing.claims import claimed_key
 from modelcar.signing.dsse import IN_TOTO, Envelope
 from modelcar.signing.simplesigning import signed_digest
 from modelcar.signing.statement import COSIGN_SIGN, Statement
@@ -35,10 +36,7 @@ def verify_signature(*, digest: Digest, evidence: Evidence, authority: Authority
     Raises:
         NotVerified: there is none; `reasons` says of every piece of evidence why it does not do.
     """
-    checks: list[tuple[str, Check]] = [
-        (f"bundle {i}", partial(_bundle, bundle, digest, COSIGN_SIGN, authority))
-        for i, bundle in enumerate(evidence.bundles, 1)
-    ]
+    checks = _bundle_checks(evidence, digest, COSIGN_SIGN, authority)
     checks += [
         (f"legacy signature {i}", partial(_simple, signature, digest, authority))
         for i, signature in enumerate(evidence.simple, 1)
@@ -62,10 +60,7 @@ def verify_attestations(
     Raises:
         NotVerified: there is none; `reasons` says of every piece of evidence why it does not do.
     """
-    checks: list[tuple[str, Check]] = [
-        (f"bundle {i}", partial(_bundle, bundle, digest, predicate_type, authority))
-        for i, bundle in enumerate(evidence.bundles, 1)
-    ]
+    checks = _bundle_checks(evidence, digest, predicate_type, authority)
     checks += [
         (f"legacy attestation {i}", partial(_envelope, envelope, digest, predicate_type, authority))
         for i, envelope in enumerate(evidence.envelopes, 1)
@@ -75,6 +70,20 @@ def verify_attestations(
     if not found:
         raise _nothing(f"{digest} has no attestation of type {predicate_type} by {authority}", evidence, reasons)
     return found
+
+
+def _bundle_checks(
+    evidence: Evidence, digest: Digest, predicate_type: str, authority: Authority
+) -> list[tuple[str, Check]]:
+    return [
+        (_name(bundle, i), partial(_bundle, bundle, digest, predicate_type, authority))
+        for i, bundle in enumerate(evidence.bundles, 1)
+    ]
+
+
+def _name(bundle: Bundle, number: int) -> str:
+    key = claimed_key(bundle)
+    return f"bundle {number}" + (f" (says it is by key {key})" if key else "")
 
 
 def _attempt(checks: list[tuple[str, Check]], reasons: list[str]) -> Iterator[Verified]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import Final
 
 import click
 
-from modelcar.cli.options import location_argument, network_options, open_local_store, output_options
+from modelcar.cli.options import location_argument, network_options, output_options
 from modelcar.cli.output import Output, Table, human_size
-from modelcar.oci import Reference
+from modelcar.cli.places import open_place
+from modelcar.oci import Descriptor
 from modelcar.packaging.annotations import LAYER
-from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
 from modelcar.packaging.inspect import Inspected, inspect_image
-from modelcar.packaging.locations import LayoutLocation, Location
-from modelcar.registry import ClientSettings, Registry
+from modelcar.packaging.locations import Location
+from modelcar.registry import ClientSettings
+from modelcar.signing.claims import Claim, claims
+from modelcar.signing.evidence import gather_evidence
+from modelcar.signing.places import Place
+from modelcar.store.tree import is_document
+
+_MAX_BLOB: Final = 512 << 20  # bytes of a model index that is read whole
 
 
 @click.command("inspect")
@@ -22,33 +31,24 @@ from modelcar.registry import ClientSettings, Registry
 @network_options
 @output_options
 def command(ref: Location, remote: bool, settings: ClientSettings, output: Output) -> None:
-    """Show what an image is made of: platforms, layers, files, tensors; no weights are read.
+    """Show what an image is made of: platforms, layers, files, tensors, signatures; no weights are read.
+
+    Signatures are shown as they present themselves; `modelcar verify` says whether they are true.
 
     Looks in the local store first, then in the registry.
     """
     with ExitStack() as stack:
-        source = _source(ref, remote, settings, stack)
-        inspected = inspect_image(source.resolve(), source.read)
-    output.document({"name": str(ref), **inspected.to_dict()})
+        place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
+        inspected = inspect_image(root, partial(_read, place))
+        attached = claims(root.digest, gather_evidence(place, root.digest))
+    output.document({"name": str(ref), **inspected.to_dict(), "attached": [claim.to_dict() for claim in attached]})
     if not output.as_json:
         _show(output, str(ref), inspected)
+        _show_attached(output, attached)
 
 
-def _source(ref: Location, remote: bool, settings: ClientSettings, stack: ExitStack) -> ImageSource:
-    if isinstance(ref, LayoutLocation):
-        return LayoutSource(ref)
-    if not remote and (local := _local(ref, stack)) is not None:
-        return local
-    return RegistrySource(ref, stack.enter_context(Registry(settings)))
-
-
-def _local(ref: Reference, stack: ExitStack) -> ImageSource | None:
-    store = open_local_store()
-    stack.enter_context(store.session())
-    root = store.names.list().get(f"{ref.name}:{ref.tag}")
-    if root is None or (ref.digest is not None and ref.digest != root.digest):
-        return None
-    return StoreSource(store.content, root)
+def _read(place: Place, descriptor: Descriptor) -> bytes:
+    return place.document(descriptor).content if is_document(descriptor) else place.blob(descriptor, _MAX_BLOB)
 
 
 def _show(output: Output, name: str, inspected: Inspected) -> None:
@@ -74,3 +74,12 @@ def _show(output: Output, name: str, inspected: Inspected) -> None:
         output.table(
             Table(columns, rows, right=frozenset({"size", "tensors"}), title=f"\nfiles in {inspected.model.root}")
         )
+
+
+def _show_attached(output: Output, attached: Sequence[Claim]) -> None:
+    if not attached:
+        return
+    rows = [[c.kind, c.predicate_type, c.format, c.signer or "not said"] for c in attached]
+    output.table(
+        Table(("attached", "type", "format", "says it is by"), rows, title="\nnot verified: see `modelcar verify`")
+    )

@@ -13,6 +13,7 @@ from modelcar.cli.places import open_place
 from modelcar.cli.trust import TrustChoice, trust_options
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings
+from modelcar.signing.attestations.predicate_types import predicate_type_of
 from modelcar.signing.evidence import gather_evidence
 from modelcar.signing.statement import COSIGN_SIGN
 from modelcar.signing.verified import Verified
@@ -26,7 +27,7 @@ from modelcar.signing.verify import verify_attestations, verify_signature
     "--attestation",
     "predicate_type",
     metavar="TYPE",
-    help="Want an attestation of this predicate type instead of a signature.",
+    help="Want an attestation of this predicate type (a URI, or a short name such as provenance) and not a signature.",
 )
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
 @network_options
@@ -46,7 +47,7 @@ def command(
 
     \b
       modelcar verify ghcr.io/acme/llm:v1 --key modelcar.pub
-      modelcar verify ghcr.io/acme/llm:v1 --key ci.pub --attestation https://slsa.dev/provenance/v1
+      modelcar verify ghcr.io/acme/llm:v1 --key ci.pub --attestation provenance
     """
     authority = trust_choice.authority()
     with ExitStack() as stack:
@@ -56,7 +57,7 @@ def command(
         found: tuple[Verified, ...] = (verify_signature(digest=root.digest, evidence=evidence, authority=authority),)
     else:
         found = verify_attestations(
-            digest=root.digest, predicate_type=predicate_type, evidence=evidence, authority=authority
+            digest=root.digest, predicate_type=predicate_type_of(predicate_type), evidence=evidence, authority=authority
         )
     output.document({"name": str(ref), "digest": str(root.digest), "verified": [_to_dict(v) for v in found]})
     for verified in found:

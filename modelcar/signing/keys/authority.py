@@ -48,7 +48,7 @@ class KeyAuthority:
                 except NotVerified:
                     continue
                 return Signer(fingerprint=key.fingerprint)
-        raise NotVerified(f"it is not signed by {self}, or not over this content")
+        raise NotVerified("it is signed by another key, or was changed since")
 
     def __str__(self) -> str:
         return " or ".join(str(key) for key in self.keys)
