@@ -1,0 +1,119 @@
+"""The instance on a loopback port, speaking what Fulcio and Rekor speak."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, cast
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from modelcar.signing.dsse import pre_authentication_encoding
+from tests.support.sigstore.instance import Options, Sigstore, leaf_options
+from tests.support.sigstore.rekor import dsse_body
+
+__all__ = ["serve_sigstore"]
+
+
+@contextmanager
+def serve_sigstore(sigstore: Sigstore) -> Iterator[Sigstore]:
+    """Serve `sigstore`; its `url` is where."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"sigstore": sigstore}))
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    sigstore.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield sigstore
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    sigstore: Sigstore
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/api/v2/signingCert":
+            self._answer(*self._certificate(asked))
+        elif self.path == "/api/v1/log/entries":
+            self._answer(201, self._entry(asked))
+        else:
+            self._answer(404, {"message": "no such service"})
+
+    def _certificate(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Verify token and proof of possession, then certify who the token says it is."""
+        sigstore = self.sigstore
+        try:
+            claims = jwt.decode(
+                self.headers["Authorization"].removeprefix("Bearer "),
+                sigstore.oidc_key.public_key(),
+                algorithms=["ES256"],
+                audience="sigstore",
+            )
+        except jwt.InvalidTokenError as e:
+            return 401, {"code": 16, "message": f"the token is not valid: {e}"}
+        request = x509.load_pem_x509_csr(base64.b64decode(asked["certificateSigningRequest"]))
+        assert request.is_signature_valid
+        subject = claims["sub"]
+        name: x509.GeneralName = x509.UniformResourceIdentifier(subject)
+        if "@" in subject and "://" not in subject:
+            name = x509.RFC822Name(subject)
+        now = datetime.now(UTC).replace(microsecond=0)
+        options = Options(names=(name,), issuer=claims["iss"], issuer_v2=claims["iss"])
+        key = cast("ec.EllipticCurvePublicKey", request.public_key())
+        leaf = sigstore.fulcio.issue(key, leaf_options(options, now))
+        chain = [leaf, sigstore.fulcio.intermediate, sigstore.fulcio.root]
+        pems = [c.public_bytes(Encoding.PEM).decode() for c in chain]
+        return 200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": pems}}}
+
+    def _entry(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Verify the envelope's signature, then log it."""
+        proposed = asked["spec"]["proposedContent"]
+        envelope = json.loads(proposed["envelope"])
+        payload = base64.b64decode(envelope["payload"])
+        pem = base64.b64decode(proposed["verifiers"][0])
+        key = cast("ec.EllipticCurvePublicKey", x509.load_pem_x509_certificate(pem).public_key())
+        signed = pre_authentication_encoding(envelope["payloadType"], payload)
+        key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), signed, ec.ECDSA(hashes.SHA256()))
+        entry = self.sigstore.rekor.append(dsse_body(envelope, payload, pem), datetime.now(UTC))
+        proof = entry["inclusionProof"]
+        return {
+            "an-entry": {
+                "body": entry["canonicalizedBody"],
+                "integratedTime": int(entry["integratedTime"]),
+                "logID": base64.b64decode(entry["logId"]["keyId"]).hex(),
+                "logIndex": int(entry["logIndex"]),
+                "verification": {
+                    "signedEntryTimestamp": entry["inclusionPromise"]["signedEntryTimestamp"],
+                    "inclusionProof": {
+                        "logIndex": int(proof["logIndex"]),
+                        "rootHash": base64.b64decode(proof["rootHash"]).hex(),
+                        "treeSize": int(proof["treeSize"]),
+                        "hashes": [base64.b64decode(node).hex() for node in proof["hashes"]],
+                        "checkpoint": proof["checkpoint"]["envelope"],
+                    },
+                },
+            }
+        }
+
+    def _answer(self, status: int, document: dict[str, Any]) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        """Tests speak for themselves."""
