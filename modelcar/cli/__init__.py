@@ -27,6 +27,7 @@ _VERBS: Final = (
     "export",
     "keygen",
     "sign",
+    "attest",
     "verify",
 )
 

@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from modelcar.cli.options import open_local_store
 from modelcar.cli.output import Output
 from modelcar.oci import Descriptor, Reference
+from modelcar.packaging.fetch import ImageSource, RegistrySource, StoreSource
 from modelcar.packaging.locations import LayoutLocation, Location
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.carry import carry_attachments
 from modelcar.signing.places import LayoutPlace, RegistryPlace
 from modelcar.store import LocalStore, Names, OciLayout, read_document
 
-__all__ = ["carry_along", "find_local", "open_place", "publish"]
+__all__ = ["carry_along", "find_local", "image_source", "open_place", "publish"]
 
 
 def open_place(
@@ -37,6 +38,13 @@ def open_place(
             return LayoutPlace(store.content, location.name), root
     registry = stack.enter_context(Registry(settings))
     return RegistryPlace(registry, location), registry.resolve(location)
+
+
+def image_source(place: RegistryPlace | LayoutPlace, root: Descriptor) -> ImageSource:
+    """Reads exactly the image `root` at `place`, wherever a tag has moved since."""
+    if isinstance(place, LayoutPlace):
+        return StoreSource(place.layout, root)
+    return RegistrySource(place.at(root.digest), place.registry)
 
 
 def find_local(store: LocalStore, ref: Reference) -> Descriptor | None:

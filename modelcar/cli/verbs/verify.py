@@ -9,11 +9,13 @@ import click
 
 from modelcar.cli.options import location_argument, network_options, output_options
 from modelcar.cli.output import Output
-from modelcar.cli.places import open_place
+from modelcar.cli.places import image_source, open_place
 from modelcar.cli.trust import TrustChoice, trust_options
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings
-from modelcar.signing.attestations.predicate_types import predicate_type_of
+from modelcar.signing.attestations.image import read_image
+from modelcar.signing.attestations.oms import verify_oms
+from modelcar.signing.attestations.predicate_types import MODEL_SIGNING, predicate_type_of
 from modelcar.signing.evidence import gather_evidence
 from modelcar.signing.statement import COSIGN_SIGN
 from modelcar.signing.verified import Verified
@@ -53,12 +55,15 @@ def command(
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
         evidence = gather_evidence(place, root.digest)
+        wanted = COSIGN_SIGN if predicate_type is None else predicate_type_of(predicate_type)
+        model = read_image(image_source(place, root)).model if wanted == MODEL_SIGNING else None
+    found: tuple[Verified, ...]
     if predicate_type is None:
-        found: tuple[Verified, ...] = (verify_signature(digest=root.digest, evidence=evidence, authority=authority),)
+        found = (verify_signature(digest=root.digest, evidence=evidence, authority=authority),)
+    elif model is not None:
+        found = (verify_oms(digest=root.digest, model=model, evidence=evidence, authority=authority),)
     else:
-        found = verify_attestations(
-            digest=root.digest, predicate_type=predicate_type_of(predicate_type), evidence=evidence, authority=authority
-        )
+        found = verify_attestations(digest=root.digest, predicate_type=wanted, evidence=evidence, authority=authority)
     output.document({"name": str(ref), "digest": str(root.digest), "verified": [_to_dict(v) for v in found]})
     for verified in found:
         what = "signed" if verified.predicate_type == COSIGN_SIGN else f"attested ({verified.predicate_type})"

@@ -11,14 +11,19 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from modelcar.errors import UsageError
+from modelcar.errors import InvalidDocument, NotVerified, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.layers.index import IndexedFile, IndexedLayer, ModelIndex
+from modelcar.oci import Digest
 from modelcar.signing.attestations.files import chunks_of, content_digest, files_of
 from modelcar.signing.attestations.predicate_types import MODEL_SIGNING
+from modelcar.signing.bundle import key_bundle
+from modelcar.signing.keys.authority import KeyAuthority
+from modelcar.signing.signatory import Signatory
 from modelcar.signing.statement import Statement, Subject
+from modelcar.signing.verified import Authority, Bundle, Evidence, Verified
 
-__all__ = ["oms_statement"]
+__all__ = ["oms_statement", "verify_oms", "with_oms_hint"]
 
 # model_signing leaves these out at the top of a model whatever the manifest says, so they must not be in it.
 _IGNORED: Final = (".git", ".gitattributes", ".github", ".gitignore")
@@ -48,6 +53,54 @@ def oms_statement(model: ModelIndex, name: str) -> Statement:
     }
     subject = Subject(digests={"sha256": root.hexdigest()}, name=name)
     return Statement(subjects=(subject,), predicate_type=MODEL_SIGNING, predicate=predicate)
+
+
+def with_oms_hint(bundle: Bundle, signatory: Signatory) -> Bundle:
+    """`bundle` with its key named as model_signing does, by the hash of the PEM; others do not look at the name."""
+    authority = signatory.authority
+    if bundle.certificate is not None or not isinstance(authority, KeyAuthority):
+        return bundle
+    hint = hashlib.sha256(authority.keys[0].pem).hexdigest()
+    return key_bundle(bundle.envelope.payload, bundle.envelope.signatures[0], hint)
+
+
+def verify_oms(*, digest: Digest, model: ModelIndex, evidence: Evidence, authority: Authority) -> Verified:
+    """A model signing manifest by `authority` over exactly the files of `model`, which the image `digest` holds.
+
+    The statement's subject is the files, not the image: it holds wherever the same files lie.
+
+    Raises:
+        NotVerified: there is none; `reasons` says of every bundle why it does not do.
+    """
+    expected = oms_statement(model, "")
+    reasons = []
+    for i, bundle in enumerate(evidence.bundles, 1):
+        try:
+            _check_same_files(Statement.parse(bundle.envelope.payload), expected)
+            signer, signed_at = authority.verify_bundle(bundle)
+        except (NotVerified, InvalidDocument) as e:
+            reasons.append(f"bundle {i}: {e}")
+            continue
+        return Verified(
+            digest=digest,
+            predicate_type=MODEL_SIGNING,
+            predicate=expected.predicate,
+            signer=signer,
+            signed_at=signed_at,
+            format="bundle",
+        )
+    raise NotVerified(
+        f"{digest} has no model signing manifest by {authority}",
+        reasons=(*reasons, *evidence.unreadable) or ("nothing is attached to it",),
+    )
+
+
+def _check_same_files(statement: Statement, expected: Statement) -> None:
+    if statement.predicate_type != MODEL_SIGNING:
+        raise NotVerified(f"it is a statement of type {statement.predicate_type}")
+    same_root = [s.digests for s in statement.subjects] == [s.digests for s in expected.subjects]
+    if not same_root or statement.predicate.get("resources") != expected.predicate["resources"]:
+        raise NotVerified("it lists other files than this image holds")
 
 
 def _by_file(files: Iterable[tuple[IndexedFile, IndexedLayer]]) -> list[dict[str, str]] | None:

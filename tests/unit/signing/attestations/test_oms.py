@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.errors import UsageError
+from modelcar.errors import NotVerified, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.layers.index import ModelIndex
 from modelcar.signing.attestations.image import AttestedImage
-from modelcar.signing.attestations.oms import oms_statement
+from modelcar.signing.attestations.oms import oms_statement, verify_oms, with_oms_hint
+from modelcar.signing.keys.generate import generate_key
+from modelcar.signing.signatory import KeySignatory
+from modelcar.signing.verified import Authority, Bundle, Evidence, Verified
 from tests.unit.signing.attestations.conftest import Attest
 
 
@@ -111,3 +114,26 @@ def _safetensors(size: int) -> bytes:
 
     elements = size // 2
     return safetensors_bytes({"model.layers.1.weight": ("BF16", [elements], os.urandom(2 * elements))})
+
+
+def test_a_signed_manifest_holds_for_its_files_and_its_signer(attest: Attest, folder: Path) -> None:
+    image = attest()
+    signatory, stranger = KeySignatory(generate_key()), KeySignatory(generate_key())
+    bundle = with_oms_hint(signatory.sign_statement(oms_statement(image.model, "tiny")), signatory)
+    digest = image.root.digest
+
+    def verify(bundle: Bundle, model: ModelIndex, authority: Authority) -> Verified:
+        evidence = Evidence(bundles=(bundle,))
+        return verify_oms(digest=digest, model=model, evidence=evidence, authority=authority)
+
+    assert verify(bundle, image.model, signatory.authority).digest == digest
+    with pytest.raises(NotVerified, match="no model signing manifest"):
+        verify(bundle, image.model, stranger.authority)
+    (folder / "config.json").write_text('{"model_type": "another"}')
+    with pytest.raises(NotVerified) as caught:
+        verify(bundle, attest().model, signatory.authority)
+    assert caught.value.reasons == ("bundle 1: it lists other files than this image holds",)
+    (signature,) = bundle.envelope.signatures
+    flipped = replace(bundle.envelope, signatures=(signature[:-1] + bytes([signature[-1] ^ 1]),))
+    with pytest.raises(NotVerified):
+        verify(replace(bundle, envelope=flipped), image.model, signatory.authority)
