@@ -92,7 +92,7 @@ def _mapping(events: Events, where: str, depth: int) -> dict[str, Any]:
 
 def _scalar(event: yaml.ScalarEvent) -> Any:
     text: str = event.value
-    if event.style is not None:  # quoted or a block
+    if event.style:  # quoted or a block; plain is None or empty, by parser
         return text
     if text in _CONSTANTS:
         return _CONSTANTS[text]

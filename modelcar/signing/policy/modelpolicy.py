@@ -61,7 +61,7 @@ def parse_model_policy(name: str, document: ClosedFields) -> ModelPolicy:
         formats=_formats(spec),
         licenses=_licenses(spec),
         sources=_sources(spec),
-        no_custom_code=spec.optional_choice("customCode", ("deny",)) is not None,
+        no_custom_code=spec.given("customCode") and spec.choice("customCode", ("deny",)) == "deny",
         scan=parse_scan(spec),
         denied_digests=frozenset(parse_digest(spec, f"deniedDigests[{i}]", d) for i, d in _denied(spec)),
     )

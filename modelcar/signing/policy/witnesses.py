@@ -67,7 +67,7 @@ class Witnesses:
         evidence = _of_form(self._evidence.get(digest, Evidence()), spec.form)
         try:
             authority = self._authorities.find(trust)
-        except NotVerified as e:
+        except ModelcarError as e:
             return Testimony(reasons=_lines(e), asked=False)
         try:
             if predicate_type == COSIGN_SIGN:
