@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from modelcar.checkpoint import open_checkpoint
+from modelcar.cli.identities import trust_config_option
 from modelcar.cli.options import (
     PLATFORM,
     REFERENCE,
@@ -20,7 +22,7 @@ from modelcar.cli.options import (
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.places import publish
 from modelcar.cli.progress import progress
-from modelcar.cli.trust import key_signatory
+from modelcar.cli.trust import SignatoryChoice
 from modelcar.cli.verbs.plan import show_plan
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
@@ -31,7 +33,7 @@ from modelcar.packaging.locations import parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, plan_layers
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.places import LayoutPlace
-from modelcar.signing.sign import sign_image
+from modelcar.signing.sign import BOTH, Format, sign_image
 from modelcar.signing.signatory import Signatory
 from modelcar.store import LocalStore
 
@@ -47,6 +49,8 @@ from modelcar.store import LocalStore
 @click.option(
     "--sign-key", metavar="KEY", help="Sign it with this private key, as `modelcar sign --key`, before it is pushed."
 )
+@click.option("--sign-keyless", is_flag=True, help="Sign it as who you are, as `modelcar sign --keyless`.")
+@trust_config_option
 @click.option("--dry-run", is_flag=True, help="Only show what would be built.")
 @network_options
 @output_options
@@ -59,6 +63,8 @@ def command(
     content_digest: bool,
     push: bool,
     sign_key: str | None,
+    sign_keyless: bool,
+    trust_config: Path | None,
     dry_run: bool,
     settings: ClientSettings,
     output: Output,
@@ -82,7 +88,8 @@ def command(
         return
     assert ref is not None  # noqa: S101  # checked above; this is for the type checker
     name = local_name(ref)
-    signatory = key_signatory(sign_key) if sign_key is not None else None
+    who = SignatoryChoice(key=sign_key, keyless=sign_keyless, trust_config=trust_config)
+    signatory = who.signatory() if sign_key is not None else None
     with ExitStack() as stack:
         stack.enter_context(store.session())
         bases = _bases(base, platforms, store, settings, output)
@@ -92,8 +99,12 @@ def command(
             )
         store.names.put(name, image.index)
         store.names.put(f"{name}-modelpack", image.modelpack)
+        if sign_keyless:
+            signatory = who.signatory()  # only now: its certificate is valid for minutes, and hashing may take longer
         if signatory is not None:
-            sign_image(LayoutPlace(store.content, ref.name), image.index, signatory, created=datetime.now(UTC))
+            formats = (Format.BUNDLE,) if sign_keyless else BOTH
+            place = LayoutPlace(store.content, ref.name)
+            sign_image(place, image.index, signatory, formats=formats, created=datetime.now(UTC))
         _show(output, image, name, time.monotonic() - began, signatory)
         if push:
             _push(store, image, ref, settings, output)

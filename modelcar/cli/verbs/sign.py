@@ -28,7 +28,7 @@ _FORMATS = {"both": BOTH, "bundle": (Format.BUNDLE,), "legacy": (Format.LEGACY,)
     type=click.Choice(list(_FORMATS)),
     default="both",
     show_default=True,
-    help="A sigstore bundle, cosign's older .sig tag, or both: many tools read only one.",
+    help="A sigstore bundle, cosign's older .sig tag, or both: many tools read only one. Keyless: bundles only.",
 )
 @click.option("--remote", is_flag=True, help="Sign in the registry even if the local store has the image.")
 @network_options
@@ -53,7 +53,8 @@ def command(
     signatory = signatory_choice.signatory()
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
-        signed = sign_image(place, root, signatory, formats=_FORMATS[form], created=datetime.now(UTC))
+        formats = _FORMATS["bundle" if signatory_choice.keyless and form == "both" else form]
+        signed = sign_image(place, root, signatory, formats=formats, created=datetime.now(UTC))
     where = "registry" if isinstance(place, RegistryPlace) else "local"
     output.document(
         {

@@ -41,6 +41,10 @@ class UnsafeAnyIdentity:
         self._lock = Lock()
         self._known: Verifier | None = None
 
+    def prepare(self) -> None:
+        """Load the root of trust now and not when the first signature is met. Raises as `TrustSource.verifier` does."""
+        self._verifier()
+
     def verify_bundle(self, bundle: Bundle) -> tuple[Signer, datetime | None]:
         if bundle.certificate is None:
             raise NotVerified("it was signed with a key, not with a certificate")
