@@ -131,6 +131,9 @@ def command(
     )
     output.line(f"attested {ref} by {signatory}: {predicate_type}")
     output.line(str(root.digest))
+    if statement.predicate.get("serialization", {}).get("method") == "shards":
+        output.aside("the manifest is by shards, which model_signing's library reads and its command does not;")
+        output.aside("for one by files build with --content-digest")
     if isinstance(place, LayoutPlace) and not isinstance(ref, LayoutLocation):
         output.aside(f"the attestation is in the local store; `modelcar push {ref}` publishes it")
 
