@@ -13,6 +13,13 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from nacl.bindings import (
+    crypto_sign_BYTES,
+    crypto_sign_ed25519ph_final_verify,
+    crypto_sign_ed25519ph_state,
+    crypto_sign_ed25519ph_update,
+)
+from nacl.exceptions import BadSignatureError
 
 from modelcar.errors import NotVerified, UsageError
 
@@ -89,4 +96,16 @@ def _attempts(key: AnyPublicKey, signature: bytes, message: bytes) -> list[Calla
         return [partial(key.verify, signature, message, ec.ECDSA(each)) for each in _HASHES[key.curve.name]]
     if isinstance(key, rsa.RSAPublicKey):
         return [partial(key.verify, signature, message, each, hashes.SHA256()) for each in (_PKCS1, _PSS)]
-    return [partial(key.verify, signature, message)]
+    return [partial(key.verify, signature, message), partial(_prehashed, key, signature, message)]
+
+
+def _prehashed(key: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> None:
+    """Ed25519ph (RFC 8032), which cosign signs with and `cryptography` does not know."""
+    if len(signature) != crypto_sign_BYTES:
+        raise InvalidSignature
+    state = crypto_sign_ed25519ph_state()
+    crypto_sign_ed25519ph_update(state, message)
+    try:
+        crypto_sign_ed25519ph_final_verify(state, signature, key.public_bytes_raw())
+    except BadSignatureError:
+        raise InvalidSignature from None

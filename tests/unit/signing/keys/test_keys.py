@@ -58,6 +58,22 @@ def test_rsa_verifies_both_paddings() -> None:
         public.verify(RSA.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA1()), MESSAGE)  # noqa: S303
 
 
+def test_ed25519_verifies_prehashed_messages_too() -> None:
+    """RFC 8032, section 7.3: the only vector of Ed25519ph. cosign signs like that."""
+    public = PublicKey(ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(
+        "ec172b93ad5e563f4932c70e1245034c35467ef2efd4d64ebf819683467e2bf1"
+    )))  # fmt: skip
+    signature = bytes.fromhex(
+        "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41"
+        "31f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406"
+    )
+    public.verify(signature, b"abc")
+    with pytest.raises(NotVerified):
+        public.verify(flip(signature, 9), b"abc")
+    with pytest.raises(NotVerified):
+        public.verify(signature, b"abd")
+
+
 @pytest.mark.parametrize("garbage", [b"", b"0", b"\x30\x00", b"\xff" * 64, b"\x00" * 72])
 @pytest.mark.parametrize("key", SIGNING, ids=lambda key: type(key).__name__)
 def test_what_is_no_signature_at_all(key: AnyPrivateKey, garbage: bytes) -> None:
