@@ -78,7 +78,7 @@ class Decision:
             Denied: with the reasons.
         """
         if not self.allowed:
-            raise Denied(f"{self.image} is denied: {self.reasons[0]}", reasons=self.reasons)
+            raise Denied(f"{self.image} is denied", reasons=self.reasons)
 
     def to_dict(self) -> dict[str, Any]:
         return {

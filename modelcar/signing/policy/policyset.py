@@ -44,6 +44,11 @@ class PolicySet:
     policies: tuple[Policy, ...] = ()
     deny_lists: tuple[DigestDenyList, ...] = ()
 
+    @property
+    def wants_verdicts(self) -> bool:
+        """Whether scan verdicts matter, so that those about manifests in an image are worth fetching."""
+        return any(isinstance(policy, ModelPolicy) and policy.scan is not None for policy in self.policies)
+
 
 def load(paths: Iterable[Path]) -> PolicySet:
     """The policies in files, and in the YAML and JSON files that lie directly in folders.

@@ -258,9 +258,10 @@ def test_where_the_workload_is_not_known_a_confined_policy_can_only_deny() -> No
 
 def test_reasons_and_documents() -> None:
     decision = decide(cluster_image_policy(named(ALICE, "a"), name="signed"))
-    with pytest.raises(Denied, match="is denied: ClusterImagePolicy signed: authority a: ") as caught:
+    with pytest.raises(Denied, match=f"{REFERENCE} is denied") as caught:
         decision.require()
     assert caught.value.reasons == decision.reasons
+    assert decision.reasons[0].startswith("ClusterImagePolicy signed: authority a: ")
     assert caught.value.exit_status == 1
     document = decision.to_dict()
     assert document["allowed"] is False
