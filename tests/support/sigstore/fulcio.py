@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.support.sigstore.keys import LogKey, spki
 
-__all__ = ["Fulcio", "LeafOptions", "utf8_string"]
+__all__ = ["Fulcio", "LeafOptions", "key_usage", "make_authority", "utf8_string"]
 
 _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -57,8 +57,8 @@ class Fulcio:
     _key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
     def __post_init__(self) -> None:
-        self.root = _authority("root", "root", self._root_key.public_key(), self._root_key)
-        self.intermediate = _authority("intermediate", "root", self._key.public_key(), self._root_key)
+        self.root = make_authority("root", "root", self._root_key.public_key(), self._root_key)
+        self.intermediate = make_authority("intermediate", "root", self._key.public_key(), self._root_key)
 
     def issue(self, key: ec.EllipticCurvePublicKey, options: LeafOptions) -> x509.Certificate:
         """A certificate for `key` with its signed certificate timestamp in it."""
@@ -78,7 +78,7 @@ class Fulcio:
             .serial_number(x509.random_serial_number())
             .not_valid_before(options.not_before)
             .not_valid_after(options.not_after)
-            .add_extension(_usage(signs=True, certifies=options.is_ca), critical=True)
+            .add_extension(key_usage(signs=True, certifies=options.is_ca), critical=True)
             .add_extension(x509.ExtendedKeyUsage(options.usages), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
@@ -110,7 +110,7 @@ class Fulcio:
         return b"\x04" + _length(len(listed)) + listed
 
 
-def _usage(*, signs: bool, certifies: bool) -> x509.KeyUsage:
+def key_usage(*, signs: bool, certifies: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=signs,
         key_cert_sign=certifies,
@@ -124,7 +124,7 @@ def _usage(*, signs: bool, certifies: bool) -> x509.KeyUsage:
     )
 
 
-def _authority(
+def make_authority(
     name: str, issuer: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey
 ) -> x509.Certificate:
     def called(common: str) -> x509.Name:
@@ -141,7 +141,7 @@ def _authority(
         .not_valid_before(now - 1000 * _DAY)
         .not_valid_after(now + 1000 * _DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_usage(signs=False, certifies=True), critical=True)
+        .add_extension(key_usage(signs=False, certifies=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())

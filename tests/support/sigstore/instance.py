@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from modelcar.signing.dsse import IN_TOTO, pre_authentication_encoding
 from tests.support.sigstore.fulcio import Fulcio, LeafOptions
 from tests.support.sigstore.keys import b64
-from tests.support.sigstore.rekor import Rekor, dsse_body
+from tests.support.sigstore.rekor import Rekor, dsse_body, hashed_body
+from tests.support.sigstore.tsa import Tsa
 
 __all__ = ["EMAIL", "ISSUER", "Options", "Sigstore", "trusted_root"]
 
@@ -37,6 +39,8 @@ class Options:
     valid_from: timedelta = timedelta(0)  # of the certificate, relative to when it is logged
     valid_for: timedelta = 10 * _MINUTE
     payload_type: str = IN_TOTO
+    log_version: int = 1
+    timestamps: int = 0  # how many, by the timestamping authority
     leaf: dict[str, Any] = field(default_factory=dict)  # further members of LeafOptions
 
 
@@ -46,6 +50,7 @@ class Sigstore:
 
     fulcio: Fulcio = field(default_factory=Fulcio)
     rekor: Rekor = field(default_factory=Rekor)
+    tsa: Tsa | None = None  # with one, the log is v2, which knows no time of its own
     url: str = "http://127.0.0.1:9"
     oidc_key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
@@ -67,13 +72,19 @@ class Sigstore:
             "payloadType": options.payload_type,
             "signatures": [{"sig": b64(signature)}],
         }
-        body = dsse_body(envelope, payload, certificate.public_bytes(Encoding.PEM))
+        der = certificate.public_bytes(Encoding.DER)
+        if options.log_version == 1:
+            entry = self.rekor.append(dsse_body(envelope, payload, certificate.public_bytes(Encoding.PEM)), now)
+        else:
+            signed = pre_authentication_encoding(options.payload_type, payload)
+            entry = self.rekor.append_v2(hashed_body(hashlib.sha256(signed).digest(), signature, der))
+        material: dict[str, Any] = {"certificate": {"rawBytes": b64(der)}, "tlogEntries": [entry]}
+        if self.tsa is not None and options.timestamps:
+            stamps = [{"signedTimestamp": b64(self.tsa.timestamp(signature))} for _ in range(options.timestamps)]
+            material["timestampVerificationData"] = {"rfc3161Timestamps": stamps}
         return {
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
-            "verificationMaterial": {
-                "certificate": {"rawBytes": b64(certificate.public_bytes(Encoding.DER))},
-                "tlogEntries": [self.rekor.append(body, now)],
-            },
+            "verificationMaterial": material,
             "dsseEnvelope": envelope,
         }
 
@@ -87,8 +98,8 @@ class Sigstore:
                     "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
                     "caUrls": [service],
                     "oidcUrls": [service],
-                    "rekorTlogUrls": [service],
-                    "tsaUrls": [],
+                    "rekorTlogUrls": [{**service, "majorApiVersion": 2 if self.tsa else 1}],
+                    "tsaUrls": [{**service, "url": f"{self.url}/timestamp"}] if self.tsa else [],
                     "rekorTlogConfig": {"selector": "ANY"},
                     "tsaConfig": {"selector": "ANY"},
                 },
@@ -123,6 +134,6 @@ def trusted_root(sigstore: Sigstore) -> str:
                 }
             ],
             "ctlogs": [sigstore.fulcio.ct.instance(sigstore.url)],
-            "timestampAuthorities": [],
+            "timestampAuthorities": [sigstore.tsa.authority(sigstore.url)] if sigstore.tsa else [],
         }
     )

@@ -1,4 +1,4 @@
-"""A transparency log like Rekor v1: an RFC 6962 tree, signed checkpoints, promises of inclusion."""
+"""A transparency log like Rekor: an RFC 6962 tree, signed checkpoints, and (v1) a clock and promises of inclusion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.sigstore.keys import LogKey, b64
 
-__all__ = ["Rekor", "dsse_body"]
+__all__ = ["Rekor", "dsse_body", "hashed_body"]
 
 _NAME = "rekor.test"
 _OTHERS = 6  # entries of other people, so that proofs are not trivial
@@ -22,12 +22,18 @@ class Rekor:
     entries: list[bytes] = field(default_factory=lambda: [f"entry {i}".encode() for i in range(_OTHERS)])
 
     def append(self, body: bytes, when: datetime) -> dict[str, Any]:
-        """Log `body`; returns the entry as bundles have it."""
-        index = len(self.entries)
-        self.entries.append(body)
-        integrated = int(when.timestamp())
+        """Log `body` in v1's way; returns the entry as bundles have it."""
+        entry = self.append_v2(body)
+        integrated, index = int(when.timestamp()), int(entry["logIndex"])
         promise = {"body": b64(body), "integratedTime": integrated, "logID": self.key.id.hex(), "logIndex": index}
         canonical = json.dumps(promise, sort_keys=True, separators=(",", ":")).encode()
+        signed = {"signedEntryTimestamp": b64(self.key.sign(canonical))}
+        return {**entry, "integratedTime": str(integrated), "inclusionPromise": signed}
+
+    def append_v2(self, body: bytes) -> dict[str, Any]:
+        """Log `body` in v2's way: no time, no promise."""
+        index = len(self.entries)
+        self.entries.append(body)
         leaves = [hashlib.sha256(b"\0" + entry).digest() for entry in self.entries]
         root = _root(leaves)
         kind = json.loads(body)
@@ -35,8 +41,6 @@ class Rekor:
             "logIndex": str(index),
             "logId": {"keyId": b64(self.key.id)},
             "kindVersion": {"kind": kind["kind"], "version": kind["apiVersion"]},
-            "integratedTime": str(integrated),
-            "inclusionPromise": {"signedEntryTimestamp": b64(self.key.sign(canonical))},
             "inclusionProof": {
                 "logIndex": str(index),
                 "rootHash": b64(root),
@@ -64,6 +68,17 @@ def dsse_body(envelope: dict[str, Any], payload: bytes, pem: bytes) -> bytes:
             "signatures": [{"signature": s["sig"], "verifier": b64(pem)} for s in envelope["signatures"]],
         },
     }
+    return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+
+
+def hashed_body(digest: bytes, signature: bytes, certificate: bytes) -> bytes:
+    """What Rekor v2 logs about a signature: the digest it is over, itself, and the certificate (DER) behind it."""
+    verifier = {"keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": {"rawBytes": b64(certificate)}}
+    record = {
+        "data": {"algorithm": "SHA2_256", "digest": b64(digest)},
+        "signature": {"content": b64(signature), "verifier": verifier},
+    }
+    body = {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": record}}
     return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
 
 

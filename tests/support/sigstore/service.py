@@ -15,11 +15,12 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from modelcar.signing.dsse import pre_authentication_encoding
 from tests.support.sigstore.instance import Options, Sigstore, leaf_options
-from tests.support.sigstore.rekor import dsse_body
+from tests.support.sigstore.rekor import dsse_body, hashed_body
 
 __all__ = ["serve_sigstore"]
 
@@ -43,11 +44,17 @@ class _Handler(BaseHTTPRequestHandler):
     sigstore: Sigstore
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/timestamp" and self.sigstore.tsa is not None:
+            self._send(201, "application/timestamp-reply", self.sigstore.tsa.reply(content))
+            return
+        asked = json.loads(content)
         if self.path == "/api/v2/signingCert":
             self._answer(*self._certificate(asked))
         elif self.path == "/api/v1/log/entries":
             self._answer(201, self._entry(asked))
+        elif self.path == "/api/v2/log/entries":
+            self._answer(201, self._entry_v2(asked))
         else:
             self._answer(404, {"message": "no such service"})
 
@@ -107,10 +114,21 @@ class _Handler(BaseHTTPRequestHandler):
             }
         }
 
+    def _entry_v2(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Verify the signature over the digest, then log it."""
+        proposed = asked["hashedRekordRequestV002"]
+        digest, signature = (base64.b64decode(text) for text in (proposed["digest"], proposed["signature"]["content"]))
+        der = base64.b64decode(proposed["signature"]["verifier"]["x509Certificate"]["rawBytes"])
+        key = cast("ec.EllipticCurvePublicKey", x509.load_der_x509_certificate(der).public_key())
+        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        return self.sigstore.rekor.append_v2(hashed_body(digest, signature, der))
+
     def _answer(self, status: int, document: dict[str, Any]) -> None:
-        content = json.dumps(document).encode()
+        self._send(status, "application/json", json.dumps(document).encode())
+
+    def _send(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
