@@ -61,7 +61,7 @@ def test_rsa_verifies_both_paddings() -> None:
 def test_ed25519_verifies_prehashed_messages_too() -> None:
     """RFC 8032, section 7.3: the only vector of Ed25519ph. cosign signs like that."""
     public = PublicKey(ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(
-        "ec172b93ad5e563f4932c70e1245034c35467ef2efd4d64ebf819683467e2bf1"
+        "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf"
     )))  # fmt: skip
     signature = bytes.fromhex(
         "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae41"
