@@ -23,7 +23,6 @@ from modelcar.signing.places import LayoutPlace, RegistryPlace
 
 if TYPE_CHECKING:
     from modelcar.signing.policy import Decision, Default, KnownAuthorities, PolicySet
-    from modelcar.signing.verified import Authority
 
 __all__ = ["PolicyChoice", "policy_options", "show_decision"]
 
@@ -91,27 +90,18 @@ class PolicyChoice:
     def _authorities(self, identity: IdentityChoice) -> KnownAuthorities:
         """The public Fulcio with the root of trust that was chosen, and others as `--trust-root` names them."""
         from modelcar.signing.keyless.trust import TrustSource
-        from modelcar.signing.policy import KnownAuthorities
-        from modelcar.signing.policy.trust import PUBLIC_FULCIO
+        from modelcar.signing.policy import authorities_under
 
         public = TrustSource(
             trusted_root=identity.trusted_root, trust_config=identity.trust_config, offline=identity.offline
         )
-        keyless = {PUBLIC_FULCIO: _anyone(public)}
+        named = {}
         for root in self.roots:
-            name, equals, file = root.partition("=")
-            if not (name and equals and file):
+            name, _, file = root.partition("=")
+            if not (name and file):
                 raise UsageError(f"--trust-root {root!r} is not NAME=FILE")
-            keyless[name.rstrip("/")] = _anyone(TrustSource(trusted_root=Path(file)))
-        return KnownAuthorities(keyless=keyless)
-
-
-def _anyone(trust: Any) -> Authority:
-    """Whoever has a certificate under `trust`: which of them counts, the policy says."""
-    from modelcar.signing.keyless.authority import KeylessAuthority
-    from modelcar.signing.keyless.identity import IdentityRule
-
-    return KeylessAuthority([IdentityRule(subject_regexp=r"(?s:.*)", issuer_regexp=r"(?s:.*)")], trust)
+            named[name] = TrustSource(trusted_root=Path(file))
+        return authorities_under(public, named)
 
 
 def policy_options(command: F) -> F:

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 
 from modelcar.errors import UsageError
 from modelcar.oci import Digest, Reference
-from modelcar.signing.policy import Default, parse
+from modelcar.signing.policy import SCAN_VERDICT, Default, parse
+from modelcar.signing.policy.documents import parse_documents
 from modelcar.signing.policy.globs import Glob, image_names
 from modelcar.signing.policy.regexes import Regex
 from tests.support.policies import (
@@ -28,7 +29,7 @@ from tests.support.policies import (
     scan_rule,
     together,
 )
-from tests.support.values import digests, references
+from tests.support.values import digests, json_values, references
 
 SCHEMAS = Path(__file__).parents[2] / "policies" / "schemas"
 ALICE, BOB = Someone(), Someone()
@@ -207,3 +208,34 @@ def test_a_no_has_reasons_and_a_yes_has_none(policies: list[Any], evidence: Any,
     decision = decide(*policies, evidence=evidence, default=default)
     assert decision.allowed == (decision.reasons == ())
     assert json.loads(json.dumps(decision.to_dict()))["allowed"] is decision.allowed
+
+
+_PIECES = (
+    "a: ", "- ", "\n", "  ", "[", "]", "{", "}", ",", "'", '"', "|", ">", "&a ", "*a", "!!str ", "! ", "---\n", "...\n",
+    "%YAML 1.2\n", "? ", ": ", "# x", "~", "true", "1e99", "-", "\u2028", "\ufeff", "\x85", "\U0001f600", "<<: ",
+)  # fmt: skip
+_YAML = st.lists(st.sampled_from(_PIECES), max_size=30).map("".join)
+
+
+@given(st.binary(max_size=60) | _YAML.map(str.encode))
+@settings(max_examples=1500)
+def test_whatever_a_file_holds_is_read_or_refused_in_one_line(raw: bytes) -> None:
+    try:
+        json.dumps(parse_documents(raw, "f"), allow_nan=False)
+    except UsageError as e:
+        problem = str(e)
+    else:
+        problem = "f"
+    assert "\n" not in problem
+    assert problem.startswith("f")
+
+
+@given(st.dictionaries(st.sampled_from(["verdict", "ruleSet", "scannedAt", "x"]), json_values, max_size=4))
+@settings(deadline=None)
+def test_no_odd_verdict_is_clean(predicate: dict[str, Any]) -> None:
+    odd = ALICE.states(SCAN_VERDICT, predicate)
+    assert not decide(model_policy(scan=scan_rule(ALICE)), evidence=odd).allowed
+    clean = together(odd, ALICE.finds("clean"))
+    assert decide(model_policy(scan=scan_rule(ALICE)), evidence=clean).allowed is (
+        predicate.get("verdict") != "malicious"
+    )

@@ -9,6 +9,7 @@ from modelcar.signing.policy.evaluate import Default, evaluate
 from modelcar.signing.policy.facts import ImageFacts, ModelFile
 from modelcar.signing.policy.policyset import PolicySet, load, parse
 from modelcar.signing.policy.resolve import Authorities, KnownAuthorities
+from modelcar.signing.policy.roots import authorities_under
 from modelcar.signing.policy.verdicts import SCAN_VERDICT
 from modelcar.signing.policy.workload import Workload
 
@@ -24,6 +25,7 @@ __all__ = [
     "PolicyResult",
     "PolicySet",
     "Workload",
+    "authorities_under",
     "evaluate",
     "load",
     "parse",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -64,6 +65,14 @@ def test_no_expression_takes_long() -> None:
 def test_long_texts_do_not_match() -> None:
     assert not Regex(".*").matches("a" * 9000)
     assert not Regex(".*").occurs_in("a" * 9000)
+
+
+def test_without_re2_only_exact_identities_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(UsageError, match="google-re2") as caught:
+        Regex(".*")
+    assert "modelcar[keyless]" in str(caught.value.hint)
+    assert parsed(issuer=GITHUB, subject=SUBJECT).mismatch(Signer(identity=SUBJECT, issuer=GITHUB)) is None
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?=a)", r"\1(a)", "a{2000}", "[", "(((a{99}){99}){99})", "x" * 5000])
