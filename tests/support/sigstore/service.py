@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
 from modelcar.signing.dsse import pre_authentication_encoding
 from tests.support.sigstore.instance import Options, Sigstore, leaf_options
@@ -40,6 +41,18 @@ def serve_sigstore(sigstore: Sigstore) -> Iterator[Sigstore]:
         server.server_close()
 
 
+def _possessed_key(asked: dict[str, Any], subject: str) -> ec.EllipticCurvePublicKey:
+    """The key to certify, of which the asker proved possession: by a signing request, or by signing who they are."""
+    if "certificateSigningRequest" in asked:
+        request = x509.load_pem_x509_csr(base64.b64decode(asked["certificateSigningRequest"]))
+        assert request.is_signature_valid
+        return cast("ec.EllipticCurvePublicKey", request.public_key())
+    proof = asked["publicKeyRequest"]
+    key = cast("ec.EllipticCurvePublicKey", load_pem_public_key(proof["publicKey"]["content"].encode()))
+    key.verify(base64.b64decode(proof["proofOfPossession"]), subject.encode(), ec.ECDSA(hashes.SHA256()))
+    return key
+
+
 class _Handler(BaseHTTPRequestHandler):
     sigstore: Sigstore
 
@@ -52,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/v2/signingCert":
             self._answer(*self._certificate(asked))
         elif self.path == "/api/v1/log/entries":
-            self._answer(201, self._entry(asked))
+            entry = self._entry(asked)
+            self._answer(201, entry, etag=next(iter(entry)))
         elif self.path == "/api/v2/log/entries":
             self._answer(201, self._entry_v2(asked))
         else:
@@ -70,15 +84,13 @@ class _Handler(BaseHTTPRequestHandler):
             )
         except jwt.InvalidTokenError as e:
             return 401, {"code": 16, "message": f"the token is not valid: {e}"}
-        request = x509.load_pem_x509_csr(base64.b64decode(asked["certificateSigningRequest"]))
-        assert request.is_signature_valid
         subject = claims["sub"]
+        key = _possessed_key(asked, subject)
         name: x509.GeneralName = x509.UniformResourceIdentifier(subject)
         if "@" in subject and "://" not in subject:
             name = x509.RFC822Name(subject)
         now = datetime.now(UTC).replace(microsecond=0)
         options = Options(names=(name,), issuer=claims["iss"], issuer_v2=claims["iss"])
-        key = cast("ec.EllipticCurvePublicKey", request.public_key())
         leaf = sigstore.fulcio.issue(key, leaf_options(options, now))
         chain = [leaf, sigstore.fulcio.intermediate, sigstore.fulcio.root]
         pems = [c.public_bytes(Encoding.PEM).decode() for c in chain]
@@ -96,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         entry = self.sigstore.rekor.append(dsse_body(envelope, payload, pem), datetime.now(UTC))
         proof = entry["inclusionProof"]
         return {
-            "an-entry": {
+            hashlib.sha256(b"\0" + base64.b64decode(entry["canonicalizedBody"])).hexdigest(): {
                 "body": entry["canonicalizedBody"],
                 "integratedTime": int(entry["integratedTime"]),
                 "logID": base64.b64decode(entry["logId"]["keyId"]).hex(),
@@ -123,11 +135,13 @@ class _Handler(BaseHTTPRequestHandler):
         key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
         return self.sigstore.rekor.append_v2(hashed_body(digest, signature, der))
 
-    def _answer(self, status: int, document: dict[str, Any]) -> None:
-        self._send(status, "application/json", json.dumps(document).encode())
+    def _answer(self, status: int, document: dict[str, Any], *, etag: str | None = None) -> None:
+        self._send(status, "application/json", json.dumps(document).encode(), etag=etag)
 
-    def _send(self, status: int, kind: str, content: bytes) -> None:
+    def _send(self, status: int, kind: str, content: bytes, *, etag: str | None = None) -> None:
         self.send_response(status)
+        if etag is not None:
+            self.send_header("ETag", etag)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
