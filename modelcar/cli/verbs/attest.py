@@ -129,7 +129,8 @@ def command(
             "attached": attached,
         }
     )
-    output.line(f"attested {ref} by {signatory}: {predicate_type}")
+    new = sum(each["referrer"] is not None for each in attached)
+    output.line(f"attested {ref} by {signatory}: {predicate_type}" + ("" if new else " (there already)"))
     output.line(str(root.digest))
     if statement.predicate.get("serialization", {}).get("method") == "shards":
         output.aside("the manifest is by shards, which model_signing's library reads and its command does not;")
@@ -156,16 +157,16 @@ def _statement(
 
 def _attach(
     place: _Place, subjects: list[Descriptor], signatory: Signatory, statement: Statement, bundle_file: Path | None
-) -> list[dict[str, str]]:
+) -> list[dict[str, str | None]]:
     """The root is last, and its bundle is what is written to `bundle_file`."""
-    attached = []
+    attached: list[dict[str, str | None]] = []
     raw = b""
     for subject in subjects:
         about = statement
         if statement.predicate_type != MODEL_SIGNING:
             about = Statement.about(subject.digest, statement.predicate_type, statement.predicate)
         referrer, bundle = attach_statement(place, subject, signatory, about, created=datetime.now(UTC))
-        attached.append({"subject": str(subject.digest), "referrer": str(referrer)})
+        attached.append({"subject": str(subject.digest), "referrer": str(referrer) if referrer else None})
         raw = bundle.raw
     if bundle_file is not None:
         atomic_write(bundle_file, raw)

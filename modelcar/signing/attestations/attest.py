@@ -68,15 +68,30 @@ def sign_statement(signatory: Signatory, statement: Statement) -> Bundle:
 
 def attach_statement(
     place: Place, subject: Descriptor, signatory: Signatory, statement: Statement, *, created: datetime
-) -> tuple[Digest, Bundle]:
+) -> tuple[Digest | None, Bundle]:
     """Sign `statement` and attach it to `subject`; returns the digest of what was attached, and the bundle in it.
+
+    Where the same signatory attached the same statement before, nothing is, and that bundle is returned.
 
     Raises:
         UsageError: see `sign_statement`.
         WorldError: the place, or the service that signs, failed.
     """
+    if (known := _attached(place, subject.digest, signatory, statement)) is not None:
+        return None, known
     bundle = sign_statement(signatory, statement)
     return attach_bundle(place, subject, bundle, statement.predicate_type, created=created), bundle
+
+
+def _attached(place: Place, digest: Digest, signatory: Signatory, statement: Statement) -> Bundle | None:
+    for bundle in gather_evidence(place, digest).bundles:
+        try:
+            if Statement.parse(bundle.envelope.payload) == Statement.parse(statement.to_bytes()):
+                signatory.authority.verify_bundle(bundle)
+                return bundle
+        except (InvalidDocument, NotVerified):
+            continue
+    return None
 
 
 def _is_signature(bundle: Bundle) -> bool:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, cast
+from urllib.parse import parse_qs, urlencode
 
 import jwt
 from cryptography import x509
@@ -56,8 +57,27 @@ def _possessed_key(asked: dict[str, Any], subject: str) -> ec.EllipticCurvePubli
 class _Handler(BaseHTTPRequestHandler):
     sigstore: Sigstore
 
+    def do_GET(self) -> None:
+        """The identity provider: whoever asks is logged in at once and sent back with a code."""
+        path, _, query = self.path.partition("?")
+        if path == "/.well-known/openid-configuration":
+            url = self.sigstore.url
+            self._answer(200, {"authorization_endpoint": f"{url}/login", "token_endpoint": f"{url}/token"})
+        elif path == "/login":
+            asked = {name: values[0] for name, values in parse_qs(query).items()}
+            back = urlencode({"code": "a code", "state": asked["state"]})
+            self.send_response(302)
+            self.send_header("Location", f"{asked['redirect_uri']}?{back}")
+            self.end_headers()
+        else:
+            self._answer(404, {"message": "no such page"})
+
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/token":
+            assert parse_qs(content.decode())["code"] == ["a code"]
+            self._answer(200, {"access_token": self.sigstore.token()})
+            return
         if self.path == "/timestamp" and self.sigstore.tsa is not None:
             self._send(201, "application/timestamp-reply", self.sigstore.tsa.reply(content))
             return

@@ -109,6 +109,17 @@ def test_every_manifest_where_that_is_wanted(run: Run) -> None:
     assert {a["subject"] for a in all_of_them} == {*manifests, alone["digest"]}
 
 
+@pytest.mark.parametrize("kind", ["provenance", "oms"])
+def test_attesting_the_same_again_adds_nothing(run: Run, kind: str) -> None:
+    first = run("attest", REF, "--type", kind, "--key", "attest.key", "--bundle", "a.sig")
+    again = run("attest", REF, "--type", kind, "--key", "attest.key", "--bundle", "b.sig")
+    assert first["attached"][0]["referrer"] is not None
+    assert again["attached"][0]["referrer"] is None
+    assert Path("a.sig").read_bytes() == Path("b.sig").read_bytes()
+    other = run("attest", REF, "--type", kind, "--key", "image.key")
+    assert other["attached"][0]["referrer"] is not None
+
+
 def test_a_model_signing_manifest_names_its_key_in_its_own_way(run: Run, tmp_path: Path) -> None:
     run("attest", REF, "--type", "oms", "--key", "attest.key", "--bundle", "model.sig")
     bundle = json.loads((tmp_path / "model.sig").read_bytes())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
+from urllib.request import urlopen
 
 import pytest
 
@@ -97,6 +100,36 @@ def test_without_an_identity_nothing_is_signed(trust: TrustSource, monkeypatch: 
     monkeypatch.setattr("sigstore.oidc.detect_credential", lambda: None)
     with pytest.raises(UsageError, match="no identity to sign with"):
         keyless_signatory(trust, {})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_person_logs_in_with_a_browser(
+    served: Sigstore, trust: TrustSource, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The browser is a thread that follows the redirects: to the identity provider, and back with a code."""
+    visits: list[Thread] = []
+
+    def visit(url: str) -> bool:
+        visits.append(Thread(target=lambda: urlopen(url).close()))  # noqa: S310  # a page of the library's own
+        visits[-1].start()
+        return True
+
+    monkeypatch.setattr("sigstore.oidc.detect_credential", lambda: None)
+    monkeypatch.setattr("webbrowser.open", visit)
+    signatory = keyless_signatory(trust, {}, interactive=True)
+    for thread in visits:
+        thread.join()
+    assert signatory.identity.subject == EMAIL
+    assert len(visits) == 1
+    assert capsys.readouterr().out == ""
+    gc.collect()  # the library leaves its listening socket open; that is to be noticed here and not in another test
+
+
+def test_a_login_that_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust = TrustSource(trust_config=write(tmp_path / "config.json", Sigstore().trust_config()))
+    monkeypatch.setattr("sigstore.oidc.detect_credential", lambda: None)
+    with pytest.raises(WorldError, match="no identity could be had"):
+        keyless_signatory(trust, {}, interactive=True)
 
 
 def test_ambient_credentials_that_fail_say_what_to_do(trust: TrustSource, monkeypatch: pytest.MonkeyPatch) -> None:
