@@ -49,14 +49,19 @@ class UnsafeAnyIdentity:
         if bundle.certificate is None:
             raise NotVerified("it was signed with a key, not with a certificate")
         verifier = self._verifier()
+        from sigstore.errors import CertValidationError
+        from sigstore.models import Bundle as LibraryBundle
+
         policy = _Policy(self.rules)
         try:
-            from sigstore.models import Bundle as LibraryBundle
-
             parsed = LibraryBundle.from_json(bundle.raw)
             kind, payload = verifier.verify_dsse(parsed, policy)
         except NotVerified:
             raise
+        except CertValidationError as e:
+            raise NotVerified(
+                f"its certificate was not valid when it signed, or is not from this root of trust: {one_line(e)}"
+            ) from None
         except Exception as e:  # whatever went wrong in there, nothing was verified
             raise NotVerified(f"the keyless signature is not valid: {one_line(e)}") from None
         _check_same(bundle, parsed, kind, payload)

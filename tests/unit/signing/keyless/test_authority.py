@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from modelcar.errors import InvalidDocument, NotVerified, StorageError, UsageError
+from modelcar.errors import InvalidDocument, NotVerified, StorageError, UsageError, WorldError
 from modelcar.signing.dsse import Envelope
 from modelcar.signing.keyless.authority import KeylessAuthority, UnsafeAnyIdentity
 from modelcar.signing.keyless.identity import IdentityRule
@@ -274,3 +274,30 @@ def test_a_failure_is_not_remembered(tmp_path: Path, sigstore: Sigstore) -> None
         authority.verify_bundle(bundle)
     path.write_text(trusted_root(sigstore))
     authority.verify_bundle(bundle)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A TUF cache that nobody has used."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return tmp_path
+
+
+def test_the_public_root_needs_no_network_when_offline(sigstore: Sigstore, own_cache: Path) -> None:
+    """From the cache, which starts with what the library was shipped with; and it trusts nobody else."""
+    authority = KeylessAuthority([RULE], TrustSource(offline=True))
+    authority.prepare()
+    assert list(own_cache.rglob("trusted_root.json"))
+    with pytest.raises(NotVerified):
+        authority.verify_bundle(parsed(sigstore.bundle(PAYLOAD)))
+
+
+def test_a_public_root_that_cannot_be_refreshed_is_the_network_s_failure(
+    sigstore: Sigstore, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sigstore.models.DEFAULT_TUF_URL", "http://127.0.0.1:9")
+    authority = KeylessAuthority([RULE], TrustSource())
+    with pytest.raises(WorldError, match="cannot refresh the public root of trust") as caught:
+        authority.verify_bundle(parsed(sigstore.bundle(PAYLOAD)))
+    assert "--trusted-root" in (caught.value.hint or "")
