@@ -77,7 +77,7 @@ def _condition(fields: ClosedFields, name: str) -> str | Regex:
     try:
         return Regex(fields.text(which))
     except UsageError as e:
-        raise fields.fail(which, f": {e}", hint=e.hint) from None
+        raise fields.fail(which, f"is wrong: {e}", hint=e.hint) from None
 
 
 def _mismatch(what: str, expected: str | Regex, actual: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ __all__ = ["PUBLIC_FULCIO", "Clock", "KeyTrust", "KeylessTrust", "Trust", "parse
 
 PUBLIC_FULCIO: Final = "https://fulcio.sigstore.dev"
 _HASHES: Final = ("sha224", "sha256", "sha384", "sha512")
+_SERVICE: Final = re.compile(r"[a-z][a-z0-9+.-]*://.")
 _KEY_FIELDS: Final = ("data", "kms", "secretRef", "hashAlgorithm")
 _KEYLESS_FIELDS: Final = ("url", "identities", "ca-cert", "trustRootRef", "insecureIgnoreSCT")
 
@@ -71,6 +73,8 @@ def parse_key(fields: ClosedFields, name: str, clock: Clock) -> KeyTrust:
         return KeyTrust(secret=secret, hash_algorithm=algorithm, clock=clock)
     value = key.text(which)
     if which == "kms":
+        if not _SERVICE.match(value):
+            raise key.fail("kms", f"is {value[:80]!r}, not the URL of a key", hint="such as gcpkms://projects/…")
         return KeyTrust(kms=value, hash_algorithm=algorithm, clock=clock)
     if "PRIVATE KEY-----" in value:
         raise key.fail("data", "is a private key", hint="put the public key there, and replace the pair: it is out")

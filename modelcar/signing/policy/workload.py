@@ -10,6 +10,8 @@ from modelcar.signing.policy.fields import ClosedFields
 
 __all__ = ["ResourceMatch", "Workload", "parse_match"]
 
+# What policy-controller admits; it refuses a policy for anything else, too.
+_RESOURCES: Final = ("pods", "replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs")
 _OPERATORS: Final = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -61,12 +63,12 @@ def parse_match(fields: ClosedFields) -> tuple[ResourceMatch, ...]:
 
 
 def _match(fields: ClosedFields) -> ResourceMatch:
-    group, version, resource = (fields.optional_text(name) or "" for name in ("group", "version", "resource"))
-    if not (group or version or resource):
-        raise fields.fail("resource", "is missing")
     selector = fields.optional_object("selector", ("matchLabels", "matchExpressions"))
     return ResourceMatch(
-        group=group, version=version, resource=resource, labels=_requirements(selector) if selector else ()
+        group=fields.optional_text("group") or "",
+        version=fields.text("version"),  # without one it would match nothing, ever
+        resource=fields.choice("resource", _RESOURCES),
+        labels=_requirements(selector) if selector else (),
     )
 
 

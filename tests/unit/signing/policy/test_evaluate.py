@@ -77,6 +77,14 @@ def test_a_signature_in_another_format_than_asked_for() -> None:
         assert decide(policy, evidence=evidence).allowed is allowed
 
 
+def test_what_one_form_lacks_the_other_may_have() -> None:
+    """In one evaluation: an answer about one form is none about the other."""
+    legacy, bundle = named(ALICE, "l", signatureFormat="legacy"), named(ALICE, "b", signatureFormat="bundle")
+    for authorities in ((legacy, bundle), (bundle, legacy)):
+        decision = decide(cluster_image_policy(*authorities), evidence=ALICE.signs())
+        assert {a.name: a.satisfied for a in decision.policies[0].authorities} == {"l": False, "b": True}
+
+
 def test_evidence_beside_another_manifest_does_not_count() -> None:
     other = Digest.of(b"another image")
     decision = decide(cluster_image_policy(ALICE.authority), more={other: together(ALICE.signs(), ALICE.signs(other))})

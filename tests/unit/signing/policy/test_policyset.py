@@ -52,7 +52,11 @@ FULL = cluster_image_policy(
     policy={"type": "cue", "data": "x", "includeSpec": True, "fetchConfigFile": False},
     match=[
         {"group": "apps", "version": "*", "resource": "deployments"},
-        {"resource": "pods", "selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["a", "b"]}]}},
+        {
+            "version": "v1",
+            "resource": "pods",
+            "selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["a", "b"]}]},
+        },
     ],
 )
 RULES: dict[str, Any] = {
@@ -148,10 +152,34 @@ MALFORMED: list[tuple[Callable[[], Any], str]] = [
     (spec(policy={"type": "js", "data": "x"}), "type is 'js'"),
     (spec(policy={"type": "cue", "data": "x", "remote": {}}), "data excludes"),
     (spec(policy={"type": "cue", "data": "x", "includeSpec": "yes"}), "includeSpec is neither true nor false"),
-    (spec(match=[{}]), r"match\[0\].resource is missing"),
-    (spec(match=[{"resource": "pods", "selector": {"matchExpressions": [{"key": "k", "operator": "in"}]}}]), "'in'"),
-    (spec(match=[{"resource": "p", "selector": {"matchExpressions": [{"key": "k", "operator": "In"}]}}]), "missing"),
-    (spec(match=[{"resource": "p", "selector": {"matchLabels": {"a": 1}}}]), "not a mapping of texts"),
+    (spec(match=[{}]), r"match\[0\].version is missing"),
+    (spec(match=[{"version": "v1"}]), r"match\[0\].resource is missing"),
+    (spec(match=[{"version": "v1", "resource": "apple"}]), "resource is 'apple'"),
+    (authority(key={"kms": "AWS-KEY"}), "kms is 'AWS-KEY'"),
+    (
+        spec(
+            match=[
+                {"version": "*", "resource": "pods", "selector": {"matchExpressions": [{"key": "k", "operator": "in"}]}}
+            ]
+        ),
+        "'in'",
+    ),
+    (
+        spec(
+            match=[
+                {
+                    "version": "v1",
+                    "resource": "pods",
+                    "selector": {"matchExpressions": [{"key": "k", "operator": "In"}]},
+                }
+            ]
+        ),
+        "missing",
+    ),
+    (
+        spec(match=[{"version": "v1", "resource": "pods", "selector": {"matchLabels": {"a": 1}}}]),
+        "not a mapping of texts",
+    ),
     (authority(), "is missing"),
     (authority(static={"action": "pass"}, key={"data": ALICE.pem}), "key excludes"),
     (authority(static={"action": "pass"}, attestations=[{"name": "a", "predicateType": "b"}]), "attestations excludes"),
@@ -192,7 +220,7 @@ MALFORMED: list[tuple[Callable[[], Any], str]] = [
     (rules(deniedDigests=["sha256:00"]), r"deniedDigests\[0\] is wrong"),
     (rules(deniedDigests=[str(Digest.of(b"x")).upper()]), r"deniedDigests\[0\] is wrong"),
     (rules(customCode="deny", allowPickle=True), "allowPickle is not a field"),
-    (rules(customCode="deny", match=[{"resource": "pods"}]), "match is not a field"),
+    (rules(customCode="deny", match=[{"version": "v1", "resource": "pods"}]), "match is not a field"),
     (scan(authorities=[]), "authorities is empty"),
     (scan(authorities=[PASS]), "static is not a field"),
     (scan(authorities=[{"key": {"data": ALICE.pem}, "attestations": []}]), "attestations is not a field"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from modelcar.oci import Digest
 from modelcar.signing.policy import SCAN_VERDICT, Decision, ImageFacts, ModelFile
-from modelcar.signing.verified import Evidence
-from tests.support.policies import DIGEST, IMAGE, Someone, decide, model_policy, scan_rule, together
+from modelcar.signing.policy.verdicts import parse_verdict
+from modelcar.signing.verified import Evidence, Signer, Verified
+from tests.support.policies import DIGEST, IMAGE, Someone, decide, model_policy, scan_rule, together, verdict_predicate
 
 SCANNER, OTHER, MALLORY = Someone(), Someone(), Someone()
 WEIGHTS = ModelFile(path="model.safetensors", role="weight", format="safetensors")
@@ -237,3 +239,22 @@ def test_all_that_is_wrong_is_said_at_once_and_warn_mode_warns() -> None:
     warned = decide(model_policy(**spec, mode="warn"))
     assert warned.allowed
     assert warned.warnings == decision.reasons
+
+
+def test_a_scan_is_not_younger_than_its_signature() -> None:
+    """A verdict that is dated later than it was signed was dated by hand."""
+    signed_at = datetime(2026, 11, 1, tzinfo=UTC)
+    statement = Verified(
+        digest=DIGEST,
+        predicate_type=SCAN_VERDICT,
+        predicate=verdict_predicate("clean"),
+        signer=Signer(),
+        signed_at=signed_at,
+        format="bundle",
+    )
+    verdict = parse_verdict(statement)
+    assert verdict is not None
+    assert verdict.scanned_at == signed_at
+    later = parse_verdict(replace(statement, signed_at=datetime(2026, 12, 1, tzinfo=UTC)))
+    assert later is not None
+    assert later.scanned_at == datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -22,7 +22,6 @@ def selects(**entry: Any) -> bool:
     [
         ({"version": "v1", "resource": "pods"}, True),
         ({"version": "*", "resource": "pods"}, True),
-        ({"resource": "pods"}, False),
         ({"version": "v2", "resource": "pods"}, False),
         ({"group": "apps", "version": "v1", "resource": "pods"}, False),
         ({"version": "v1", "resource": "deployments"}, False),
