@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -13,6 +14,7 @@ import click
 
 from modelcar.cli.identities import IdentityChoice
 from modelcar.cli.output import Output, Table
+from modelcar.cli.passwords import ask_password
 from modelcar.cli.places import image_source
 from modelcar.errors import UsageError
 from modelcar.oci import Descriptor, Reference
@@ -23,6 +25,7 @@ from modelcar.signing.places import LayoutPlace, RegistryPlace
 
 if TYPE_CHECKING:
     from modelcar.signing.policy import Decision, Default, KnownAuthorities, PolicySet
+    from modelcar.signing.verified import Authority
 
 __all__ = ["PolicyChoice", "policy_options", "show_decision"]
 
@@ -73,7 +76,7 @@ class PolicyChoice:
             policies,
             ImageFacts.of(reference, inspected),
             evidence,
-            self._authorities(identity),
+            self._authorities(policies, identity),
             now=datetime.now(UTC),
             default=self.default if self.files else "allow",
         )
@@ -87,7 +90,7 @@ class PolicyChoice:
             f"{location} has no name that policies could match", hint="add --as REGISTRY/REPOSITORY:TAG, its name"
         )
 
-    def _authorities(self, identity: IdentityChoice) -> KnownAuthorities:
+    def _authorities(self, policies: PolicySet, identity: IdentityChoice) -> KnownAuthorities:
         """The public Fulcio with the root of trust that was chosen, and others as `--trust-root` names them."""
         from modelcar.signing.keyless.trust import TrustSource
         from modelcar.signing.policy import authorities_under
@@ -101,7 +104,20 @@ class PolicyChoice:
             if not (name and file):
                 raise UsageError(f"--trust-root {root!r} is not NAME=FILE")
             named[name] = TrustSource(trusted_root=Path(file))
-        return authorities_under(public, named)
+        return authorities_under(public, named, _services(policies))
+
+
+def _services(policies: PolicySet) -> dict[str, Authority]:
+    """Keys of the services for which a plug-in is installed; without one, the decision says that it is not at hand."""
+    from modelcar.signing.keys.authority import KeyAuthority
+    from modelcar.signing.keys.load import load_public_key
+
+    found: dict[str, Authority] = {}
+    for url in sorted(policies.key_services):
+        if not url.startswith("env://"):  # where a policy comes from, this environment has no say
+            with suppress(UsageError):
+                found[url] = KeyAuthority([load_public_key(url, ask_password)])
+    return found
 
 
 def policy_options(command: F) -> F:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import NotFound, UsageError
+from modelcar.signing.policy.authorities import AuthoritySpec
 from modelcar.signing.policy.clusterimage import ClusterImagePolicy, parse_cluster_image_policy
 from modelcar.signing.policy.denylist import DigestDenyList, parse_deny_list
 from modelcar.signing.policy.documents import MAX_BYTES, parse_documents
 from modelcar.signing.policy.fields import ClosedFields
 from modelcar.signing.policy.modelpolicy import ModelPolicy, parse_model_policy
+from modelcar.signing.policy.trust import KeyTrust
 
 __all__ = ["Document", "Policy", "PolicySet", "load", "parse"]
 
@@ -49,6 +51,12 @@ class PolicySet:
         """Whether scan verdicts matter, so that those about manifests in an image are worth fetching."""
         return any(isinstance(policy, ModelPolicy) and policy.scan is not None for policy in self.policies)
 
+    @property
+    def key_services(self) -> frozenset[str]:
+        """The URLs of keys that a key management service has."""
+        trusts = (spec.trust for policy in self.policies for spec in _authorities(policy))
+        return frozenset(trust.kms for trust in trusts if isinstance(trust, KeyTrust) and trust.kms)
+
 
 def load(paths: Iterable[Path]) -> PolicySet:
     """The policies in files, and in the YAML and JSON files that lie directly in folders.
@@ -84,6 +92,12 @@ def parse(files: Iterable[tuple[str, bytes]]) -> PolicySet:
         policies=tuple(d for d in documents if not isinstance(d, DigestDenyList)),
         deny_lists=tuple(d for d in documents if isinstance(d, DigestDenyList)),
     )
+
+
+def _authorities(policy: Policy) -> tuple[AuthoritySpec, ...]:
+    if isinstance(policy, ClusterImagePolicy):
+        return policy.authorities
+    return policy.scan.authorities if policy.scan is not None else ()
 
 
 def _document(value: Any, path: str) -> Document:

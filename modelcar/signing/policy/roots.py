@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 __all__ = ["authorities_under"]
 
 
-def authorities_under(public: TrustSource, named: Mapping[str, TrustSource] | None = None) -> KnownAuthorities:
+def authorities_under(
+    public: TrustSource,
+    named: Mapping[str, TrustSource] | None = None,
+    services: Mapping[str, Authority] | None = None,
+) -> KnownAuthorities:
     """Keys that policies contain, and identities under these roots of trust. Nothing is loaded before it is needed.
 
     Args:
         public: stands for Sigstore's public instance, which policies mean if they name none.
         named: by `trustRootRef`, or by the URL of a Fulcio.
+        services: keys that are elsewhere, as in `KnownAuthorities`.
     """
     roots = {PUBLIC_FULCIO: public, **{name.rstrip("/"): root for name, root in (named or {}).items()}}
-    return KnownAuthorities(keyless={name: _anyone(root) for name, root in roots.items()})
+    return KnownAuthorities(keyless={name: _anyone(root) for name, root in roots.items()}, services=services or {})
 
 
 def _anyone(root: TrustSource) -> Authority:

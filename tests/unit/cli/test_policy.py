@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from modelcar.cli import main
 from modelcar.oci import Digest
+from modelcar.signing.keys import load
 from tests.support.checkpoints import make_checkpoint
 from tests.support.policies import as_file, cluster_image_policy, deny_list, model_policy
 
@@ -152,3 +154,31 @@ def test_a_layout_needs_the_name_that_policies_match(verify: Verify) -> None:
     assert "--as" in err
     assert verify(policy, ref="oci:layout", options=("--as", REF))[0] == 0
     assert verify(policy, ref="oci:layout", options=("--as", "ghcr.io/acme/tiny:v1"))[0] == 1
+
+
+class Service:
+    """A plug-in for keys of the kind `testkms://FILE`: it has the public key that lies in the file."""
+
+    def __init__(self, reference: str) -> None:
+        self._file = Path(reference.removeprefix("testkms://"))
+
+    def public_key(self) -> bytes:
+        return self._file.read_bytes()
+
+    def sign(self, message: bytes) -> bytes:
+        raise NotImplementedError
+
+
+def test_keys_of_services_need_their_plug_in(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kms(url: str) -> dict[str, Any]:
+        return cluster_image_policy({"name": "kms", "key": {"kms": url}})
+
+    status, _, err = verify(kms("testkms://ci.pub"))
+    assert status == 1
+    assert "the key service testkms://ci.pub is not at hand" in err
+    point = EntryPoint(name="testkms", value=f"{__name__}:Service", group=load.PLUGINS)
+    monkeypatch.setattr(load, "entry_points", lambda group: EntryPoints([point]) if group == load.PLUGINS else ())
+    assert verify(kms("testkms://ci.pub"))[0] == 0
+    assert verify(kms("testkms://other.pub"))[0] == 1
+    monkeypatch.setenv("PLANTED", Path("ci.pub").read_text())
+    assert verify(kms("env://PLANTED"))[0] == 1
