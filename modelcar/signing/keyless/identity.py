@@ -5,13 +5,15 @@ Source: Fulcio's `oid-info.md`; sigstore policy-controller's `identities`.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
 from modelcar.errors import NotVerified, UsageError
+
+if TYPE_CHECKING:
+    from modelcar.signing.policy.regexes import Regex
 
 __all__ = ["CertificateIdentity", "IdentityRule", "identity_of"]
 
@@ -33,8 +35,7 @@ class CertificateIdentity:
 class IdentityRule:
     """A subject and an issuer, each as exact text or as a regular expression that must match all of it.
 
-    cosign and policy-controller search with expressions, so that `acme.com` there also accepts `acme.com.evil.org`;
-    here every expression is anchored at both ends, and `\\d` and `\\w` are ASCII, as in Go.
+    cosign and policy-controller search with expressions, so that `acme.com` there also accepts `acme.com.evil.org`.
     """
 
     def __init__(
@@ -49,32 +50,48 @@ class IdentityRule:
         Raises:
             UsageError: subject or issuer is given twice or not at all, or an expression is malformed.
         """
-        self._subject = _pattern("subject", subject, subject_regexp)
-        self._issuer = _pattern("issuer", issuer, issuer_regexp)
-        self._shown_subject = subject if subject is not None else f"/{subject_regexp}/"
-        self._shown_issuer = issuer if issuer is not None else f"/{issuer_regexp}/"
+        self._subject = _condition("subject", subject, subject_regexp)
+        self._issuer = _condition("issuer", issuer, issuer_regexp)
 
     def mismatch(self, identity: CertificateIdentity) -> str | None:
         """Why `identity` is not who this rule is about; `None` if it is."""
-        if not self._issuer.fullmatch(identity.issuer):
-            return f"issuer is {identity.issuer}, not {self._shown_issuer}"
-        if not self._subject.fullmatch(identity.subject):
-            return f"identity is {identity.subject}, not {self._shown_subject}"
+        if not self._issuer.matches(identity.issuer):
+            return f"issuer is {identity.issuer}, not {self._issuer}"
+        if not self._subject.matches(identity.subject):
+            return f"identity is {identity.subject}, not {self._subject}"
         return None
 
     def __str__(self) -> str:
-        return f"{self._shown_subject} ({self._shown_issuer})"
+        return f"{self._subject} ({self._issuer})"
 
 
-def _pattern(what: str, exact: str | None, expression: str | None) -> re.Pattern[str]:
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """What a name has to be. Its text says so."""
+
+    text: str
+    expression: Regex | None = None
+
+    def matches(self, name: str) -> bool:
+        return self.expression.matches(name) if self.expression is not None else name == self.text
+
+    def __str__(self) -> str:
+        return f"/{self.text}/" if self.expression is not None else self.text
+
+
+def _condition(what: str, exact: str | None, expression: str | None) -> _Condition:
     if (exact is None) == (expression is None):
         raise UsageError(f"an identity needs its {what} either exactly or as a regular expression")
-    if not (exact or expression):
+    if exact:
+        return _Condition(exact)
+    if not expression:
         raise UsageError(f"an identity's {what} is empty")
+    from modelcar.signing.policy.regexes import Regex
+
     try:
-        return re.compile(re.escape(exact) if exact is not None else expression or "", re.ASCII)
-    except (re.error, RecursionError, OverflowError, ValueError) as e:
-        raise UsageError(f"the {what} {expression!r} is not a regular expression: {e}") from None
+        return _Condition(expression, Regex(expression))
+    except UsageError as e:
+        raise UsageError(f"the {what}: {e}", hint=e.hint) from None
 
 
 def identity_of(certificate: x509.Certificate) -> CertificateIdentity:

@@ -21,6 +21,7 @@ def matches(rule: IdentityRule, subject: str, issuer: str = GITHUB) -> bool:
         r"https://github\.com/acme/.*",
         r"^https://github\.com/acme/models/\.github/workflows/[a-z]+\.yml@refs/heads/main$",
         r"nobody|https://github\.com/acme/.+",
+        r"https://(\w|[-./:@])+",
         ".*",
     ],
 )
@@ -81,3 +82,8 @@ def test_the_issuer_counts_as_much(issuer: str) -> None:
 def test_half_a_rule_is_none(options: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         IdentityRule(**options)
+
+
+def test_an_expression_cannot_be_made_to_run_for_ever() -> None:
+    """With a backtracking engine this would not end."""
+    assert not matches(IdentityRule(subject_regexp=r"(a+)+@acme\.example", issuer=GITHUB), "a" * 4000 + "!")
