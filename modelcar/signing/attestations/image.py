@@ -9,12 +9,13 @@ from typing import Any, Final
 from modelcar.checkpoint.card import MAX_CARD, Card, parse_card
 from modelcar.errors import InvalidContent, InvalidDocument, UsageError
 from modelcar.layers.index import IndexedFile, IndexedLayer, ModelIndex
-from modelcar.oci import Descriptor
+from modelcar.oci import Descriptor, Digest
 from modelcar.oci.document import parse_object
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.fetch import ImageSource
 from modelcar.packaging.inspect import Inspected, inspect_image
 from modelcar.packaging.plan import LayerKind
+from modelcar.signing.attestations.files import content_digest
 
 __all__ = ["AttestedImage", "read_image"]
 
@@ -92,7 +93,9 @@ def _small_file(source: ImageSource, inspected: Inspected, model: ModelIndex, pa
     for layer in model.layers:
         for file in layer.files:
             if file.path == path and file.size <= limit:
-                return _read_file(source, _descriptor(inspected, layer), file)
+                content = _read_file(source, _descriptor(inspected, layer), file)
+                _check_content(file, layer, content)
+                return content
     return None
 
 
@@ -116,6 +119,13 @@ def _read_file(source: ImageSource, layer: Descriptor, file: IndexedFile) -> byt
     if len(kept) != file.size:
         raise InvalidContent(f"the model index places {file.path} beyond the end of layer {layer.digest}")
     return bytes(kept)
+
+
+def _check_content(file: IndexedFile, layer: IndexedLayer, content: bytes) -> None:
+    """What is about to be attested is the index: where it is seen to lie, nothing of it is repeated."""
+    digest = content_digest(file, layer)
+    if digest is not None and Digest.of(content, digest.algorithm) != digest:
+        raise InvalidContent(f"the model index gives {file.path} another digest than layer {layer.digest} has")
 
 
 def _object(raw: bytes | None) -> dict[str, Any]:

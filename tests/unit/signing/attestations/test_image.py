@@ -13,7 +13,7 @@ from modelcar.errors import DigestMismatch, InvalidContent, UsageError
 from modelcar.oci import Descriptor, Index, Manifest
 from modelcar.packaging.fetch import ImageSource, StoreSource
 from modelcar.packaging.unpack import Readable
-from modelcar.signing.attestations.image import AttestedImage, read_image
+from modelcar.signing.attestations.image import AttestedImage, _check_content, read_image
 from modelcar.store import LocalStore
 from tests.support.images import put_image, random_image
 from tests.unit.signing.attestations.conftest import Attest
@@ -60,6 +60,18 @@ class _Lying:
         else:
             changed = bytes([content[0] ^ 1]) + content[1:]
             yield descriptor.digest.verifying(io.BytesIO(changed), descriptor.size)
+
+
+def test_an_index_that_is_seen_to_lie_is_not_repeated(image: AttestedImage) -> None:
+    for layer in image.model.layers:
+        for file in layer.files:
+            if file.path == "config.json":
+                content = b'{"architectures": ["TinyForCausalLM"], "model_type": "tiny"}'
+                _check_content(file, layer, content)
+                with pytest.raises(InvalidContent, match="another digest"):
+                    _check_content(file, layer, content.replace(b"tiny", b"tinY"))
+                return
+    pytest.fail("there is no config.json")
 
 
 @pytest.mark.parametrize(("change", "error"), [("short", InvalidContent), ("bit", DigestMismatch)])
