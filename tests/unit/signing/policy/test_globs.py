@@ -86,7 +86,7 @@ def test_a_folder_on_docker_hub_cannot_pose_as_a_registry() -> None:
 
 def test_all_spellings_of_docker_hub_are_one() -> None:
     for image in ("ubuntu", "library/ubuntu", "docker.io/ubuntu", "index.docker.io/library/ubuntu:latest"):
-        for glob in ("ubuntu", "index.docker.io/library/*", "docker.io/library/ubuntu**"):
+        for glob in ("ubuntu", "index.docker.io/library/*", "docker.io/library/ubuntu**", "docker.io/ubuntu**"):
             assert matches(glob, image), (glob, image)
 
 
