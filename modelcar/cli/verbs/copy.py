@@ -27,11 +27,11 @@ from modelcar.store.transfer import copy_image
 @network_options
 @output_options
 def command(src: Location, dst: Location, settings: ClientSettings, output: Output) -> None:
-    """Copy an image with all its platforms between registries and OCI layouts, digests unchanged.
+    """Copy an image between registries and OCI layouts.
 
-    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). Within one registry blobs are
-    mounted, not moved. Signatures, attestations and all else that refers to the image come along, and the name appears
-    last.
+    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). All platforms go along, and no
+    digest changes; so do signatures, attestations and all else that refers to the image. Within one registry blobs are
+    mounted, not moved. The name appears last.
 
     \b
       modelcar copy ghcr.io/acme/llm:v1 registry.internal/llm:v1

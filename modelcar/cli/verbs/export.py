@@ -24,10 +24,10 @@ from modelcar.store.tree import is_document, walk
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="An OCI layout.")
 @output_options
 def command(ref: Reference, folder: Path, output: Output) -> None:
-    """Write an image of the local store out as an OCI image layout: weights, signatures and attestations included.
+    """Write an image of the local store to a folder, as an OCI layout.
 
-    Weights are reflinked where the file system can, copied by the kernel elsewhere. Any tool that reads OCI layouts
-    takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
+    The weights are in it: reflinked where the file system can, copied by the kernel elsewhere. So are signatures and
+    attestations. Any tool that reads OCI layouts takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
     """
     began = time.monotonic()
     name = local_name(ref)

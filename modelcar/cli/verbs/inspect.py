@@ -31,11 +31,10 @@ _MAX_BLOB: Final = 512 << 20  # bytes of a model index that is read whole
 @network_options
 @output_options
 def command(ref: Location, remote: bool, settings: ClientSettings, output: Output) -> None:
-    """Show what an image is made of: platforms, layers, files, tensors, signatures; no weights are read.
+    """Show what an image is made of, without reading weights.
 
-    Signatures are shown as they present themselves; `modelcar verify` says whether they are true.
-
-    Looks in the local store first, then in the registry.
+    Its platforms, layers, files and tensors, and what is attached: signatures as they present themselves; `modelcar
+    verify` says whether they are true. Looks in the local store first, then in the registry.
     """
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)

@@ -29,9 +29,13 @@ from modelcar.signing.places import LayoutPlace, RegistryPlace
 def command(
     ref: Location, folder: Path | None, platform: Platform | None, settings: ClientSettings, output: Output
 ) -> None:
-    """Pull a model's files into a folder, or (without -o) the image and its signatures into the local store.
+    """Pull a model's files into a folder, or an image to the store.
 
-    All content is checked on the way. The folder must be empty or new, and is filled all at once at the end.
+    With -o the folder is filled all at once at the end; without it, the image is kept in the local store under its
+    name, its signatures and attestations included. All content is checked on the way.
+
+    \b
+      modelcar pull ghcr.io/acme/llm:v1 -o ./llm
     """
     began = time.monotonic()
     with progress(output, "pull") as report, Registry(settings, report) as registry:

@@ -22,7 +22,7 @@ from modelcar.store.tree import is_document, walk
 @network_options
 @output_options
 def command(ref: Reference, target: Reference | None, settings: ClientSettings, output: Output) -> None:
-    """Push an image from the local store to its registry, or to TARGET.
+    """Push an image of the local store to its registry, or to TARGET.
 
     Weights go straight from the checkpoint's files to the registry; what it has already is not sent again. Signatures
     and attestations go along, and the tag appears when everything else is there.
