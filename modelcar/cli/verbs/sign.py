@@ -43,8 +43,9 @@ def command(
 ) -> None:
     """Sign an image and every manifest in it.
 
-    `modelcar verify` and `cosign verify` accept what it writes. It signs where the image is: in an OCI layout (oci:DIR), in the local store if it is there (`modelcar push` then takes
-    the signatures along), else in the registry. Nothing but documents is read. Signing again adds nothing.
+    `modelcar verify` and `cosign verify` accept what it writes. It signs where the image is: in an OCI layout
+    (oci:DIR), in the local store if it is there (`modelcar push` then takes the signatures along), else in the
+    registry. Nothing but documents is read. Signing again adds nothing.
 
     \b
       modelcar keygen
