@@ -41,10 +41,11 @@ def command(
     settings: ClientSettings,
     output: Output,
 ) -> None:
-    """Sign an image and every manifest in it, so that `modelcar verify` and `cosign verify` accept it.
+    """Sign an image and every manifest in it.
 
-    Signs where the image is: in an OCI layout (oci:DIR), in the local store if it is there (`modelcar push` then takes
-    the signatures along), else in the registry. Nothing but documents is read. Signing again adds nothing.
+    `modelcar verify` and `cosign verify` accept what it writes. It signs where the image is: in an OCI layout
+    (oci:DIR), in the local store if it is there (`modelcar push` then takes the signatures along), else in the
+    registry. Nothing but documents is read. Signing again adds nothing.
 
     \b
       modelcar keygen

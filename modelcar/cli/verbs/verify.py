@@ -47,7 +47,9 @@ def command(
     settings: ClientSettings,
     output: Output,
 ) -> None:
-    """Say yes only if the image is signed by whom you name; otherwise say why not, with exit status 1.
+    """Check that an image is signed by whom you name.
+
+    If it is not, every reason is told, with exit status 1.
 
     With --policy, policies decide: ClusterImagePolicy, ModelPolicy and DigestDenyList documents, as in a cluster.
 

@@ -117,10 +117,12 @@ def image_names(reference: Reference, digest: Digest) -> tuple[str, ...]:
 def _repository_names(reference: Reference) -> list[str]:
     if reference.registry != "docker.io":
         return [reference.name]
-    # The long name is what policy-controller compares; the others are what it falls back to, as people type them.
+    # The complete name is what policy-controller compares; with the others it falls back to what was typed.
     repository = reference.repository
     names = [f"{_HUB}/{repository}", f"docker.io/{repository}"]
     folder, _, rest = repository.partition("/")
-    if "." in folder or folder == "localhost":  # as typed it would be on that registry: docker.io/ghcr.io/org/model
+    if folder == "library":
+        names += [f"{_HUB}/{rest}", f"docker.io/{rest}", rest] if "/" not in rest else []
+    elif "." in folder or folder == "localhost":  # as typed it would be on that registry: docker.io/ghcr.io/org/model
         return names
-    return [*names, repository, rest] if folder == "library" else [*names, repository]
+    return [*names, repository]

@@ -13,7 +13,9 @@ import click
 import pytest
 
 from modelcar.cli import main
-from modelcar.oci import Index
+from modelcar.cli.places import find_local
+from modelcar.oci import Index, Reference
+from modelcar.store import LocalStore
 from registry_shim.testing import running_registry
 from tests.support.checkpoints import make_checkpoint
 from tests.support.signing import KEY
@@ -149,6 +151,17 @@ def test_by_digest(run: Run, refused: Refusal, image: str) -> None:
     run("sign", NAME, "--key", "ci.key")
     pinned = f"registry.example/acme/tiny@{image}"
     assert run("verify", pinned, "--key", "ci.pub")["digest"] == image
+
+
+def test_another_digest_is_not_found_under_the_same_tag(run: Run, image: str, tmp_path: Path) -> None:
+    """Or `verify repo:v1@sha256:…` would speak about an image that was not asked for."""
+    store = LocalStore(tmp_path / "home")
+    other = f"sha256:{'0' * 64}"
+    found = [find_local(store, Reference.parse(f"{name}@{digest}"))
+             for name in (NAME, "registry.example/acme/tiny") for digest in (image, other)]  # fmt: skip
+    assert [str(d.digest) if d else None for d in found] == [image, None, image, None]
+    for elsewhere in ("registry.example/acme/tiny:v2", "registry.example/other/tiny:v1", "other.example/acme/tiny:v1"):
+        assert find_local(store, Reference.parse(elsewhere)) is None
 
 
 def test_a_signature_is_no_attestation(run: Run, refused: Refusal, image: str) -> None:

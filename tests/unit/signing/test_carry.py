@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.oci import Descriptor, Manifest, Reference, media_types
+from modelcar.oci import Descriptor, Index, Manifest, Reference, media_types
 from modelcar.registry import Registry
 from modelcar.signing import carry as module
 from modelcar.signing.attach import attach_bundle
@@ -21,7 +21,7 @@ from modelcar.signing.verify import verify_attestation, verify_signature
 from modelcar.store import OciLayout
 from tests.support.images import put_image
 from tests.support.signing import KEY, NOW, OTHER_KEY, authority
-from tests.unit.registry.server import ScriptedRegistry, error
+from tests.unit.registry.server import Reply, ScriptedRegistry, error
 
 from .conftest import IMAGE, AnyPlace, make_place
 
@@ -117,6 +117,25 @@ def test_an_attachment_that_is_listed_and_missing(
     assert carried.count == 2
     assert len(carried.skipped) == 1
     assert str(listed.digest) in carried.skipped[0]
+
+
+def test_what_belongs_to_another_image_is_not_taken_for_ours(
+    server: ScriptedRegistry, client: Registry, tmp_path: Path, embedded: str, root: Descriptor
+) -> None:
+    """A registry may list anything; a layout would then say that it belongs to this image."""
+    server.knows_referrers = True
+    place = make_place("scripted", tmp_path, client, embedded, server)
+    part = documents(place, root)[0]
+    bundle = KeySignatory(KEY).sign_statement(Statement.about(part.digest, SCAN))
+    attach_bundle(place, part, bundle, SCAN, created=NOW)
+    index = Index(manifests=place.referrers(part.digest))
+    server.on("GET", f"/referrers/{root.digest}", Reply(200, {"Content-Type": index.media_type}, index.content))
+    layout = OciLayout(tmp_path / "target")
+    put_image(layout, IMAGE)
+    carried = carry_attachments(place, LayoutPlace(layout), root)
+    assert carried.count == 1
+    assert [line.partition(": ")[2] for line in carried.skipped] == [f"it does not refer to {root.digest}"]
+    assert LayoutPlace(layout).referrers(root.digest) == ()
 
 
 def test_another_platform_that_was_not_copied_is_no_failure(

@@ -23,7 +23,7 @@ def matches(glob: str, image: str) -> bool:
             (
                 "index.docker.io/library/ubuntu:latest index.docker.io/library/ubuntu:* index.docker.io/library/* "
                 "index.docker.io/library/*:latest index.docker.io/*/* index.docker.io/** index.docker.** inde** ** * "
-                "ubuntu ubuntu* ubuntu** docker.io/library/ubuntu:latest"
+                "ubuntu ubuntu* ubuntu** docker.io/library/ubuntu:latest docker.io/ubuntu"
             ),
         ),
         (
@@ -51,7 +51,7 @@ def test_matching(image: str, globs: str) -> None:
 @pytest.mark.parametrize(
     ("image", "globs"),
     [
-        ("ubuntu", "*/*/*/* ghcr.io/** ubunt library Ubuntu docker.io/ubuntu"),
+        ("ubuntu", "*/*/*/* ghcr.io/** ubunt library Ubuntu docker.io/ubunt"),
         ("someone/app", "* index.docker.io/* someone app index.docker.io/library/**"),
         ("ghcr.io/llm", "ghcr.io/*/* * ghcr.io/ll hcr.io/llm ghcrxio/llm ghcr.io/llm/**"),
         ("ghcr.io/llm:v1", "ghcr.io/llm ghcr.io/llm: ghcr.io/llm:v ghcr.io/llm:latest ghcr.io/llm:v1:*"),
@@ -86,7 +86,7 @@ def test_a_folder_on_docker_hub_cannot_pose_as_a_registry() -> None:
 
 def test_all_spellings_of_docker_hub_are_one() -> None:
     for image in ("ubuntu", "library/ubuntu", "docker.io/ubuntu", "index.docker.io/library/ubuntu:latest"):
-        for glob in ("ubuntu", "index.docker.io/library/*", "docker.io/library/ubuntu**"):
+        for glob in ("ubuntu", "index.docker.io/library/*", "docker.io/library/ubuntu**", "docker.io/ubuntu**"):
             assert matches(glob, image), (glob, image)
 
 
