@@ -88,7 +88,9 @@ def command(
     settings: ClientSettings,
     output: Output,
 ) -> None:
-    """Attach a signed statement about an image: where it comes from, what is in it, what was found in it.
+    """Attach a signed statement about an image.
+
+    Where it comes from, what is in it, what was found in it.
 
     The statement is about what REF stands for, an index as a rule; with --recursive about each of its manifests as
     well. Use another key than the image's: cosign takes any statement by a signer for a signature.
@@ -96,7 +98,7 @@ def command(
     \b
       modelcar attest ghcr.io/acme/llm:v1 --type provenance --key attest.key
       modelcar attest ghcr.io/acme/llm:v1 --type mlbom --dry-run
-      modelcar attest ghcr.io/acme/llm:v1 --type https://acme.example/review/v1 --predicate review.json --key attest.key
+      modelcar attest ghcr.io/acme/llm:v1 --type https://acme.example/review --predicate review.json
     """
     predicate_type = predicate_type_of(type_name)
     moment = timestamp.replace(tzinfo=UTC) if timestamp is not None else None

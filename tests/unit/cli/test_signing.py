@@ -13,7 +13,7 @@ import click
 import pytest
 
 from modelcar.cli import main
-from modelcar.cli.places import find_local
+from modelcar.images.local import look_up
 from modelcar.oci import Index, Reference
 from modelcar.store import LocalStore
 from registry_shim.testing import running_registry
@@ -157,11 +157,11 @@ def test_another_digest_is_not_found_under_the_same_tag(run: Run, image: str, tm
     """Or `verify repo:v1@sha256:…` would speak about an image that was not asked for."""
     store = LocalStore(tmp_path / "home")
     other = f"sha256:{'0' * 64}"
-    found = [find_local(store, Reference.parse(f"{name}@{digest}"))
+    found = [look_up(store, Reference.parse(f"{name}@{digest}"))
              for name in (NAME, "registry.example/acme/tiny") for digest in (image, other)]  # fmt: skip
     assert [str(d.digest) if d else None for d in found] == [image, None, image, None]
     for elsewhere in ("registry.example/acme/tiny:v2", "registry.example/other/tiny:v1", "other.example/acme/tiny:v1"):
-        assert find_local(store, Reference.parse(elsewhere)) is None
+        assert look_up(store, Reference.parse(elsewhere)) is None
 
 
 def test_a_signature_is_no_attestation(run: Run, refused: Refusal, image: str) -> None:
@@ -244,7 +244,7 @@ def test_one_format(run: Run, image: str) -> None:
 
 def test_removing_an_image_removes_its_signatures(run: Run, image: str, tmp_path: Path) -> None:
     run("sign", NAME, "--key", "ci.key")
-    assert len(run("list")) == 2
+    assert len(run("list")) == 1
     run("rm", NAME)
     assert list((tmp_path / "home/store/blobs/sha256").iterdir()) == []
 
@@ -257,7 +257,7 @@ def test_inspect_shows_what_is_claimed(run: Run, image: str, capsys: pytest.Capt
         ("signature", "legacy", None, False),
     }
     main(["inspect", NAME])
-    assert "not verified: see `modelcar verify`" in capsys.readouterr().out
+    assert "not verified, see `modelcar verify`" in capsys.readouterr().out
 
 
 def test_no_weight_byte_is_read(run: Run, image: str, tmp_path: Path) -> None:
