@@ -292,8 +292,7 @@ def test_ctrl_c_ends_promptly_and_leaves_nothing(server: ScriptedRegistry) -> No
     server.on("PUT", "/uploads/", hang, times=4, reads=1000)
     script = textwrap.dedent(
         f"""
-        import signal, sys
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started us in the background ignores it
+        import sys
         from pathlib import Path
         from modelcar.layers.bytemap import ByteMap, Zeros
         from modelcar.oci import Descriptor, Digest, Manifest, Reference
