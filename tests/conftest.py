@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 
 from tests.support.skips import unavailable
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Who starts the tests in the background has told them to ignore Ctrl-C; what they test must not inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
