@@ -12,9 +12,15 @@ from tests.support.skips import unavailable
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Who starts the tests in the background has told them to ignore Ctrl-C; what they test must not inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell's `&` and nohup have those they start ignore signals; what is tested here must not inherit that."""
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    for number, handler in defaults.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
