@@ -12,9 +12,10 @@ from tests.support.skips import unavailable
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Who starts the tests in the background has told them to ignore Ctrl-C; what they test must not inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell's `&` and nohup have those they start ignore signals; what is tested here must not inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
