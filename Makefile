@@ -26,10 +26,10 @@ test-unit: install  ## the fast tests alone
 
 test: install install-debian  ## all tests that a Debian machine can run
 	$(PYTEST) -n auto $(UNIT)
-	scripts/in-mounted-root $(PYTEST) -m "not conformance" tests/e2e
+	$(PYTEST) -m "not conformance" tests/e2e
 
 test-cluster: install install-debian  ## what needs the network and minutes: the OCI conformance suite, cosign, npm's sigstore
-	scripts/in-mounted-root $(PYTEST) -m conformance tests/e2e
+	$(PYTEST) -m conformance tests/e2e
 
 check: lint types readme test  ## what CI runs: format, lint, types, architecture, README against --help, tests
 
