@@ -14,6 +14,8 @@ from modelcar.cli.progress import progress
 from modelcar.images.local import find_local, local_name
 from modelcar.images.publish import publish_image
 from modelcar.oci import Reference
+from modelcar.packaging.fetch import StoreSource
+from modelcar.packaging.labels import image_labels
 from modelcar.registry import ClientSettings, Registry
 
 
@@ -34,7 +36,8 @@ def command(ref: Reference, target: Reference | None, settings: ClientSettings, 
     with store.session():
         root = find_local(store, ref, hint=f"`modelcar build SOURCE -t {local_name(ref)}` makes it")
         size = content_size(store, root)
-        with progress(output, "push") as report, Registry(settings, report) as registry:
+        labels = image_labels(StoreSource(store.content, root), root)
+        with progress(output, "push", labels) as report, Registry(settings, report) as registry:
             carried = publish_image(registry, store.content, root, target)
         attached = show_carried(carried, output)
     seconds = time.monotonic() - began
