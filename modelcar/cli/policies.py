@@ -70,8 +70,8 @@ class PolicyChoice:
         inspected = inspect_image(root, source.read)
         about = [root.digest]
         if policies.wants_verdicts:
-            about += [m.descriptor.digest for m in inspected.manifests if m.descriptor.digest != root.digest]
-        evidence = {digest: gather_evidence(place, digest) for digest in about}
+            about += [*inspected.indexes, *(m.descriptor.digest for m in inspected.manifests)]
+        evidence = {digest: gather_evidence(place, digest) for digest in dict.fromkeys(about)}
         return evaluate(
             policies,
             ImageFacts.of(reference, inspected),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from modelcar.errors import InvalidContent
+from modelcar.errors import InvalidContent, InvalidDocument
 from modelcar.layers.index import INDEX_PATH, ModelIndex
-from modelcar.oci import Descriptor, ImageConfig, Index, Manifest, media_types, parse_manifest
+from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest
+from modelcar.oci.validate import MAX_NESTING
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.plan import LayerKind
 from modelcar.packaging.unpack import TAR_ERRORS
@@ -18,15 +19,20 @@ from modelcar.packaging.unpack import TAR_ERRORS
 __all__ = ["Inspected", "InspectedManifest", "inspect_image"]
 
 Read = Callable[[Descriptor], bytes]
+_MAX_DOCUMENTS: Final = 1000  # of one image
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedManifest:
-    """One manifest: an image for a platform, or an artifact such as the ModelPack twin."""
+    """One manifest: an image for a platform, or an artifact such as the ModelPack twin.
+
+    `model` is its own model index, if it has one; layers that the manifest does not list are void.
+    """
 
     descriptor: Descriptor
     manifest: Manifest
     config: ImageConfig | None
+    model: ModelIndex | None = field(default=None, repr=False)
 
     @property
     def kind(self) -> str:
@@ -56,12 +62,23 @@ class InspectedManifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """An image with all its manifests. `model` is its index, if it has one; layers not in the manifests are void."""
+    """An image with all its manifests, those of nested indexes included, each once.
+
+    Attributes:
+        indexes: every index by the digest under which it is listed, the root first if it is one.
+        others: what indexes list that is neither manifest nor index.
+    """
 
     root: Descriptor
     annotations: dict[str, str]
     manifests: tuple[InspectedManifest, ...]
-    model: ModelIndex | None = field(repr=False)
+    indexes: Mapping[Digest, Index] = field(default_factory=dict)
+    others: tuple[Descriptor, ...] = ()
+
+    @property
+    def model(self) -> ModelIndex | None:
+        """The first manifest's model index; in images that modelcar made all manifests have the same."""
+        return next((m.model for m in self.manifests if m.model is not None), None)
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {
@@ -91,35 +108,60 @@ def inspect_image(root: Descriptor, read: Read) -> Inspected:
     """Look into the image at `root`; `read` returns the bytes of a document or small blob, checked.
 
     Raises:
-        InvalidContent: a document is not what it should be.
+        InvalidContent: a document is not what it should be, or there are more of them than an image has.
         NotFound: something is missing.
     """
-    document = parse_manifest(read(root), root.media_type)
-    if isinstance(document, Index):
-        entries = [d for d in document.manifests if d.media_type in media_types.MANIFESTS]
-        manifests = tuple(_manifest(entry, read) for entry in entries)
-    else:
-        manifests = (_manifest(root, read),)
+    looker = _Looker(read)
+    document = looker.visit(root, 0)
     return Inspected(
-        root=root, annotations=dict(document.annotations), manifests=manifests, model=_model_index(manifests, read)
+        root=root,
+        annotations=dict(document.annotations),
+        manifests=tuple(looker.manifests),
+        indexes={digest: d for digest, d in looker.documents.items() if isinstance(d, Index)},
+        others=tuple(looker.others),
     )
 
 
-def _manifest(descriptor: Descriptor, read: Read) -> InspectedManifest:
-    manifest = Manifest.parse(read(descriptor), descriptor.media_type)
-    config = ImageConfig.parse(read(manifest.config)) if manifest.is_image else None
-    return InspectedManifest(descriptor=descriptor, manifest=manifest, config=config)
+class _Looker:
+    """Reads every document of an image once, in the order in which they are listed."""
 
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._models: dict[Digest, ModelIndex] = {}
+        self.documents: dict[Digest, Manifest | Index] = {}
+        self.manifests: list[InspectedManifest] = []
+        self.others: list[Descriptor] = []
 
-def _model_index(manifests: tuple[InspectedManifest, ...], read: Read) -> ModelIndex | None:
-    for inspected in manifests:
-        for layer in inspected.manifest.layers:
+    def visit(self, descriptor: Descriptor, depth: int) -> Manifest | Index:
+        if depth > MAX_NESTING or len(self.documents) >= _MAX_DOCUMENTS:
+            raise InvalidDocument(f"{descriptor.digest} is nested too deeply, or is one manifest too many")
+        document = parse_manifest(self._read(descriptor), descriptor.media_type)
+        self.documents[descriptor.digest] = document
+        if isinstance(document, Manifest):
+            self.manifests.append(self._manifest(descriptor, document))
+            return document
+        for entry in document.manifests:
+            if entry.media_type not in media_types.INDEXES | media_types.MANIFESTS:
+                self.others.append(entry)
+            elif entry.digest not in self.documents:
+                self.visit(entry, depth + 1)
+        return document
+
+    def _manifest(self, descriptor: Descriptor, manifest: Manifest) -> InspectedManifest:
+        config = ImageConfig.parse(self._read(manifest.config)) if manifest.is_image else None
+        return InspectedManifest(
+            descriptor=descriptor, manifest=manifest, config=config, model=self._model_index(manifest)
+        )
+
+    def _model_index(self, manifest: Manifest) -> ModelIndex | None:
+        for layer in manifest.layers:
             # A tool that compressed the layers has also changed every digest in the index.
             if layer.annotations.get(LAYER) == LayerKind.INDEX and layer.media_type in media_types.UNCOMPRESSED_LAYERS:
-                listed = {d.digest for d in inspected.manifest.layers}
-                index = parse_index_layer(read(layer))
+                if layer.digest not in self._models:
+                    self._models[layer.digest] = parse_index_layer(self._read(layer))
+                index, listed = self._models[layer.digest], {d.digest for d in manifest.layers}
                 return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
-    return None
+        return None
 
 
 def parse_index_layer(blob: bytes) -> ModelIndex:

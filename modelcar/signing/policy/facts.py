@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from modelcar.layers.index import ModelIndex
+from modelcar.layers.index import IndexedFile, IndexedLayer
 from modelcar.oci import Digest, Reference
 from modelcar.packaging.inspect import Inspected
+from modelcar.signing.attestations.files import content_digest
 from modelcar.signing.policy.workload import Workload
 
 __all__ = ["ImageFacts", "ModelFile"]
@@ -29,8 +30,8 @@ class ImageFacts:
 
     Attributes:
         contents: every digest that the image consists of, with what it is, for people.
-        annotations: those of the index and of each manifest in it.
-        files: what the model index lists; `None` if there is none.
+        annotations: those of the index and of each manifest and index in it.
+        files: what the model indexes list; `None` if they leave a manifest out.
         workload: who wants to run it, where that is known.
     """
 
@@ -48,8 +49,12 @@ class ImageFacts:
             reference=reference,
             digest=inspected.root.digest,
             contents=_contents(inspected),
-            annotations=(inspected.annotations, *(m.manifest.annotations for m in inspected.manifests)),
-            files=None if inspected.model is None else _files(inspected.model),
+            annotations=(
+                inspected.annotations,
+                *(index.annotations for index in inspected.indexes.values()),
+                *(m.manifest.annotations for m in inspected.manifests),
+            ),
+            files=_files(inspected),
             workload=workload,
         )
 
@@ -60,19 +65,38 @@ class ImageFacts:
 
 def _contents(inspected: Inspected) -> dict[Digest, str]:
     contents: dict[Digest, str] = {}
-    for model in [inspected.model] if inspected.model else []:
-        contents |= {f.digest: f"the file {f.path}" for layer in model.layers for f in layer.files if f.digest}
+    for file, layer in _indexed(inspected):
+        if (digest := content_digest(file, layer)) is not None:
+            contents[digest] = f"the file {file.path}"
+    contents |= {listed.digest: "what an index lists" for listed in inspected.others}
     for each in inspected.manifests:
         contents |= {layer.digest: "a layer" for layer in each.manifest.layers}
         contents[each.manifest.config.digest] = "a config"
-        contents[each.descriptor.digest] = f"the {each.kind} manifest"
+        # Whatever algorithm it is listed by, a deny-list may know a document by its sha256.
+        contents |= dict.fromkeys((each.descriptor.digest, each.manifest.digest), f"the {each.kind} manifest")
+    for listed_as, index in inspected.indexes.items():
+        contents |= dict.fromkeys((listed_as, index.digest), "an index in it")
     contents[inspected.root.digest] = "the image"
     return contents
 
 
-def _files(model: ModelIndex) -> tuple[ModelFile, ...]:
+def _files(inspected: Inspected) -> tuple[ModelFile, ...] | None:
+    """Each different entry once. A manifest without an index counts as known if others that have one share its layers,
+    as the ModelPack twin's.
+    """
+    known = {d.digest for m in inspected.manifests if m.model is not None for d in m.manifest.layers}
+    unknown = [m for m in inspected.manifests if not known.issuperset(d.digest for d in m.manifest.layers)]
+    if unknown or inspected.model is None:
+        return None
     return tuple(
-        ModelFile(path=f.path, role=f.role, format=f.format, digest=f.digest)
-        for layer in model.layers
-        for f in layer.files
+        dict.fromkeys(
+            ModelFile(path=f.path, role=f.role, format=f.format, digest=f.digest) for f, _ in _indexed(inspected)
+        )
     )
+
+
+def _indexed(inspected: Inspected) -> Iterator[tuple[IndexedFile, IndexedLayer]]:
+    for m in inspected.manifests:
+        for layer in m.model.layers if m.model is not None else ():
+            for file in layer.files:
+                yield file, layer

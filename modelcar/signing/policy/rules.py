@@ -60,7 +60,7 @@ def _denied(digests: frozenset[Digest], image: ImageFacts) -> Iterator[str]:
 def _formats(allowed: frozenset[str], image: ImageFacts) -> Iterator[str]:
     """Every file whose format is known must have an allowed one, and every weight file must have a known one."""
     if image.files is None:
-        yield "formats are not known: the image has no model index"
+        yield "formats are not known: the image, or a manifest in it, has no model index"
         return
     bad = [f for f in image.files if (f.format not in allowed if f.format else f.role == "weight")]
     if bad:
@@ -70,7 +70,7 @@ def _formats(allowed: frozenset[str], image: ImageFacts) -> Iterator[str]:
 
 def _custom_code(image: ImageFacts) -> Iterator[str]:
     if image.files is None:
-        yield "whether there is code in it is not known: the image has no model index"
+        yield "whether there is code in it is not known: the image, or a manifest in it, has no model index"
         return
     if code := [f.path for f in image.files if f.role == "code"]:
         yield f"{_listed(code)} code"
