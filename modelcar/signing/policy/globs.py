@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from modelcar.errors import UsageError
+from modelcar.errors import InvalidReference, UsageError
 from modelcar.oci import Digest, Reference
+from modelcar.oci.reference import DEFAULT_TAG
 
 __all__ = ["Glob", "ImageGlob", "image_names"]
 
@@ -111,7 +112,26 @@ def image_names(reference: Reference, digest: Digest) -> tuple[str, ...]:
         suffixes.append(f":{reference.tag}")
         if reference.tag == "latest":
             suffixes.append("")
-    return tuple(f"{name}{suffix}" for name in _repository_names(reference) for suffix in suffixes)
+    spellings = dict.fromkeys((reference, _plain(reference)))
+    names = dict.fromkeys(name for spelling in spellings for name in _repository_names(spelling))
+    return tuple(f"{name}{suffix}" for name in names for suffix in suffixes)
+
+
+def _plain(reference: Reference) -> Reference:
+    """The same image by the plain spelling of its registry: lower case, and no port where it is that of HTTPS.
+
+    Or `GHCR.io:443/acme/llm` would be an image that no policy for `ghcr.io/**` speaks about.
+    """
+    registry = reference.registry.lower()
+    host, colon, port = registry.rpartition(":")
+    if colon and port.isdigit():  # else within an IPv6 address
+        registry = host if int(port) == 443 and not reference.is_loopback else f"{host}:{int(port)}"
+    if registry != "localhost" and not any(c in registry for c in ".:["):
+        return reference  # would read as a folder of Docker Hub
+    try:
+        return Reference.parse(f"{registry}/{reference.repository}:{DEFAULT_TAG}")
+    except InvalidReference:
+        return reference
 
 
 def _repository_names(reference: Reference) -> list[str]:

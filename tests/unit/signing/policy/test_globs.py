@@ -110,3 +110,42 @@ def test_many_wildcards_end_soon() -> None:
     for glob in ("**a" * 30 + "**b", "*a" * 30 + "*b", "**a*a" * 20 + "**b", "**a*" * 30 + "b**b"):
         assert not Glob(glob).matches((name,))
     assert Glob("**a" * 30 + "**").matches((name,))
+
+
+@pytest.mark.parametrize(
+    ("image", "glob"),
+    [
+        ("GHCR.io/acme/llm:v1", "ghcr.io/acme/llm:v1"),
+        ("ghcr.io:443/acme/llm:v1", "ghcr.io/acme/**"),
+        ("ghcr.io:00443/acme/llm:v1", "ghcr.io/acme/**"),
+        ("Ghcr.IO:443/acme/llm", "ghcr.io/acme/llm"),
+        ("Docker.io/library/ubuntu", "index.docker.io/library/ubuntu"),
+        ("INDEX.docker.io/ubuntu", "index.docker.io/library/*"),
+        ("registry-1.docker.io:443/someone/app", "index.docker.io/**"),
+        ("registry.example:05000/llm", "registry.example:5000/**"),
+        ("[2001:DB8::1]:443/llm", None),
+    ],
+)
+def test_another_spelling_of_a_registry_evades_no_policy(image: str, glob: str | None) -> None:
+    reference = Reference.parse(image)
+    if glob is None:  # brackets are in no glob
+        assert "[2001:db8::1]/llm:latest" in image_names(reference, DIGEST)
+        return
+    assert matches(glob, image)
+    assert ImageGlob(f"{reference.registry}/**").matches(image_names(reference, DIGEST)), "as it was typed, too"
+
+
+@pytest.mark.parametrize(
+    ("image", "glob"),
+    [
+        ("localhost:443/llm", "localhost/**"),  # where plain HTTP is the default
+        ("127.0.0.1:443/llm", "127.0.0.1/**"),
+        ("ACME/llm", "acme/**"),  # a host; in lower case it would be somebody on Docker Hub
+        ("acme:443/llm", "acme/**"),
+        ("ghcr.io:5000/llm", "ghcr.io/**"),
+        ("ghcr.io:4430/llm", "ghcr.io/**"),
+        ("ghcr.io:80/llm", "ghcr.io/**"),
+    ],
+)
+def test_another_registry_is_another_name(image: str, glob: str) -> None:
+    assert not matches(glob, image)
