@@ -18,10 +18,12 @@ from modelcar.oci import Digest
 from modelcar.signing.attestations.files import chunks_of, content_digest, files_of
 from modelcar.signing.attestations.predicate_types import MODEL_SIGNING
 from modelcar.signing.bundle import key_bundle
+from modelcar.signing.dsse import IN_TOTO, Envelope
 from modelcar.signing.keys.authority import KeyAuthority
 from modelcar.signing.signatory import Signatory
 from modelcar.signing.statement import Statement, Subject
 from modelcar.signing.verified import Authority, Bundle, Evidence, Verified
+from modelcar.signing.verify import verify_signature
 
 __all__ = ["oms_statement", "verify_oms", "with_oms_hint"]
 
@@ -67,20 +69,22 @@ def with_oms_hint(bundle: Bundle, signatory: Signatory) -> Bundle:
 def verify_oms(*, digest: Digest, model: ModelIndex, evidence: Evidence, authority: Authority) -> Verified:
     """A model signing manifest by `authority` over exactly the files of `model`, which the image `digest` holds.
 
-    The statement's subject is the files, not the image: it holds wherever the same files lie.
+    The statement's subject is the files, not the image: it holds wherever the same files lie. That they lie here is
+    what the model index says, and anybody can write an index; so `authority` must have signed the image as well.
 
     Raises:
-        NotVerified: there is none; `reasons` says of every bundle why it does not do.
+        NotVerified: there is none; `reasons` says of every bundle why it does not do. Or the image is not signed.
     """
     expected = oms_statement(model, "")
     reasons = []
     for i, bundle in enumerate(evidence.bundles, 1):
         try:
-            _check_same_files(Statement.parse(bundle.envelope.payload), expected)
+            _check_same_files(bundle.envelope, expected)
             signer, signed_at = authority.verify_bundle(bundle)
         except (NotVerified, InvalidDocument) as e:
             reasons.append(f"bundle {i}: {e}")
             continue
+        _check_vouched(digest, evidence, authority)
         return Verified(
             digest=digest,
             predicate_type=MODEL_SIGNING,
@@ -95,7 +99,21 @@ def verify_oms(*, digest: Digest, model: ModelIndex, evidence: Evidence, authori
     )
 
 
-def _check_same_files(statement: Statement, expected: Statement) -> None:
+def _check_vouched(digest: Digest, evidence: Evidence, authority: Authority) -> None:
+    try:
+        verify_signature(digest=digest, evidence=evidence, authority=authority)
+    except NotVerified as e:
+        raise NotVerified(
+            f"{digest} lists the files of the manifest, but {authority} did not sign that it holds them",
+            reasons=e.reasons,
+            hint="name the key that signed the image as well; or pull -o DIR, and let model_signing verify the files",
+        ) from None
+
+
+def _check_same_files(envelope: Envelope, expected: Statement) -> None:
+    if envelope.payload_type != IN_TOTO:
+        raise NotVerified(f"its payload is a {envelope.payload_type}, not a statement")
+    statement = Statement.parse(envelope.payload)
     if statement.predicate_type != MODEL_SIGNING:
         raise NotVerified(f"it is a statement of type {statement.predicate_type}")
     same_root = [s.digests for s in statement.subjects] == [s.digests for s in expected.subjects]

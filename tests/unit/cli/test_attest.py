@@ -134,7 +134,14 @@ def test_a_model_signing_manifest_names_its_key_in_its_own_way(run: Run, tmp_pat
 
 def test_a_model_signing_manifest_holds_for_the_same_files_only(run: Run, refusal: Refusal, tmp_path: Path) -> None:
     run("attest", REF, "--type", "oms", "--key", "attest.key")
-    (verified,) = run("verify", REF, "--key", "attest.pub", "--attestation", "oms")["verified"]
+    unsigned = refusal(1, "verify", REF, "--key", "attest.pub", "--key", "image.pub", "--attestation", "oms")
+    assert "did not sign that it holds them" in unsigned
+    run("sign", REF, "--key", "image.key")
+    assert "name the key that signed the image" in refusal(
+        1, "verify", REF, "--key", "attest.pub", "--attestation", "oms"
+    )
+    both = run("verify", REF, "--key", "attest.pub", "--key", "image.pub", "--attestation", "oms")
+    (verified,) = both["verified"]
     assert verified["predicateType"] == "https://model_signing/signature/v1.0"
     assert "has no model signing manifest" in refusal(1, "verify", REF, "--key", "image.pub", "--attestation", "oms")
     other = make_checkpoint(tmp_path / "other", seed="other")

@@ -102,8 +102,10 @@ def test_attest_keyless(run: Run, refusal: Refusal, image: str) -> None:
     assert "has no signature" in refusal(1, "verify", REF, *WHO, *ROOT)
 
 
-def test_a_model_signing_manifest_by_an_identity(run: Run, image: str) -> None:
+def test_a_model_signing_manifest_by_an_identity(run: Run, refusal: Refusal, image: str) -> None:
     run("attest", REF, "--type", "oms", *KEYLESS)
+    assert "did not sign that it holds them" in refusal(1, "verify", REF, *WHO, *ROOT, "--attestation", "oms")
+    run("sign", REF, *KEYLESS)
     (verified,) = run("verify", REF, *WHO, *ROOT, "--attestation", "oms")["verified"]
     assert verified["signer"]["identity"] == EMAIL
 

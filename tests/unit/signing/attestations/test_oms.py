@@ -12,10 +12,14 @@ import pytest
 from modelcar.errors import NotVerified, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.layers.index import ModelIndex
+from modelcar.oci import Digest
 from modelcar.signing.attestations.image import AttestedImage
 from modelcar.signing.attestations.oms import oms_statement, verify_oms, with_oms_hint
+from modelcar.signing.dsse import IN_TOTO, Envelope, pre_authentication_encoding
+from modelcar.signing.keys.authority import KeyAuthority
 from modelcar.signing.keys.generate import generate_key
 from modelcar.signing.signatory import KeySignatory
+from modelcar.signing.statement import COSIGN_SIGN, Statement
 from modelcar.signing.verified import Authority, Bundle, Evidence, Verified
 from tests.unit.signing.attestations.conftest import Attest
 
@@ -122,8 +126,10 @@ def test_a_signed_manifest_holds_for_its_files_and_its_signer(attest: Attest, fo
     bundle = with_oms_hint(signatory.sign_statement(oms_statement(image.model, "tiny")), signatory)
     digest = image.root.digest
 
+    signature = signatory.sign_statement(Statement.about(digest, COSIGN_SIGN))
+
     def verify(bundle: Bundle, model: ModelIndex, authority: Authority) -> Verified:
-        evidence = Evidence(bundles=(bundle,))
+        evidence = Evidence(bundles=(bundle, signature))
         return verify_oms(digest=digest, model=model, evidence=evidence, authority=authority)
 
     assert verify(bundle, image.model, signatory.authority).digest == digest
@@ -132,8 +138,54 @@ def test_a_signed_manifest_holds_for_its_files_and_its_signer(attest: Attest, fo
     (folder / "config.json").write_text('{"model_type": "another"}')
     with pytest.raises(NotVerified) as caught:
         verify(bundle, attest().model, signatory.authority)
-    assert caught.value.reasons == ("bundle 1: it lists other files than this image holds",)
-    (signature,) = bundle.envelope.signatures
-    flipped = replace(bundle.envelope, signatures=(signature[:-1] + bytes([signature[-1] ^ 1]),))
+    assert caught.value.reasons[0] == "bundle 1: it lists other files than this image holds"
+    (raw,) = bundle.envelope.signatures
+    flipped = replace(bundle.envelope, signatures=(raw[:-1] + bytes([raw[-1] ^ 1]),))
     with pytest.raises(NotVerified):
         verify(replace(bundle, envelope=flipped), image.model, signatory.authority)
+
+
+def test_a_manifest_says_nothing_about_an_image_that_only_claims_its_files(attest: Attest) -> None:
+    """Anybody can write an index that lists the files of a signed manifest over layers that hold others."""
+    image = attest()
+    files, publisher, mallory = (KeySignatory(generate_key()) for _ in range(3))
+    bundle = files.sign_statement(oms_statement(image.model, "tiny"))
+    trusted = KeyAuthority([*files.authority.keys, *publisher.authority.keys])
+    digest, other = image.root.digest, Digest.of(b"another image with the same index")
+
+    def verify(digest: Digest, *more: Bundle) -> Verified:
+        return verify_oms(
+            digest=digest, model=image.model, evidence=Evidence(bundles=(bundle, *more)), authority=trusted
+        )
+
+    signature = publisher.sign_statement(Statement.about(digest, COSIGN_SIGN))
+    assert verify(digest, signature).signer.fingerprint == files.authority.keys[0].fingerprint
+    for digest_, more in (
+        (digest, ()),
+        (other, (signature,)),
+        (digest, (mallory.sign_statement(Statement.about(digest, COSIGN_SIGN)),)),
+        (digest, (publisher.sign_statement(Statement.about(digest, "https://acme.example/scan-failed")),)),
+    ):
+        with pytest.raises(NotVerified, match="did not sign that it holds them"):
+            verify(digest_, *more)
+
+
+def test_a_payload_of_another_type_is_no_manifest(attest: Attest) -> None:
+    image = attest()
+    key = generate_key()
+    payload = oms_statement(image.model, "tiny").to_bytes()
+    signature = KeySignatory(key).sign_statement(Statement.about(image.root.digest, COSIGN_SIGN))
+
+    def signed_as(payload_type: str) -> Evidence:
+        signed = key.sign(pre_authentication_encoding(payload_type, payload))
+        envelope = Envelope(payload=payload, payload_type=payload_type, signatures=(signed,))
+        return Evidence(bundles=(Bundle(raw=b"", envelope=envelope), signature))
+
+    def verify(evidence: Evidence) -> Verified:
+        authority = KeyAuthority([key.public])
+        return verify_oms(digest=image.root.digest, model=image.model, evidence=evidence, authority=authority)
+
+    assert verify(signed_as(IN_TOTO)).digest == image.root.digest
+    with pytest.raises(NotVerified) as caught:
+        verify(signed_as("application/json"))
+    assert "application/json, not a statement" in caught.value.reasons[0]
