@@ -94,6 +94,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "MODELCAR_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Session, "pause", lambda *_: None)  # retries need not wait here
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # what survives a crash of the machine is tested elsewhere
     return home
 
 
