@@ -31,7 +31,7 @@ def ask_new_password() -> bytes:
 
 def _ask(text: str, *, confirm: bool) -> bytes:
     if (password := os.environ.get(VARIABLE)) is not None:
-        return password.encode()
+        return os.fsencode(password)
     if not sys.stdin.isatty():
         raise UsageError("the key has a password and there is no terminal to ask for it", hint=f"set {VARIABLE}")
     answer = click.prompt(

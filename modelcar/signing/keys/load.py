@@ -22,6 +22,7 @@ __all__ = ["PLUGINS", "ServiceKey", "load_public_key", "load_signing_key"]
 
 PLUGINS: Final = "modelcar.keys"
 _MAX_SIZE: Final = 64 << 10  # bytes of a key file
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 
@@ -42,6 +43,7 @@ def load_signing_key(reference: str, password: Password) -> SigningKey:
         UsageError: there is none, it is not a private key, or the password is wrong.
         WorldError: the service that keeps it failed.
     """
+    _check_names_a_key(reference)
     scheme = _scheme(reference)
     if scheme and scheme != "env":
         return _Remote(reference, _plugin(scheme, reference))
@@ -53,6 +55,7 @@ def load_public_key(reference: str, password: Password) -> PublicKey:
 
     Raises: as `load_signing_key`.
     """
+    _check_names_a_key(reference)
     scheme = _scheme(reference)
     if scheme and scheme != "env":
         return _Remote(reference, _plugin(scheme, reference)).public
@@ -104,6 +107,18 @@ def _plugin(scheme: str, reference: str) -> ServiceKey:
     return key
 
 
+def _check_names_a_key(reference: str) -> None:
+    """Refuse a key in the place of its name, without repeating it: messages end up in logs."""
+    name = reference.removeprefix("env://")
+    if "PRIVATE KEY-----" in reference or "\n" in reference:
+        raise UsageError(
+            "a key itself was given where the name of one belongs",
+            hint="--key takes a file or env://NAME; if it was a private key, others may have seen it: replace the pair",
+        )
+    if name != reference and not _VARIABLE.fullmatch(name):
+        raise UsageError("env:// is not followed by the name of a variable", hint="such as env://SIGNING_KEY")
+
+
 def _scheme(reference: str) -> str | None:
     match = _SCHEME.match(reference)
     return match[1] if match else None
@@ -114,7 +129,7 @@ def _read(reference: str, scheme: str | None) -> bytes:
         name = reference.removeprefix("env://")
         if (value := os.environ.get(name)) is None:
             raise UsageError(f"the environment has no variable {name!r} with a key")
-        return value.encode()
+        return os.fsencode(value)
     try:
         with Path(reference).open("rb") as f:
             content = f.read(_MAX_SIZE + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from modelcar.signing.keys import load
 from modelcar.signing.keys.generate import check_absent, write_new
 from modelcar.signing.keys.key import PrivateKey
 from modelcar.signing.keys.load import load_public_key, load_signing_key
-from modelcar.signing.keys.pem import cosign_pem, parse_private, parse_public
+from modelcar.signing.keys.pem import Password, cosign_pem, parse_private, parse_public
 from tests.support.signing import KEY, OTHER_KEY
 
 PASSWORD = b"pw"
@@ -141,6 +142,28 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint(name="testkms", value=f"{__name__}:Service", group=load.PLUGINS)
     monkeypatch.setattr(load, "entry_points", lambda group: EntryPoints([point]) if group == load.PLUGINS else ())
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Service.__module__])
+
+
+@pytest.mark.parametrize("read", [load_signing_key, load_public_key])
+@pytest.mark.parametrize("before", ["", "env://"])
+@pytest.mark.parametrize("after", ["", "\n"])
+def test_a_key_in_the_place_of_its_name_is_not_repeated(
+    read: Callable[[str, Password], object], before: str, after: str, cosign_key: bytes
+) -> None:
+    pem = cosign_key.decode()
+    for given in (pem, pem.replace("\n", " "), pem.splitlines()[1] + "="):
+        if not before and "KEY" not in given:
+            continue  # a file may have any name
+        with pytest.raises(UsageError) as raised:
+            read(before + given + after, no_password)
+        said = f"{raised.value} {raised.value.hint} {raised.value.reasons}"
+        assert not any(line in said for line in pem.splitlines())
+
+
+def test_bytes_that_are_not_utf8_are_passed_on_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UsageError, match="0 PEM blocks"):
+        load_signing_key("env://MY_KEY", no_password)
 
 
 @pytest.mark.usefixtures("plug_in")
