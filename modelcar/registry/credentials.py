@@ -23,6 +23,7 @@ _DOCKER_HUB = "https://index.docker.io/v1/"
 _DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_TIMEOUT = 60  # seconds; some of them ask a person
+_NOT_FOR_HELPERS = frozenset({"COSIGN_PASSWORD", "SIGSTORE_ID_TOKEN"})  # secrets of signing, not of registries
 _MAX_FILE = 4 << 20
 _KEEP = 300  # seconds that a helper's answer is used: those of clouds expire
 _NOT_FOUND = ("credentials not found", "no credentials", "not found in native keychain")
@@ -203,7 +204,12 @@ def _ask(helper: str, server: str) -> Login | None:
     command = f"docker-credential-{helper}"
     try:
         done = subprocess.run(
-            [command, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_TIMEOUT, check=False
+            [command, "get"],
+            input=server.encode(),
+            capture_output=True,
+            timeout=_HELPER_TIMEOUT,
+            check=False,
+            env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_HELPERS},
         )
     except FileNotFoundError:
         raise Unauthorized(

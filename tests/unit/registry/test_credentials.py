@@ -84,6 +84,19 @@ def test_helpers(tmp_path: Path, helpers: Path) -> None:
     assert (helpers / "asked").read_text() == "get r.example\n"
 
 
+def test_a_helper_is_not_given_the_secrets_of_signing(
+    tmp_path: Path, helpers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COSIGN_PASSWORD", "SIGSTORE_ID_TOKEN", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "told")
+    helper(
+        helpers,
+        "a",
+        """echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$COSIGN_PASSWORD$SIGSTORE_ID_TOKEN-$AWS_PROFILE\\"}\"""",
+    )
+    assert find(write(tmp_path / "c", credHelpers={"r.example": "a"})) == Login("u", "-told")
+
+
 def test_the_store_is_asked_for_hub_by_its_old_name(tmp_path: Path, helpers: Path) -> None:
     helper(helpers, "s", """echo '{"Username":"<token>","Secret":"s"}'""")
     assert find(write(tmp_path / "c", credsStore="s"), "docker.io", "library/x") == Login(identity_token="s")
