@@ -122,7 +122,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(p for p in path.iterdir() if p.suffix in _ENDINGS and not p.name.startswith("."))
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in _ENDINGS and not p.name.startswith("."))
         if not found:
             raise UsageError(f"{path} has no policy in it", hint=f"files are read that end in {', '.join(_ENDINGS)}")
         if len(found) > _MAX_FILES:

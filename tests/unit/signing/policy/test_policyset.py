@@ -262,11 +262,12 @@ def test_files_and_folders(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.yaml").write_bytes(as_file(cluster_image_policy(PASS, name="a"), cluster_image_policy(PASS, name="b")))
     (folder / "b.json").write_text(json.dumps(cluster_image_policy(PASS, name="c")))
+    (folder / "D.YAML").write_bytes(as_file(cluster_image_policy(PASS, name="0")))
     (folder / ".hidden.yaml").write_text("nonsense: 1")
     (folder / "README.md").write_text("# policies")
     single = tmp_path / "single.yaml"
     single.write_bytes(as_file(cluster_image_policy(PASS, name="d")))
-    assert [p.name for p in load([folder, single]).policies] == ["a", "b", "c", "d"]
+    assert [p.name for p in load([folder, single]).policies] == ["0", "a", "b", "c", "d"]
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
