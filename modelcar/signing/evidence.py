@@ -61,7 +61,7 @@ class _Gatherer:
         """What the layers of the image at `tag` hold."""
         try:
             image = self._place.tagged(tag)
-        except InvalidContent as e:
+        except _UNREADABLE as e:
             self.unreadable.append(f"{tag[-4:]} tag: {e}")
             return ()
         layers = image.layers if image is not None else ()

@@ -47,6 +47,18 @@ def attach(place: AnyPlace, root: Descriptor, raw: bytes, **changes: Any) -> Dig
     return manifest.digest
 
 
+def test_a_tag_that_leads_nowhere_hides_nothing(tmp_path: Path) -> None:
+    layout = OciLayout(tmp_path / "layout")
+    root = put_image(layout, IMAGE)
+    place = LayoutPlace(layout)
+    sign_image(place, root, OURS, formats=[Format.BUNDLE], created=NOW)
+    gone = Descriptor.of(media_types.MANIFEST, b"nowhere")
+    assert place.attachments.put(attestation_tag(root.digest), root.digest, gone, replaces=None)
+    found = gather_evidence(place, root.digest)
+    assert len(found.unreadable) == 1
+    verify_signature(digest=root.digest, evidence=found, authority=authority(KEY))
+
+
 def test_damage_is_told_and_hides_nothing(place: AnyPlace, root: Descriptor) -> None:
     attach(place, root, b"not JSON")
     attach(place, root, b'{"mediaType":"x"}')
