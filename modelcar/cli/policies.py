@@ -65,7 +65,7 @@ class PolicyChoice:
         """Look at the image and what is attached to it, and decide. No weights are read."""
         from modelcar.signing.policy import ImageFacts, evaluate
 
-        reference = self._reference(location)
+        reference = self._reference(location, root)
         source = image_source(place, root)
         inspected = inspect_image(root, source.read)
         about = [root.digest]
@@ -81,9 +81,12 @@ class PolicyChoice:
             default=self.default if self.files else "allow",
         )
 
-    def _reference(self, location: Location) -> Reference:
+    def _reference(self, location: Location, root: Descriptor) -> Reference:
         if self.name is not None:
-            return Reference.parse(self.name)
+            named = Reference.parse(self.name)
+            if named.digest not in (None, root.digest):
+                raise UsageError(f"{location} is {root.digest}, not {named.digest}", hint="--as names another image")
+            return named
         if isinstance(location, Reference):
             return location
         raise UsageError(

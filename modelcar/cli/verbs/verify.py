@@ -12,7 +12,7 @@ from modelcar.cli.output import Output
 from modelcar.cli.places import image_source, open_place
 from modelcar.cli.policies import PolicyChoice, policy_options, show_decision
 from modelcar.cli.trust import TrustChoice, trust_options
-from modelcar.oci import Descriptor
+from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings
 from modelcar.signing.attestations.image import read_image
@@ -66,7 +66,9 @@ def command(
     authority = trust_choice.authority() if signer_named or not policy_choice.files else None
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
-        answer: dict[str, Any] = {"name": str(ref), "digest": str(root.digest)}
+        remotely = isinstance(place, RegistryPlace)
+        where = "registry" if remotely else "local"
+        answer: dict[str, Any] = {"name": str(ref), "digest": str(root.digest), "where": where}
         if policies is not None:
             decision = policy_choice.decide(policies, ref, place, root, trust_choice.identity)
             answer["policy"] = decision.to_dict()
@@ -81,6 +83,8 @@ def command(
         when = f" at {verified.signed_at.isoformat()}" if verified.signed_at else ""
         output.line(f"{ref} is {what} by {verified.signer}{when}")
     output.line(str(root.digest))
+    if isinstance(ref, Reference) and ref.digest is None and not remotely:
+        output.aside(f"that is {ref} in the local store; in the registry it may be another: --remote asks there")
 
 
 def _verified(

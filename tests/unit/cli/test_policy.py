@@ -55,7 +55,8 @@ def signed_by(name: str) -> dict[str, Any]:
 
 def test_allowed_and_denied(verify: Verify) -> None:
     status, out, err = verify(signed_by("ci"))
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert "in the local store" in err
     assert "ClusterImagePolicy policy" in out
     assert "satisfied" in out
     assert "sha256:" in out.splitlines()[-1]
@@ -154,6 +155,16 @@ def test_a_layout_needs_the_name_that_policies_match(verify: Verify) -> None:
     assert "--as" in err
     assert verify(policy, ref="oci:layout", options=("--as", REF))[0] == 0
     assert verify(policy, ref="oci:layout", options=("--as", "ghcr.io/acme/tiny:v1"))[0] == 1
+
+
+def test_a_name_with_the_digest_of_another_image_is_not_this_ones(verify: Verify) -> None:
+    assert main(["export", REF, "-o", "layout"]) == 0
+    digest = json.loads(verify(signed_by("ci"), options=("--json",))[1])["digest"]
+    assert verify(signed_by("ci"), ref="oci:layout", options=("--as", f"{REF}@{digest}"))[0] == 0
+    other = Digest.of(b"another image")
+    status, _, err = verify(signed_by("ci"), ref="oci:layout", options=("--as", f"{REF}@{other}"))
+    assert status == 2
+    assert f"oci:layout is {digest}, not {other}" in err
 
 
 class Service:

@@ -187,6 +187,27 @@ def test_the_wrong_password(refused: Refusal, image: str, monkeypatch: pytest.Mo
     assert "wrong\n" not in complaint.replace("password is wrong", "")
 
 
+def test_a_password_that_is_not_utf8(run: Run, refused: Refusal, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSIGN_PASSWORD", os.fsdecode(b"caf\xe9"))
+    run("keygen", "-o", "latin")
+    run("sign", NAME, "--key", "latin.key")
+    monkeypatch.setenv("COSIGN_PASSWORD", os.fsdecode(b"caf\xe8"))
+    assert "the password is wrong" in refused("sign", NAME, "--key", "latin.key", status=2)
+
+
+def test_where_it_was_found_is_told(run: Run, image: str, registry: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tag in the local store may stand for another image than the same tag in the registry."""
+    ref = f"{registry}/acme/where:v1"
+    run("build", "model", "-t", ref)
+    run("sign", ref, "--key", "ci.key")
+    run("push", ref)
+    assert run("verify", ref, "--key", "ci.pub")["where"] == "local"
+    assert run("verify", ref, "--key", "ci.pub", "--remote")["where"] == "registry"
+    for options, told in (((), True), (("--remote",), False)):
+        assert main(["verify", ref, "--key", "ci.pub", *options]) == 0
+        assert ("in the local store" in capsys.readouterr().err) == told
+
+
 def test_a_key_in_the_environment(run: Run, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNING_KEY", KEY.pkcs8_pem(b"").decode())
     monkeypatch.setenv("VERIFYING_KEY", KEY.public.pem.decode())
