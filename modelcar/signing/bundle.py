@@ -134,6 +134,8 @@ def _envelope(fields: Fields) -> Envelope:
 def _refuse_unknown(value: Any, message: _Message, path: str) -> None:
     if isinstance(value, list):
         for i, item in enumerate(value):
+            if isinstance(item, list):  # no message has one; interpreters differ in how deep they could follow
+                raise InvalidDocument(f"{path}[{i}] is an array in an array")
             _refuse_unknown(item, message, f"{path}[{i}]")
     elif isinstance(value, dict):
         for name, inner in value.items():

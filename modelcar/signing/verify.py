@@ -24,6 +24,7 @@ from modelcar.signing.verified import Authority, Bundle, Evidence, Signer, Simpl
 __all__ = ["verify_attestation", "verify_attestations", "verify_signature"]
 
 _MAX_REASONS: Final = 20
+_SMALL: Final = 4096  # bytes of a statement; a signature's has 250. Reading 16 MiB takes more than a second
 
 Check = Callable[[], Verified]
 
@@ -95,15 +96,26 @@ def _attempt(checks: list[tuple[str, Check]], reasons: list[str]) -> Iterator[Ve
 
 
 def _bundle(bundle: Bundle, digest: Digest, predicate_type: str, authority: Authority) -> Verified:
-    statement = _statement(bundle.envelope, digest, predicate_type)
-    signer, signed_at = authority.verify_bundle(bundle)
-    return _verified(digest, statement, signer, signed_at, "bundle")
+    signed = partial(authority.verify_bundle, bundle)
+    return _stated(bundle.envelope, digest, predicate_type, signed, "bundle")
 
 
 def _envelope(envelope: Envelope, digest: Digest, predicate_type: str, authority: Authority) -> Verified:
-    statement = _statement(envelope, digest, predicate_type)
-    signer, signed_at = authority.verify_envelope(envelope)
-    return _verified(digest, statement, signer, signed_at, "legacy")
+    return _stated(envelope, digest, predicate_type, partial(authority.verify_envelope, envelope), "legacy")
+
+
+def _stated(
+    envelope: Envelope,
+    digest: Digest,
+    predicate_type: str,
+    signed: Callable[[], tuple[Signer, datetime | None]],
+    form: Literal["bundle", "legacy"],
+) -> Verified:
+    """What is large is read only if it is `signed`; what is small says more clearly why it does not do."""
+    if len(envelope.payload) <= _SMALL:
+        _statement(envelope, digest, predicate_type)
+    signer, signed_at = signed()
+    return _verified(digest, _statement(envelope, digest, predicate_type), signer, signed_at, form)
 
 
 def _simple(signature: SimpleSignature, digest: Digest, authority: Authority) -> Verified:

@@ -79,8 +79,8 @@ def verify_oms(*, digest: Digest, model: ModelIndex, evidence: Evidence, authori
     reasons = []
     for i, bundle in enumerate(evidence.bundles, 1):
         try:
-            _check_same_files(bundle.envelope, expected)
             signer, signed_at = authority.verify_bundle(bundle)
+            _check_same_files(bundle.envelope, expected)
         except (NotVerified, InvalidDocument) as e:
             reasons.append(f"bundle {i}: {e}")
             continue

@@ -176,3 +176,10 @@ def test_a_name_twice_and_a_bundle_beyond_all_bounds(raw: bytes) -> None:
         parse_bundle(raw + b" " * MAX_BUNDLE)
     with pytest.raises(InvalidDocument, match="nested too deeply"):
         parse_bundle(b'{"mediaType":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+@pytest.mark.parametrize("depth", [2, 50, 400, 900, 3000, 20_000])
+def test_arrays_in_arrays_are_refused_however_deep_the_interpreter_follows(depth: int) -> None:
+    raw = b'{"verificationMaterial":' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(InvalidDocument, match=r"verificationMaterial\[0\] is an array in an array|nested too deeply"):
+        parse_bundle(raw)

@@ -331,3 +331,33 @@ def test_legacy_payloads_are_read_strictly(image: SignedImage) -> None:
     payload = simple_payload(image.digest, REPOSITORY).replace(b'"optional":null', b'"optional":null,"optional":{}')
     twice = SimpleSignature.signed(payload, KEY.sign(payload))
     assert "twice" in refused(image.digest, Evidence(simple=(twice,)))[0]
+
+
+def test_large_statements_are_read_only_if_they_are_signed(
+    image: SignedImage, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading 16 MiB of JSON takes a second, for each of many policies, and anybody can attach some."""
+    padding = {"padding": "x" * 5000}
+    junk = attested(image.digest, COSIGN_SIGN, padding, OTHER_KEY)
+    ours = attested(image.digest, COSIGN_SIGN, padding)
+    read: list[bytes] = []
+    parse = Statement.parse
+
+    def recorded(raw: bytes) -> Statement:
+        read.append(raw)
+        return parse(raw)
+
+    monkeypatch.setattr(Statement, "parse", recorded)
+    assert refused(image.digest, Evidence(bundles=(junk,), envelopes=(junk.envelope,)))
+    assert read == []
+    verified = verify_signature(digest=image.digest, evidence=Evidence(bundles=(junk, ours)), authority=authority())
+    assert verified.predicate == padding
+    assert read == [ours.envelope.payload]
+    assert (
+        "it is a statement of type"
+        in refused(image.digest, Evidence(bundles=(attested(image.digest, SCAN, padding),)))[0]
+    )
+    assert "it is about" in refused(image.digest, Evidence(bundles=(attested(ELSEWHERE, COSIGN_SIGN, padding),)))[0]
+    for bit in range(0, 8 * len(ours.envelope.payload), 997):
+        changed = replace(ours.envelope, payload=flip(ours.envelope.payload, bit))
+        refused(image.digest, Evidence(bundles=(replace(ours, envelope=changed),)))
