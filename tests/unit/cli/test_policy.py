@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_allowed_and_denied(verify: Verify) -> None:
     assert f"{REF} is denied" in err
     assert "- ClusterImagePolicy policy: authority other: " in err
     assert "denies" in out
+
+
+@pytest.mark.parametrize("missing", ["re2", "sigstore"])
+def test_keys_need_no_library_of_keyless_signing(verify: Verify, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert verify(signed_by("ci"))[0] == 0
+    assert verify(signed_by("other"))[0] == 1
 
 
 def test_json(verify: Verify) -> None:
