@@ -17,7 +17,7 @@ __all__ = ["Carried", "carry_attachments"]
 
 _SUFFIXES: Final = (".sig", ".att", ".sbom")
 _MAX_REFERRERS: Final = 1000  # of one manifest
-_MAX_SIZE: Final = 1 << 30  # bytes of one referrer; an SBOM or a scan report, not another model
+_MAX_SIZE: Final = 1 << 30  # bytes of one attachment; an SBOM or a scan report, not another model
 _MAX_DEPTH: Final = 3  # an SBOM may be signed, and that signature time-stamped
 
 
@@ -81,8 +81,6 @@ class _Carrier:
             raise InvalidDocument(f"it does not refer to {subject}")
         if not isinstance(manifest, Manifest):
             raise InvalidDocument("it is an index")
-        if (size := sum(blob.size for blob in manifest.blobs)) > _MAX_SIZE:
-            raise InvalidDocument(f"it has {size} bytes, too many to take along")
         self._move(manifest)
         if isinstance(self._target, LayoutPlace):  # registries see the subject themselves
             self._target.attach(manifest)
@@ -100,6 +98,8 @@ class _Carrier:
 
     def _move(self, manifest: Manifest) -> None:
         """Copy a manifest and its blobs, under no name but its digest."""
+        if (size := sum(blob.size for blob in manifest.blobs)) > _MAX_SIZE:
+            raise InvalidDocument(f"it has {size} bytes, too many to take along")
         source, target, what = self._source, self._target, manifest.descriptor
         if isinstance(target, LayoutPlace):
             if isinstance(source, LayoutPlace):

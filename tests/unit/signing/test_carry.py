@@ -103,6 +103,19 @@ def test_what_is_too_large_is_left_behind_and_told(
     assert carried.skipped == [f"referrer {sbom.digest}: it has 12 bytes, too many to take along"]
 
 
+def test_a_tag_that_leads_to_something_large_is_left_behind(
+    place: AnyPlace, target: AnyPlace, root: Descriptor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_SIZE", 5)
+    sign_image(place, root, KeySignatory(KEY), formats=(Format.LEGACY,), created=NOW)
+    carried = carry_attachments(place, target, root)
+    assert carried.count == 0
+    assert len(carried.skipped) == 3
+    assert all(".sig: it has" in line for line in carried.skipped)
+    monkeypatch.undo()
+    assert carry_attachments(place, target, root).count == 3
+
+
 def test_an_attachment_that_is_listed_and_missing(
     server: ScriptedRegistry, client: Registry, tmp_path: Path, embedded: str, root: Descriptor
 ) -> None:
