@@ -10,14 +10,11 @@ __all__ = ["run"]
 
 def run() -> None:
     """Run the command line as a process of its own, and exit with its status."""
-    patient = signal.getsignal(signal.SIGINT) != signal.SIG_IGN
-    if patient:
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the program is loaded there is nothing to clean up
     from modelcar.cli import main
     from modelcar.cli.program import end_cleanly_on_signals
 
-    if patient:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     end_cleanly_on_signals()
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a model may be named in letters that the terminal lacks

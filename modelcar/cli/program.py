@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import Event, Timer
 from types import FrameType
-from typing import IO, Final, Never
+from typing import IO, Final
 
 import click
 from click.shell_completion import shell_complete
@@ -23,8 +24,11 @@ _FAILED: Final = 3
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
 
+_OVER: Final = Event()  # the status is decided, and signals are too late
+
+
 class _Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: what cleans up after Ctrl-C cleans up after them too."""
+    """By SIGINT, SIGTERM or SIGHUP: what cleans up after Ctrl-C cleans up after all of them."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -32,27 +36,45 @@ class _Ended(KeyboardInterrupt):
 
 
 def end_cleanly_on_signals() -> None:
-    """Let SIGTERM and SIGHUP (unless ignored, as under nohup) end the program as Ctrl-C does, not by mere death."""
+    """Let signals (unless ignored, as under nohup) end the work with all its cleaning up, and not with a traceback.
 
-    def end(number: int, frame: FrameType | None) -> Never:  # noqa: ARG001  # the signature of a handler
-        raise _Ended(number)
+    Somebody who is impatient may send more of them: the next ones end the cleaning up, none the last words.
+    """
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler
+        if not _OVER.is_set():
+            raise _Ended(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
+    sys.unraisablehook = _once_more
+
+
+def _once_more(unraisable: sys.UnraisableHookArgs) -> None:
+    """A signal that came while Python was collecting garbage, where exceptions go nowhere, comes again."""
+    if isinstance(unraisable.exc_value, _Ended):
+        again = Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     """Run `group` as the program `name`; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
+    _OVER.clear()
     try:
         try:
             return _dispatch(group, name, arguments)
         except KeyboardInterrupt as e:
+            _OVER.set()
             if is_terminal(sys.stderr):
                 _say("")  # the terminal has just shown ^C
             number = e.number if isinstance(e, _Ended) else signal.SIGINT
             return _complain(name, "interrupted; nothing half-written is visible", status=128 + number)
     finally:
+        _OVER.set()
         _flush(sys.stdout)
         _flush(sys.stderr)
 

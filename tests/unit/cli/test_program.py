@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,31 +179,73 @@ def test_an_interrupted_transfer_leaves_nothing(
     assert modelcar.json(*commands[verb])["digest"] == digest
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What signals do is as before after the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    hook = sys.unraisablehook
+    yield
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_other_ends_are_as_clean(
-    modelcar: ModelcarCli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    modelcar: ModelcarCli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, handlers: None, number: int
 ) -> None:
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        program.end_cleanly_on_signals()
-        with monkeypatch.context() as patch:
-            interrupt_once(patch, Names, "put", number)
-            assert "interrupted" in modelcar.refusal(128 + number, "build", checkpoint, "-t", NAME).line
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
+    program.end_cleanly_on_signals()
+    with monkeypatch.context() as patch:
+        interrupt_once(patch, Names, "put", number)
+        assert "interrupted" in modelcar.refusal(128 + number, "build", checkpoint, "-t", NAME).line
     assert modelcar.json("list") == []
 
 
-def test_what_is_to_be_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    other = signal.getsignal(signal.SIGTERM)
-    try:
-        program.end_cleanly_on_signals()
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-        signal.signal(signal.SIGTERM, other)
+def test_who_hammers_ctrl_c_still_gets_one_line(
+    modelcar: ModelcarCli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, handlers: None
+) -> None:
+    program.end_cleanly_on_signals()
+    say = program._say
+
+    def interrupted_saying(text: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        say(text)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        interrupt_once(patch, Names, "put")
+        patch.setattr(program, "_say", interrupted_saying)
+        assert_interrupted(modelcar, "build", checkpoint, "-t", NAME)
+    signal.raise_signal(signal.SIGINT)  # too late: the status is decided
+    interrupt_once(monkeypatch, Names, "put")
+    assert_interrupted(modelcar, "build", checkpoint, "-t", NAME)
+
+
+def test_a_signal_that_finds_only_a_finalizer_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], handlers: None
+) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    @click.group()
+    def group() -> None:
+        pass
+
+    @group.command()
+    def work() -> None:
+        Interrupted()
+        threading.Event().wait(60)
+
+    program.end_cleanly_on_signals()
+    assert run(group, "work") == 128 + signal.SIGTERM
+    assert as_complaint(capsys.readouterr().err).line.startswith("interrupted")
+
+
+def test_what_is_to_be_ignored_stays_ignored(handlers: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    program.end_cleanly_on_signals()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def command(*arguments: str) -> list[str]:
