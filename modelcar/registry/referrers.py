@@ -18,6 +18,7 @@ __all__ = ["Referrers", "fallback_tag"]
 
 _NO_API = frozenset({404, 405, 501})
 _MAX_PAGES = 100
+_MAX_ENTRIES = 20_000  # of pages together: 100 of 4 MiB each would be gigabytes of descriptors
 _WRITES = 4
 
 
@@ -85,6 +86,8 @@ class Referrers:
             except InvalidDocument as e:
                 raise InvalidDocument(f"{ref.registry}: {what}: {e}", hint=e.hint) from None
             url = next_page(self._session, answer, remote, what)
+            if url is not None and len(entries) >= _MAX_ENTRIES:
+                break
         raise ProtocolViolation(f"{ref.registry}: {what}: the list has no end")
 
     def _by_tag(self, ref: Reference, digest: Digest) -> Index:

@@ -16,6 +16,7 @@ from modelcar.errors import (
     UsageError,
 )
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_types
+from modelcar.registry import referrers
 
 from .conftest import Client, Image, random_image, reference
 from .server import INDEX, Default, Reply, Request, ScriptedRegistry, changed, cut_after, error
@@ -180,6 +181,25 @@ def test_referrers_pages_end(server: ScriptedRegistry, client: Client, image: Im
     digest = image.descriptor.digest
     link = f'</v2/org/model/referrers/{digest}>; rel="next"'
     server.on("GET", "/referrers/", Reply(200, {"Content-Type": INDEX, "Link": link}, Index().content), times=999)
+    with pytest.raises(ProtocolViolation, match="no end"):
+        client().referrers(reference(server), digest)
+
+
+def test_referrers_on_all_pages_together_are_bounded(
+    server: ScriptedRegistry, client: Client, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = image.descriptor.digest
+    page = Index(manifests=tuple(m.descriptor for m in image.manifests)).content
+    link = f'</v2/org/model/referrers/{digest}>; rel="next"'
+
+    def serve() -> None:
+        server.on("GET", "/referrers/", Reply(200, {"Content-Type": INDEX, "Link": link}, page), times=2)
+        server.on("GET", "/referrers/", Reply(200, {"Content-Type": INDEX}, page))
+
+    serve()
+    assert len(client().referrers(reference(server), digest).manifests) == 3 * len(image.manifests)
+    monkeypatch.setattr(referrers, "_MAX_ENTRIES", 2 * len(image.manifests))
+    serve()
     with pytest.raises(ProtocolViolation, match="no end"):
         client().referrers(reference(server), digest)
 
