@@ -8,8 +8,7 @@ from typing import Final
 
 from modelcar.errors import InvalidDocument, NotFound, StorageError
 from modelcar.oci import Descriptor, Index
-from modelcar.store.disk import atomic_write, lock
-from modelcar.store.layout import OciLayout
+from modelcar.store.base import Layout
 
 __all__ = ["REF_NAME", "Names"]
 
@@ -23,9 +22,8 @@ class Names:
     uses, usually a tag.
     """
 
-    def __init__(self, layout: OciLayout) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._path = layout.root / "index.json"
 
     def entries(self) -> tuple[Descriptor, ...]:
         """Every entry, named or not, as it stands in the file."""
@@ -33,13 +31,9 @@ class Names:
 
     def _read(self) -> Index:
         try:
-            return Index.parse(self._path.read_bytes())
-        except FileNotFoundError:
-            raise NotFound(f"{self._layout.root} is not an OCI image layout: it has no file index.json") from None
-        except OSError as e:
-            raise StorageError(f"cannot read {self._path}: {e.strerror}") from None
+            return Index.parse(self._layout.read_index())
         except InvalidDocument as e:
-            raise StorageError(f"{self._path} is damaged: {e}") from None
+            raise StorageError(f"{self._layout.root / 'index.json'} is damaged: {e}") from None
 
     def list(self) -> dict[str, Descriptor]:
         """Name to descriptor, in the order of the file."""
@@ -86,15 +80,15 @@ class Names:
         return descriptor
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other edits out; the marker file is locked because index.json itself is replaced by every edit."""
-        return lock(self._layout.root / "oci-layout", exclusive=True)
+        """Keep other edits out."""
+        return self._layout.locked()
 
     def _edit(self, change: Callable[[tuple[Descriptor, ...]], tuple[Descriptor, ...]]) -> None:
         with self.locked():
             index = self._read()
             changed = change(index.manifests)
             if changed != index.manifests:
-                atomic_write(self._path, index.edited(manifests=changed).content)
+                self._layout.write_index(index.edited(manifests=changed).content)
 
 
 def _replaced_by(new: Descriptor, old: Descriptor) -> bool:

@@ -1,4 +1,4 @@
-"""Images between OCI layouts on disk: virtual layers become files, by reflink where the file system can."""
+"""Images between stores on disk: virtual layers become files, by reflink where the file system can."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from modelcar.errors import SizeMismatch
 from modelcar.oci import Descriptor
 from modelcar.progress import SILENT, Progress
-from modelcar.store.base import read_document, write_document
+from modelcar.store.base import Store, read_document, write_document
 from modelcar.store.layout import OciLayout
 from modelcar.store.tree import is_document, walk
 
@@ -17,7 +17,7 @@ _BUFFER = 1 << 20
 
 
 def copy_image(
-    source: OciLayout, target: OciLayout, root: Descriptor, *, trusted: bool = False, progress: Progress = SILENT
+    source: Store, target: OciLayout, root: Descriptor, *, trusted: bool = False, progress: Progress = SILENT
 ) -> None:
     """Copy everything reachable from `root`, children first. What is there already is not copied again.
 
@@ -45,9 +45,7 @@ def copy_image(
         progress.finish(key)
 
 
-def _copy_blob(
-    source: OciLayout, target: OciLayout, descriptor: Descriptor, *, trusted: bool, progress: Progress
-) -> None:
+def _copy_blob(source: Store, target: OciLayout, descriptor: Descriptor, *, trusted: bool, progress: Progress) -> None:
     advance = partial(progress.advance, str(descriptor.digest))
     content = source.map(descriptor.digest)
     if content.size != descriptor.size:

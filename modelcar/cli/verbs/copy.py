@@ -12,7 +12,7 @@ from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
 from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.fetch import LayoutSource
-from modelcar.packaging.locations import LayoutLocation, Location, open_target_layout
+from modelcar.packaging.locations import ArchiveLocation, LayoutLocation, Location, StoredLocation, open_target_layout
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store import Names
@@ -36,9 +36,11 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
     """
     if src == dst:
         raise UsageError(f"{src} would be copied onto itself")
+    if isinstance(dst, ArchiveLocation):
+        raise UsageError(f"{dst} is made anew", hint=f"`modelcar archive {src} -o {dst.file}` makes it")
     began = time.monotonic()
     with progress(output, "copy") as report, Registry(settings, report) as registry:
-        if isinstance(src, LayoutLocation):
+        if isinstance(src, StoredLocation):
             root = _from_layout(src, dst, registry, report)
         elif isinstance(dst, LayoutLocation):
             root = _into_layout(src, dst, registry)
@@ -50,7 +52,9 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
     output.line(str(root.digest))
 
 
-def _from_layout(src: LayoutLocation, dst: Location, registry: Registry, report: Progress) -> Descriptor:
+def _from_layout(
+    src: StoredLocation, dst: LayoutLocation | Reference, registry: Registry, report: Progress
+) -> Descriptor:
     source = LayoutSource(src)
     root = source.resolve()
     if isinstance(dst, LayoutLocation):

@@ -14,7 +14,7 @@ from modelcar.oci import Descriptor, Digest, Reference
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
 from modelcar.packaging.inspect import Inspected, InspectedManifest, inspect_image
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.registry import ClientSettings, Registry
 
 
@@ -43,7 +43,7 @@ def command(ref: Location, remote: bool, settings: ClientSettings, output: Outpu
 
 
 def _source(ref: Location, remote: bool, settings: ClientSettings, stack: ExitStack) -> ImageSource:
-    if isinstance(ref, LayoutLocation):
+    if isinstance(ref, StoredLocation):
         return LayoutSource(ref)
     if not remote and (local := _local(ref, stack)) is not None:
         return local

@@ -14,7 +14,7 @@ from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.packaging.unpack import unpack_model
 from modelcar.registry import ClientSettings, Registry
 
@@ -51,7 +51,7 @@ def _pull_files(
 ) -> None:
     began = time.monotonic()
     with progress(output, "pull") as report, Registry(settings, report) as registry:
-        source = LayoutSource(ref) if isinstance(ref, LayoutLocation) else RegistrySource(ref, registry)
+        source = LayoutSource(ref) if isinstance(ref, StoredLocation) else RegistrySource(ref, registry)
         root = source.resolve()
         manifest = choose_manifest(source, root, platform)
         unpacked = unpack_model(manifest, source.open_layer, folder, workers=settings.concurrency, progress=report)
