@@ -17,7 +17,7 @@ _VERBS: Final = ("build", "plan", "inspect", "list", "rm", "gc", "push", "pull",
 
 
 class _Verbs(click.Group):
-    """Imports a verb's module when it is asked for, so that `modelcar --help` is instant."""
+    """Imports a verb's module when it is asked for, and what only other verbs need not at all."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_VERBS)

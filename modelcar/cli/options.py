@@ -14,7 +14,6 @@ from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.locations import Location, StoredLocation, parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
-from modelcar.registry import ClientSettings
 
 __all__ = [
     "BASE",
@@ -56,6 +55,8 @@ def network_options(command: F) -> F:
     )
     @wraps(command)
     def wrapper(*args: Any, plain_http: bool, ca_file: Path | None, **kwargs: Any) -> Any:
+        from modelcar.registry import ClientSettings
+
         return command(*args, settings=ClientSettings(plain_http=plain_http, ca_file=ca_file), **kwargs)
 
     return cast("F", wrapper)

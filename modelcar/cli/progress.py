@@ -23,7 +23,8 @@ __all__ = ["progress"]
 
 _WORTH_A_LINE: Final = 1 << 20  # bytes; smaller tasks say nothing
 _FINISHED_SHOWN: Final = 8  # bars of finished tasks that stay, so that the picture fits a screen
-_LABEL: Final = 40  # characters
+_LABEL: Final = 44  # characters
+_LABEL_END: Final = len("-00001-of-00099.safetensors")
 
 
 @contextmanager
@@ -140,4 +141,4 @@ class _Bars:
 
 def _shortened(label: str) -> str:
     """Both ends of a long name: shards differ in the last part."""
-    return label if len(label) <= _LABEL else f"{label[: _LABEL // 2 - 1]}…{label[-_LABEL // 2 :]}"
+    return label if len(label) <= _LABEL else f"{label[: _LABEL - _LABEL_END - 1]}…{label[-_LABEL_END:]}"

@@ -7,7 +7,8 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,13 +85,27 @@ class JobGroup:
     def __init__(self, workers: int) -> None:
         self._scope = CancelScope()
         self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="modelcar-registry")
-        self._futures: list[Future[None]] = []
+        # Not `as_completed`: Ctrl-C while it takes the futures' locks would leave them taken, and the threads waiting.
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._submitted = 0
+        self._failure: BaseException | None = None
 
     def submit(self, job: Callable[[], object]) -> None:
         """Add a job, from any thread. Raises what another one has failed with, so that nobody prepares more in vain."""
-        for future in [f for f in self._futures if f.done()]:
-            future.result()
-        self._futures.append(self._pool.submit(self._scope.run, job))
+        if self._failure is not None:
+            raise self._failure
+        self._submitted += 1
+        self._pool.submit(self._run, job)
+
+    def _run(self, job: Callable[[], object]) -> None:
+        try:
+            self._scope.run(job)
+        except BaseException as e:
+            self._failure = self._failure or e
+            self._ended.put(e)  # before the others add that they were cancelled
+            self._scope.cancel()  # here, so that this thread does not begin the next one
+        else:
+            self._ended.put(None)
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +115,9 @@ class JobGroup:
     ) -> None:
         try:
             if error is None:
-                for future in as_completed(self._futures):
-                    future.result()
+                for _ in range(self._submitted):
+                    if failure := self._ended.get():
+                        raise failure
         except BaseException as e:
             error = e
             raise

@@ -75,7 +75,8 @@ def check_index(index: CheckpointFile, headers: Mapping[str, Header]) -> None:
     places = {tensor: shard for shard, tensors in contents.items() for tensor in tensors}
     for tensor, shard in weight_map.items():
         if tensor not in contents[shard]:
-            where = f"it lies in {printable(places[tensor])}" if tensor in places else "no shard has it"
+            place = next((path for path, h in headers.items() if any(t.name == tensor for t in h.tensors)), None)
+            where = f"it lies in {printable(place)}" if place is not None else "no file has it"
             raise malformed(
                 index.path, f"places tensor {printable(tensor)} in {printable(shard)}, but {where}", hint=_REPAIR
             )

@@ -25,10 +25,10 @@ from modelcar.store.transfer import copy_image
 @network_options
 @output_options
 def command(src: Location, dst: Location, settings: ClientSettings, output: Output) -> None:
-    """Copy an image with all its platforms between registries and OCI layouts.
+    """Copy an image between registries and OCI layouts.
 
-    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). No digest changes. Within one
-    registry blobs are mounted, not moved.
+    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). All platforms go along, and no
+    digest changes. Within one registry blobs are mounted, not moved.
 
     \b
       modelcar copy ghcr.io/acme/llm:v1 registry.internal/llm:v1

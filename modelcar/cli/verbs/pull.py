@@ -28,10 +28,10 @@ from modelcar.registry import ClientSettings, Registry
 def command(
     ref: Location, folder: Path | None, platform: Platform | None, settings: ClientSettings, output: Output
 ) -> None:
-    """Pull a model's files into a folder, or an image into the local store.
+    """Pull a model's files into a folder, or an image to the store.
 
-    With -o the folder is filled all at once at the end; without it, the image is kept under its name. Everything is
-    verified on the way.
+    With -o the folder is filled all at once at the end; without it, the image is kept in the local store under its
+    name. Everything is verified on the way.
 
     \b
       modelcar pull ghcr.io/acme/llm:v1 -o ./llm

@@ -43,7 +43,7 @@ def test_right_index(folder: Folder) -> None:
         ({**RIGHT, "d": "model-3.safetensors"}, "names the shard 'model-3.safetensors', which is not there"),
         ({**RIGHT, "d": "config.json"}, "names the shard 'config.json', which is not there"),
         ({**RIGHT, "b": TWO}, f"places tensor 'b' in '{TWO}', but it lies in '{ONE}'"),
-        ({**RIGHT, "d": TWO}, f"places tensor 'd' in '{TWO}', but no shard has it"),
+        ({**RIGHT, "d": TWO}, f"places tensor 'd' in '{TWO}', but no file has it"),
         ({"a": ONE, "c": TWO}, f"does not know tensor 'b', which lies in '{ONE}'"),
         ({**RIGHT, "d": 7}, "gives no file name for tensor 'd'"),
         ({}, "has no 'weight_map'"),

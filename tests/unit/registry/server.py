@@ -102,7 +102,7 @@ class ScriptedRegistry:
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
         self.closing = threading.Event()
-        self.stalling = 0  # answers that keep their client waiting now
+        self.began_to_stall, self.stalled_to_the_end = threading.Event(), threading.Event()
         self._server = _Server(self)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -371,9 +371,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.end_headers()
         if reply.stall:
-            self.server.registry.stalling += 1
+            self.server.registry.began_to_stall.set()
             self.server.registry.closing.wait(reply.stall)
-            self.server.registry.stalling -= 1
+            self.server.registry.stalled_to_the_end.set()
         if self.command != "HEAD" and reply.status != 204:
             self.wfile.write(reply.body[: reply.cut])
             if reply.cut is not None:

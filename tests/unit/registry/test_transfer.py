@@ -28,7 +28,7 @@ from tests.support.images import validate_in
 from tests.support.virtual import VirtualImage
 
 from .conftest import Authority, Client, Recorder, blob, literal, random_image, reference
-from .server import Reply, ScriptedRegistry, cut_after, error
+from .server import Default, Reply, Request, ScriptedRegistry, cut_after, error
 
 
 def stored_tags(server: ScriptedRegistry) -> list[str]:
@@ -306,10 +306,16 @@ def test_a_failure_ends_the_other_transfers_promptly(server: ScriptedRegistry, c
     client().push(image.store, image.descriptor, reference(server))
     big, small = image.manifests[0].layers
     server.on("GET", f"/blobs/{big.digest}", Reply(200, {}, bytes(4_000_000), stall=30))
-    server.on("GET", f"/blobs/{small.digest}", error(403, "DENIED"))
+
+    def refused(_request: Request, _default: Default) -> Reply:
+        server.began_to_stall.wait(10)
+        return error(403, "DENIED")
+
+    server.on("GET", f"/blobs/{small.digest}", refused)
     with pytest.raises(Forbidden):
         client(timeout=60).pull(reference(server), MemoryStore())
-    assert server.stalling == 1  # nobody waited for that answer
+    assert server.began_to_stall.is_set()
+    assert not server.stalled_to_the_end.is_set()  # nobody waited for that answer
 
 
 def test_tags_follow_pages_and_must_be_tags(server: ScriptedRegistry, client: Client) -> None:

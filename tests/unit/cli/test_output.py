@@ -1,0 +1,112 @@
+"""Sizes, tables and text from elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelcar.cli.output import Output, Table, human_size, printable
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1049, "1.0 kB"), (99_949, "99.9 kB"), (99_950, "100 kB"),
+        (999_499, "999 kB"), (999_500, "1.0 MB"), (90_900_000, "90.9 MB"), (140e9, "140 GB"), (5e15, "5000 TB"),
+    ],
+)  # fmt: skip
+def test_sizes_are_decimal_with_three_digits(size: float, shown: str) -> None:
+    assert human_size(size) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("modèle 重み ∞", "modèle 重み ∞"),
+        ("\x1b[2J\a\r\n\t\x7f", "\\x1b[2J\\x07\\x0d\\x0a\\x09\\x7f"),
+        ("\x9b31m\xa0", "\\x9b31m\\xa0"),
+        ("safe\u202egnp.exe\u2028", "safe\\u202egnp.exe\\u2028"),
+        ("\U000e0001", "\\U000e0001"),
+        (os.fsdecode(b"\xff\xfe"), "\\xff\\xfe"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_nothing_moves_the_cursor(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@given(st.text(st.characters(codec=None)))
+def test_what_is_printed_can_be_printed_again(text: str) -> None:
+    once = printable(text)
+    assert once.isprintable()
+    assert printable(once) == once
+    once.encode()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+TABLE = Table(
+    columns=("name", "size"),
+    rows=[["[red]x[/]:smile:\n", "1"], ["y" * 300, "12"]],
+    right=frozenset({"size"}),
+    title="[b]title\x1b[0m",
+)
+
+
+def test_a_table_in_a_file_is_plain_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False, quiet=False).table(TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["", "[b]title\\x1b[0m"]
+    assert lines[2].split() == ["name", "size"]
+    assert lines[3] == "[red]x[/]:smile:\\x0a".ljust(302) + "   1"
+    assert lines[4] == "y" * 300 + "    12"
+    assert len(lines) == 5
+
+
+def test_a_table_on_a_terminal_fits_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    Output(as_json=False, quiet=False).table(TABLE)
+    shown = terminal.getvalue()
+    assert "\x1b[1mname" in shown, "headers are bold"
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert sum(line.count("y") for line in lines) == 300
+    assert max(map(len, lines)) == 40
+
+
+def test_json_for_programs_and_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"name": "重み\x9b\udcff"}
+    output = Output(as_json=True, quiet=False)
+    output.document(value)
+    out = capsys.readouterr().out
+    assert out == '{"name": "\\u91cd\\u307f\\u009b\\udcff"}\n'
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    output.document(value)
+    shown = terminal.getvalue()
+    assert shown.count("\n") == 3
+    assert json.loads(shown) == value
+
+
+def test_one_or_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (True, False):
+        output = Output(as_json=as_json, quiet=False)
+        output.document({})
+        output.line("line")
+        output.aside("aside")
+        output.table(Table(columns=("a",), rows=[["b"]]))
+    assert capsys.readouterr() == ("{}\nline\na\nb\n", "aside\n")
+    Output(as_json=False, quiet=True).aside("aside")
+    assert capsys.readouterr() == ("", "")
