@@ -13,7 +13,7 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = ("build", "plan", "inspect", "list", "rm", "gc", "push", "pull", "copy", "export")
+_VERBS: Final = ("build", "plan", "inspect", "list", "rm", "gc", "push", "pull", "copy", "export", "archive")
 
 
 class _Verbs(click.Group):

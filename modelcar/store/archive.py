@@ -51,6 +51,10 @@ class ArchiveStore:
         self._stamp, self._members = _scan(self._path, file)
         self._check_version()
 
+    @property
+    def location(self) -> str:
+        return f"oci-archive:{self.root}"
+
     def member(self, path: str, limit: int) -> bytes:
         """A small file that is in it, a blob or not. Raises `NotFound`; `InvalidContent` beyond `limit` bytes."""
         if path not in self._members:

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -21,30 +22,35 @@ from modelcar.store.disk import copy_into, explain, fsync_dir
 from modelcar.store.layout import MARKER
 from modelcar.store.tree import walk
 
-__all__ = ["archive_content", "write_archive"]
+__all__ = ["Part", "archive_content", "write_archive"]
 
 _BUFFER: Final = 1 << 20
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-def write_archive(
-    path: Path,
-    source: Store,
-    entries: Sequence[Descriptor],
-    *,
-    others: Mapping[str, bytes] | None = None,
-    trusted: bool = False,
-    progress: Progress = SILENT,
-) -> int:
-    """Write the file `path` with all that `entries` reach; returns its size in bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """An entry of an archive's index, an image or what is attached to one, and the store that has all it reaches.
 
-    It appears when it is complete and on disk. Weights are not read: the kernel copies them, or shares their blocks
-    where the file system can.
+    `trusted` says that the store is the user's own, so that its bytes need no hashing.
+    """
+
+    entry: Descriptor
+    store: Store
+    trusted: bool = False
+
+
+def write_archive(
+    path: Path, parts: Sequence[Part], *, others: Mapping[str, bytes] | None = None, progress: Progress = SILENT
+) -> int:
+    """Write the file `path` with all that `parts` reach; returns its size in bytes.
+
+    It appears when it is complete and on disk. The kernel copies weights, or shares their blocks where the file system
+    can.
 
     Args:
-        entries: what its `index.json` lists: images, and what is attached to them.
+        parts: in the order in which `index.json` lists them.
         others: further files in it, by their path.
-        trusted: `source` is the user's own store, so its bytes need no hashing.
 
     Raises:
         UsageError: something is at `path` already.
@@ -53,12 +59,12 @@ def write_archive(
         StorageError: it cannot be written; nothing of it is left.
     """
     _check_absent(path)
-    blobs = _blobs(source, entries)
-    content = archive_content(blobs, entries, others or {})
-    progress.expect(content.size + (0 if trusted else sum(blob.size for blob in blobs.values())))
-    if not trusted:
-        for digest, blob in blobs.items():
-            _verify(digest, blob, progress)
+    trusted = _blobs([part for part in parts if part.trusted])
+    doubtful = {digest: b for digest, b in _blobs([p for p in parts if not p.trusted]).items() if digest not in trusted}
+    content = archive_content({**trusted, **doubtful}, [part.entry for part in parts], others or {})
+    progress.expect(content.size + sum(blob.size for blob in doubtful.values()))
+    for digest, blob in doubtful.items():
+        _verify(digest, blob, progress)
     _write(path, content, progress)
     return content.size
 
@@ -73,12 +79,12 @@ def archive_content(
     return build_tar(members).content
 
 
-def _blobs(source: Store, entries: Sequence[Descriptor]) -> dict[Digest, ByteMap]:
+def _blobs(parts: Sequence[Part]) -> dict[Digest, ByteMap]:
     """All that is reachable, complete and as large as promised."""
     blobs: dict[Digest, ByteMap] = {}
-    for entry in entries:
-        for descriptor in walk(source, entry):
-            blob = source.map(descriptor.digest)
+    for part in parts:
+        for descriptor in walk(part.store, part.entry):
+            blob = part.store.map(descriptor.digest)
             if blob.size != descriptor.size:
                 raise SizeMismatch(f"{descriptor.digest} has {blob.size} bytes where {descriptor.size} were promised")
             blob.check()

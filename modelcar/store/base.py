@@ -71,6 +71,10 @@ class Layout(Store, Protocol):
     def root(self) -> Path:
         """The folder or file that it is."""
 
+    @property
+    def location(self) -> str:
+        """How people name it: `oci:DIR` or `oci-archive:FILE`."""
+
     def read_index(self) -> bytes:
         """Raises `NotFound` if there is no index, `StorageError` if it cannot be read."""
 

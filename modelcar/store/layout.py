@@ -50,6 +50,10 @@ class OciLayout:
                 if _stat(self.root / name) is None:
                     atomic_write(self.root / name, content)
 
+    @property
+    def location(self) -> str:
+        return f"oci:{self.root}"
+
     def read_index(self) -> bytes:
         path = self.root / "index.json"
         try:

@@ -57,7 +57,10 @@ class Names:
             raise NotFound(f"{self._layout.root} holds no image")
         if len({e.digest for e in entries}) != 1:
             names = ", ".join(e.annotations.get(REF_NAME, str(e.digest)) for e in entries)
-            raise NotFound(f"{self._layout.root} holds {len(entries)} images ({names})", hint="name one: oci:DIR:NAME")
+            raise NotFound(
+                f"{self._layout.root} holds {len(entries)} images ({names})",
+                hint=f"name one: {self._layout.location}:NAME",
+            )
         return entries[0].plain()
 
     def put(self, name: str | None, descriptor: Descriptor) -> None:

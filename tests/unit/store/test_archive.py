@@ -25,8 +25,8 @@ from modelcar.errors import (
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal
 from modelcar.layers.tar import ALIGNMENT
 from modelcar.oci import Descriptor, Digest, Manifest, compact_json, media_types
-from modelcar.store import ArchiveStore, Names, OciLayout, write_document
-from modelcar.store.archiving import archive_content, write_archive
+from modelcar.store import ArchiveStore, Names, OciLayout, Store, write_document
+from modelcar.store.archiving import Part, archive_content, write_archive
 from modelcar.store.names import REF_NAME
 from tests.support.images import RandomImage, put_image, random_image, validate_in
 from tests.support.tars import make_tar, write_sparse
@@ -53,6 +53,12 @@ def named(root: Descriptor, name: str = "v1") -> Descriptor:
     return root.annotated({REF_NAME: name})
 
 
+def pack(
+    path: Path, store: Store, root: Descriptor, *, others: dict[str, bytes] | None = None, trusted: bool = False
+) -> int:
+    return write_archive(path, [Part(entry=named(root), store=store, trusted=trusted)], others=others)
+
+
 def layout_files(image: RandomImage, name: str = "v1") -> dict[str, bytes]:
     """What any program would put into an archive of this image."""
     index = {"schemaVersion": 2, "manifests": [named(image.root, name).to_dict()]}
@@ -67,7 +73,7 @@ def opened(tmp_path: Path, files: dict[str, bytes], dialect: str = "pax") -> Arc
 
 
 def test_written_and_read(tmp_path: Path, layout: OciLayout, image: RandomImage) -> None:
-    size = write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+    size = pack(tmp_path / "a.tar", layout, image.root)
     assert size == (tmp_path / "a.tar").stat().st_size
     archive = ArchiveStore(tmp_path / "a.tar")
     assert Names(archive).list() == {"v1": image.root}
@@ -78,7 +84,7 @@ def test_written_and_read(tmp_path: Path, layout: OciLayout, image: RandomImage)
 
 def test_every_blob_is_one_range_of_the_file(tmp_path: Path, layout: OciLayout, image: RandomImage) -> None:
     """So that the kernel can move it, and aligned so that it can be shared."""
-    write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+    pack(tmp_path / "a.tar", layout, image.root)
     archive = ArchiveStore(tmp_path / "a.tar")
     for digest, content in image.blobs.items():
         (segment,) = archive.map(digest).segments()
@@ -103,14 +109,14 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path, image: RandomImag
         random.Random(name).shuffle(blobs)
         for digest, content in blobs:
             write_document(source, content, digest)
-        write_archive(tmp_path / f"{name}.tar", source, [named(image.root)], others={"x/y": b"z"}, trusted=name == "a")
+        pack(tmp_path / f"{name}.tar", source, image.root, others={"x/y": b"z"}, trusted=name == "a")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
 def test_virtual_layers(tmp_path: Path) -> None:
     """Straight from the checkpoint's files, at whose bytes nobody looks."""
     virtual = VirtualImage(tmp_path, OciLayout(tmp_path / "store", recipes=True))
-    write_archive(tmp_path / "a.tar", virtual.store, [named(virtual.root)], trusted=True)
+    pack(tmp_path / "a.tar", virtual.store, virtual.root, trusted=True)
     for source in virtual.tree.values():
         source.path.unlink()
     validate_in(ArchiveStore(tmp_path / "a.tar"), virtual.root)
@@ -121,7 +127,7 @@ def test_a_changed_source_is_found_before_anything_is_written(tmp_path: Path, tr
     virtual = VirtualImage(tmp_path, OciLayout(tmp_path / "store", recipes=True))
     virtual.tree["models/shard1"].path.write_bytes(b"x")
     with pytest.raises(SourceChanged, match="models/shard1"):
-        write_archive(tmp_path / "a.tar", virtual.store, [named(virtual.root)], trusted=trusted)
+        pack(tmp_path / "a.tar", virtual.store, virtual.root, trusted=trusted)
     assert not list(tmp_path.glob("*.tar*"))
 
 
@@ -130,13 +136,13 @@ def test_a_source_that_is_not_what_it_says(tmp_path: Path, layout: OciLayout, im
     path = layout.path(layer.digest)
     path.write_bytes(bytes(layer.size))
     with pytest.raises(DigestMismatch, match=str(layer.digest)):
-        write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+        pack(tmp_path / "a.tar", layout, image.root)
     path.write_bytes(b"short")
     with pytest.raises(SizeMismatch, match=str(layer.digest)):
-        write_archive(tmp_path / "a.tar", layout, [named(image.root)], trusted=True)
+        pack(tmp_path / "a.tar", layout, image.root, trusted=True)
     path.unlink()
     with pytest.raises(NotFound, match=str(layer.digest)):
-        write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+        pack(tmp_path / "a.tar", layout, image.root)
     assert not list(tmp_path.glob("*a.tar*"))
 
 
@@ -156,7 +162,7 @@ def test_nothing_is_replaced(
     make(path)
     before = path.lstat()
     with pytest.raises(UsageError, match=r"a\.tar is there already"):
-        write_archive(path, layout, [named(image.root)])
+        pack(path, layout, image.root)
     assert path.lstat() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar", "layout"]
 
@@ -178,7 +184,7 @@ def test_what_appears_meanwhile_is_not_replaced_either(
     monkeypatch.setattr(os, "fsync", appear)
     monkeypatch.setattr(os, "link", link if links else no_links)
     with pytest.raises(UsageError, match=r"a\.tar is there already"):
-        write_archive(path, layout, [named(image.root)])
+        pack(path, layout, image.root)
     assert path.read_bytes() == b"mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar", "layout"]
 
@@ -190,7 +196,7 @@ def test_a_file_system_without_links(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+    pack(tmp_path / "a.tar", layout, image.root)
     validate_in(ArchiveStore(tmp_path / "a.tar"), image.root)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar", "layout"]
 
@@ -204,7 +210,7 @@ def test_a_full_disk(
 
     monkeypatch.setattr(os, call, full)
     with pytest.raises(StorageError, match=r"cannot write .*a\.tar: No space left on device") as caught:
-        write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+        pack(tmp_path / "a.tar", layout, image.root)
     assert caught.value.hint == "free some space and run it again; nothing half-written is visible"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["layout"]
 
@@ -215,7 +221,7 @@ def test_a_file_system_for_small_files(tmp_path: Path, layout: OciLayout, image:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
         with pytest.raises(StorageError, match=r"cannot write .*a\.tar: File too large") as caught:
-            write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+            pack(tmp_path / "a.tar", layout, image.root)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.hint is not None
@@ -225,7 +231,7 @@ def test_a_file_system_for_small_files(tmp_path: Path, layout: OciLayout, image:
 
 def test_no_folder_to_write_to(tmp_path: Path, layout: OciLayout, image: RandomImage) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*none/a\.tar: No such file or directory"):
-        write_archive(tmp_path / "none/a.tar", layout, [named(image.root)])
+        pack(tmp_path / "none/a.tar", layout, image.root)
 
 
 def test_interrupted(tmp_path: Path, layout: OciLayout, image: RandomImage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,13 +241,13 @@ def test_interrupted(tmp_path: Path, layout: OciLayout, image: RandomImage, monk
     monkeypatch.setattr(os, "fsync", interrupt)
     before = open_files()
     with pytest.raises(KeyboardInterrupt):
-        write_archive(tmp_path / "a.tar", layout, [named(image.root)])
+        pack(tmp_path / "a.tar", layout, image.root)
     assert open_files() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["layout"]
 
 
 def test_other_files_in_it(tmp_path: Path, layout: OciLayout, image: RandomImage) -> None:
-    write_archive(tmp_path / "a.tar", layout, [named(image.root)], others={".a/b/c": b"c", ".a/a": b"a", ".ab": b"no"})
+    pack(tmp_path / "a.tar", layout, image.root, others={".a/b/c": b"c", ".a/a": b"a", ".ab": b"no"})
     archive = ArchiveStore(tmp_path / "a.tar")
     assert archive.members(".a") == [".a/a", ".a/b/c"]
     assert archive.member(".a/b/c", 1) == b"c"
@@ -270,7 +276,7 @@ def test_blobs_are_checked_when_they_are_used(tmp_path: Path, image: RandomImage
     with pytest.raises(InvalidContent):
         validate_in(archive, image.root)
     with pytest.raises((DigestMismatch, SizeMismatch)):
-        write_archive(tmp_path / "b.tar", archive, [named(image.root)])
+        pack(tmp_path / "b.tar", archive, image.root)
 
 
 def test_it_is_never_changed(tmp_path: Path, image: RandomImage) -> None:
