@@ -64,8 +64,11 @@ class LayoutSource(StoreSource):
     def __init__(self, location: StoredLocation) -> None:
         layout = open_layout(location)
         names = Names(layout)
-        super().__init__(layout, names.get(location.name) if location.name else names.only())
+        root = names.get(location.name) if location.name else names.only()
+        super().__init__(layout, root)
         self.layout = layout
+        # Of several names for the only image the first, so that copies without a name of their own have one.
+        self.name = location.name or next((name for name, d in names.list().items() if d == root), None)
 
 
 class RegistrySource:

@@ -60,7 +60,7 @@ def _from_layout(
     if isinstance(dst, LayoutLocation):
         target = open_target_layout(dst.folder)
         copy_image(source.layout, target, root, progress=report)
-        Names(target).put(dst.name or src.name, root)
+        Names(target).put(dst.name or source.name, root)
     else:
         registry.push(source.layout, root, dst)
     return root
