@@ -28,7 +28,7 @@ test: install install-debian  ## all tests that a Debian machine can run
 	$(PYTEST) -n auto $(UNIT)
 	$(PYTEST) -m "not conformance" tests/e2e
 
-test-cluster: install install-debian  ## what needs a Go toolchain and minutes: the OCI conformance suite
+test-cluster: install install-debian  ## what needs the network and minutes: the OCI conformance suite, cosign, npm's sigstore
 	$(PYTEST) -m conformance tests/e2e
 
 check: lint types readme test  ## what CI runs: format, lint, types, architecture, README against --help, tests

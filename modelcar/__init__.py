@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from modelcar import errors
     from modelcar.checkpoint import Checkpoint, open_checkpoint
     from modelcar.errors import ModelcarError
+    from modelcar.images.operations import build, pull, push
     from modelcar.oci import Reference
-    from modelcar.packaging.images import build, pull, push
     from modelcar.progress import Progress
     from modelcar.registry import ClientSettings, Registry
     from modelcar.store import LocalStore
@@ -52,10 +52,10 @@ _MODULES = {
     "Progress": "progress",
     "Reference": "oci",
     "Registry": "registry",
-    "build": "packaging.images",
+    "build": "images.operations",
     "open_checkpoint": "checkpoint",
-    "pull": "packaging.images",
-    "push": "packaging.images",
+    "pull": "images.operations",
+    "push": "images.operations",
 }
 
 

@@ -11,6 +11,8 @@ ModelcarError                 one clear line for a person; `hint` says what to d
 │       └── MalformedFile         a model file is truncated, lies about itself, or is not what its name says
 ├── NotFound              2   no such image, blob or file where it was looked for
 ├── Refused               1   the answer is no: not verified, denied, differs
+│   ├── NotVerified           no signature or attestation says what was asked for, by whom it was asked for
+│   ├── Denied                a policy says no
 │   └── InvalidContent        bytes do not agree with what describes them
 │       ├── DigestMismatch        content hashes to another digest
 │       ├── SizeMismatch          content is longer or shorter than promised
@@ -32,12 +34,16 @@ from __future__ import annotations
 
 
 class ModelcarError(Exception):
-    """Base of all. `str(e)` is one line without a trailing full stop; `hint`, if any, is what to do about it."""
+    """Base of all. `str(e)` is one line without a trailing full stop; `hint`, if any, is what to do about it.
+
+    `reasons`, where a no has several, are lines for a person, the most important first.
+    """
 
     exit_status = 3
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), hint: str | None = None) -> None:
         super().__init__(message)
+        self.reasons = reasons
         self.hint = hint
 
 
@@ -75,6 +81,14 @@ class NotFound(ModelcarError):
 
 class Refused(ModelcarError):
     exit_status = 1
+
+
+class NotVerified(Refused):
+    pass
+
+
+class Denied(Refused):
+    pass
 
 
 class InvalidContent(Refused):

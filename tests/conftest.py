@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 
 from tests.support.skips import unavailable
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A shell's `&` and nohup have those they start ignore signals; what is tested here must not inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ModelFacts", "format_parameters"]
+__all__ = ["ModelFacts", "format_parameters", "modalities_of"]
 
 _HUB = "https://huggingface.co"
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
@@ -151,10 +151,15 @@ class ModelFacts:
         }
 
     def _capabilities(self) -> dict[str, Any]:
-        inputs, outputs = _MODALITIES.get(self.pipeline_tag or "", ((), ()))
+        inputs, outputs = modalities_of(self.pipeline_tag)
         languages = [language for language in self.languages if _LANGUAGE.fullmatch(language)]
         known = {"inputTypes": list(inputs), "outputTypes": list(outputs), "languages": languages}
         return {key: value for key, value in known.items() if value}
+
+
+def modalities_of(pipeline_tag: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What goes in and what comes out of a model for this task of the Hub; empty where that is not known."""
+    return _MODALITIES.get(pipeline_tag or "", ((), ()))
 
 
 def format_parameters(count: int | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["spdx_of"]
+__all__ = ["is_listed", "spdx_of"]
 
 # SPDX identifiers whose lower-case form is the Hub's tag
 _SAME = (
@@ -27,6 +27,7 @@ _SPDX = {spdx.lower(): spdx for spdx in _SAME} | {
     "odc-by": "ODC-By-1.0",
     "pddl": "PDDL-1.0",
 }
+_LISTED = frozenset(_SPDX.values())
 _NOT_IN_A_REF = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -42,3 +43,8 @@ def spdx_of(tag: str, name: str | None = None) -> str | None:
         tag = name.strip()
     reference = _NOT_IN_A_REF.sub("-", tag).strip("-")[:100]
     return f"LicenseRef-{reference}" if reference and reference.lower() != "unknown" else None
+
+
+def is_listed(identifier: str) -> bool:
+    """Whether `identifier` is one of SPDX's own that `spdx_of` returns: no `LicenseRef-…`, no expression."""
+    return identifier in _LISTED

@@ -13,7 +13,23 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = ("build", "plan", "inspect", "list", "rm", "gc", "push", "pull", "copy", "export", "archive")
+_VERBS: Final = (
+    "build",
+    "plan",
+    "inspect",
+    "list",
+    "rm",
+    "gc",
+    "push",
+    "pull",
+    "copy",
+    "export",
+    "archive",
+    "keygen",
+    "sign",
+    "attest",
+    "verify",
+)
 
 
 class _Verbs(click.Group):

@@ -67,7 +67,7 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         with group.make_context(name, words) as context:
             group.invoke(context)
     except ModelcarError as e:
-        return _complain(name, str(e), hint=e.hint, status=e.exit_status)
+        return _complain(name, str(e), reasons=e.reasons, hint=e.hint, status=e.exit_status)
     except click.exceptions.Exit as e:
         return e.exit_code
     except click.exceptions.NoArgsIsHelpError as e:
@@ -95,8 +95,9 @@ def _as_ours(message: str) -> str:
     return (first + message[1:]).removesuffix(".")
 
 
-def _complain(name: str, message: str, *, hint: str | None = None, status: int) -> int:
-    _say(f"{name}: {printable(message)}" + (f"\n  hint: {printable(hint)}" if hint else ""))
+def _complain(name: str, message: str, *, reasons: Sequence[str] = (), hint: str | None = None, status: int) -> int:
+    lines = [f"{name}: {printable(message)}", *(f"  - {printable(reason)}" for reason in reasons)]
+    _say("\n".join([*lines, *([f"  hint: {printable(hint)}"] if hint else [])]))
     return status
 
 

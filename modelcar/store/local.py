@@ -14,6 +14,7 @@ from pathlib import Path
 
 from modelcar.errors import ModelcarError, StorageError
 from modelcar.oci import Descriptor, Digest
+from modelcar.store.attachments import Attachments
 from modelcar.store.disk import lock
 from modelcar.store.layout import OciLayout
 from modelcar.store.memo import DigestMemo
@@ -81,8 +82,9 @@ class LocalStore:
             self.names.locked(),  # nobody's edit is halfway, so what looks like a leftover is one
         ):
             reachable: set[Digest] = set()
-            for entry in self.names.entries():
+            for entry in self.names.images():
                 reachable.update(self._reach(entry))
+            reachable |= Attachments(self.content).collect(reachable)
             freed = self.content.sweep_ingest()
             removed = []
             for digest in list(self.content.digests()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import stat
 import time
@@ -115,12 +116,9 @@ class DigestMemo:
                 folder.mkdir(mode=0o700, parents=True)
             private = _is_private(folder.lstat(), stat.S_IFDIR)
             if private:
-                flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                fd = os.open(self._path, flags, 0o600)
-                try:
-                    private = _is_private(os.fstat(fd), stat.S_IFREG)
-                finally:
-                    os.close(fd)
+                if not os.path.lexists(self._path):
+                    self._create()
+                private = _is_private(self._path.lstat(), stat.S_IFREG)
         except OSError as e:
             raise StorageError(f"cannot open the digest memo {self._path}: {e.strerror}") from None
         if not private:
@@ -128,6 +126,16 @@ class DigestMemo:
                 f"the digest memo {self._path} is not private to this user, so its digests cannot be trusted",
                 hint=f"remove {folder}; it is made anew",
             )
+
+    def _create(self) -> None:
+        """An empty file, never open under its own name: closing it would drop the locks that SQLite has on it."""
+        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(6)}")
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            with suppress(FileExistsError):
+                self._path.hardlink_to(temporary)
+        finally:
+            temporary.unlink()
 
 
 def _is_private(st: os.stat_result, kind: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
@@ -10,9 +11,21 @@ from modelcar.errors import InvalidDocument, NotFound, StorageError
 from modelcar.oci import Descriptor, Index
 from modelcar.store.base import Layout
 
-__all__ = ["REF_NAME", "Names"]
+__all__ = ["REF_NAME", "SUBJECT", "Edit", "Names", "is_attachment"]
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+SUBJECT: Final = "dev.modelcar.subject"  # on an entry that belongs to an image: the image's digest
+_ATTACHMENT_TAG: Final = re.compile(r"(sha256|sha512)-[0-9a-f]{64}(\.(sig|att|sbom))?")
+
+Edit = Callable[[tuple[Descriptor, ...]], tuple[Descriptor, ...]]
+
+
+def is_attachment(entry: Descriptor) -> bool:
+    """Whether an entry belongs to an image and is none itself: see `attachments`."""
+    name = entry.annotations.get(REF_NAME)
+    if name is None:
+        return SUBJECT in entry.annotations or entry.artifact_type is not None
+    return _ATTACHMENT_TAG.fullmatch(name) is not None
 
 
 class Names:
@@ -35,9 +48,13 @@ class Names:
         except InvalidDocument as e:
             raise StorageError(f"{self._layout.root / 'index.json'} is damaged: {e}") from None
 
+    def images(self) -> tuple[Descriptor, ...]:
+        """Every entry that is an image and not attached to one."""
+        return tuple(e for e in self.entries() if not is_attachment(e))
+
     def list(self) -> dict[str, Descriptor]:
-        """Name to descriptor, in the order of the file."""
-        return {e.annotations[REF_NAME]: e.plain() for e in self.entries() if REF_NAME in e.annotations}
+        """Name to descriptor of the images, in the order of the file."""
+        return {e.annotations[REF_NAME]: e.plain() for e in self.images() if REF_NAME in e.annotations}
 
     def get(self, name: str) -> Descriptor:
         """What `name` stands for. Raises `NotFound`."""
@@ -47,12 +64,12 @@ class Names:
             raise NotFound(f"no image {name} in {self._layout.root}") from None
 
     def only(self) -> Descriptor:
-        """The only entry of a layout that is used without a name.
+        """The only image of a layout that is used without a name.
 
         Raises:
             NotFound: there is none, or more than one, which the message lists.
         """
-        entries = self.entries()
+        entries = self.images()
         if not entries:
             raise NotFound(f"{self._layout.root} holds no image")
         if len({e.digest for e in entries}) != 1:
@@ -74,24 +91,29 @@ class Names:
             kept = [e for e in entries if not _replaced_by(entry, e)]
             return (*kept, entry)
 
-        self._edit(edit)
+        self.edit(edit)
 
     def remove(self, name: str) -> Descriptor:
         """Forget `name`; the content stays until a collection. Raises `NotFound`."""
         descriptor = self.get(name)
-        self._edit(lambda entries: tuple(e for e in entries if e.annotations.get(REF_NAME) != name))
+        self.edit(lambda entries: tuple(e for e in entries if e.annotations.get(REF_NAME) != name))
         return descriptor
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other edits out."""
         return self._layout.locked()
 
-    def _edit(self, change: Callable[[tuple[Descriptor, ...]], tuple[Descriptor, ...]]) -> None:
+    def edit(self, change: Edit) -> None:
+        """Replace the entries by what `change` makes of them; what it raises leaves them as they are."""
         with self.locked():
-            index = self._read()
-            changed = change(index.manifests)
-            if changed != index.manifests:
-                self._layout.write_index(index.edited(manifests=changed).content)
+            self.edit_locked(change)
+
+    def edit_locked(self, change: Edit) -> None:
+        """`edit` for whoever holds `locked()` already."""
+        index = self._read()
+        changed = change(index.manifests)
+        if changed != index.manifests:
+            self._layout.write_index(index.edited(manifests=changed).content)
 
 
 def _replaced_by(new: Descriptor, old: Descriptor) -> bool:

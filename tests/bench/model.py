@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["Model", "random_model", "sparse_model"]
+__all__ = ["Model", "random_model", "sharded_model", "sparse_model"]
 
 SHARDS: Final = 4
 _TENSORS: Final = 16  # a shard
@@ -61,26 +61,33 @@ def random_model(folder: Path, size: int) -> Model:
 def sparse_model(folder: Path, size: int) -> Model:
     """About `size` bytes of zeros that take no disk; made once."""
 
-    def fill(file: BinaryIO, tensor: int, size: int) -> None:
-        file.truncate(file.tell() + size)
-        file.seek(0, 2)
-
-    return _model(folder, size, fill)
+    return _model(folder, size, _sparse)
 
 
-def _model(folder: Path, size: int, fill: _Fill) -> Model:
+def sharded_model(folder: Path, shards: int, size: int) -> Model:
+    """Many shards of about `size` bytes each, of zeros that take no disk."""
+
+    return _model(folder, shards * size, _sparse, shards)
+
+
+def _sparse(file: BinaryIO, tensor: int, size: int) -> None:  # the shape of a `_Fill`
+    file.truncate(file.tell() + size)
+    file.seek(0, 2)
+
+
+def _model(folder: Path, size: int, fill: _Fill, shards: int = SHARDS) -> Model:
     if folder.exists():
         return Model(folder)
     unfinished = folder.with_name(f".{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     weight_map: dict[str, str] = {}
-    tensors = iter(range(SHARDS * _TENSORS))
-    rows = size // (SHARDS * _TENSORS * _COLUMNS * _BF16)
-    for shard in range(1, SHARDS + 1):
-        path = unfinished / f"model-{shard:05}-of-{SHARDS:05}.safetensors"
+    tensors = iter(range(shards * _TENSORS))
+    rows = size // (shards * _TENSORS * _COLUMNS * _BF16)
+    for shard in range(1, shards + 1):
+        path = unfinished / f"model-{shard:05}-of-{shards:05}.safetensors"
         weight_map |= dict.fromkeys(_write_shard(path, tensors, rows, fill), path.name)
-    index = {"metadata": {"total_size": SHARDS * _TENSORS * rows * _COLUMNS * _BF16}, "weight_map": weight_map}
+    index = {"metadata": {"total_size": shards * _TENSORS * rows * _COLUMNS * _BF16}, "weight_map": weight_map}
     (unfinished / "model.safetensors.index.json").write_text(json.dumps(index))
     (unfinished / "config.json").write_text(json.dumps(_CONFIG))
     (unfinished / "README.md").write_text(_CARD)

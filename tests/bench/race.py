@@ -78,7 +78,7 @@ class Run:
         )
         return replace(measurement, hashed=int(count.read_text())) if count.exists() else measurement
 
-    def program(self, name: str, *arguments: str | Path, server: Server) -> Measurement:
+    def program(self, name: str, *arguments: str | Path, server: Server | None = None) -> Measurement:
         """One of our own programs, which prints how long its work took, without its start-up."""
         command = [sys.executable, "-m", f"{_PROGRAMS}.{name}", *arguments]
         repository = {"PYTHONPATH": str(Path(__file__).parents[2])}

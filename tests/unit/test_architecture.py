@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*.py")])
 
 # From the bottom up: a package sees those before it, and errors, files and progress, which see nothing but each other.
-LAYERS = ["oci", "holder", "checkpoint", "layers", "store", "registry", "packaging", "cli"]
+LAYERS = ["oci", "holder", "checkpoint", "layers", "store", "registry", "packaging", "signing", "images", "cli"]
 BASE = {"errors", "files", "progress"}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {
@@ -23,7 +23,11 @@ THIRD_PARTY = {
     "rich": ("modelcar/cli/", "registry_shim/cli.py"),
     "huggingface_hub": ("modelcar/checkpoint/",),
     "httpx": ("modelcar/checkpoint/",),
-    "yaml": ("modelcar/checkpoint/",),
+    "yaml": ("modelcar/checkpoint/", "modelcar/signing/policy/"),
+    "cryptography": ("modelcar/signing/keys/", "modelcar/signing/keyless/"),
+    "nacl": ("modelcar/signing/keys/",),
+    "re2": ("modelcar/signing/policy/",),
+    "sigstore": ("modelcar/signing/keyless/",),
 }
 
 # The command lines: what may use `modelcar.cli`.

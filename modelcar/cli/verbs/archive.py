@@ -12,8 +12,8 @@ from modelcar.cli.images import open_local_store
 from modelcar.cli.options import FOLDER, REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.progress import progress
+from modelcar.images.local import find_local, local_name
 from modelcar.oci import Reference
-from modelcar.packaging.images import find_local, local_name
 from modelcar.store.archiving import Part, write_archive
 from modelcar.store.names import REF_NAME
 

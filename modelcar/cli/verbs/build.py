@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
+from modelcar.cli.identities import trust_config_option
 from modelcar.cli.images import open_local_store
 from modelcar.cli.options import (
     BASE,
@@ -22,15 +25,20 @@ from modelcar.cli.options import (
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.progress import progress
 from modelcar.cli.source import open_source
+from modelcar.cli.trust import SignatoryChoice
 from modelcar.cli.verbs.plan import show_plan
 from modelcar.errors import UsageError
+from modelcar.images.local import new_name
+from modelcar.images.operations import choose_bases
+from modelcar.images.publish import publish_image
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image
-from modelcar.packaging.images import choose_bases, new_name
 from modelcar.packaging.plan import plan_layers
-from modelcar.packaging.publish import publish_image
 from modelcar.registry import ClientSettings, Registry
+from modelcar.signing.places import LayoutPlace
+from modelcar.signing.sign import BOTH, Format, sign_image
+from modelcar.signing.signatory import Signatory
 from modelcar.store import LocalStore
 
 
@@ -49,6 +57,11 @@ from modelcar.store import LocalStore
 @max_layers_option
 @click.option("--content-digest", is_flag=True, help="Record every weight file's own sha256 too (one more hash).")
 @click.option("--push", is_flag=True, help="Push it when it is built.")
+@click.option(
+    "--sign-key", metavar="KEY", help="Sign it with this private key, as `modelcar sign --key`, before it is pushed."
+)
+@click.option("--sign-keyless", is_flag=True, help="Sign it as who you are, as `modelcar sign --keyless`.")
+@trust_config_option
 @click.option("--dry-run", is_flag=True, help="Only show what would be built.")
 @network_options
 @output_options
@@ -60,6 +73,9 @@ def command(
     max_layers: int,
     content_digest: bool,
     push: bool,
+    sign_key: str | None,
+    sign_keyless: bool,
+    trust_config: Path | None,
     dry_run: bool,
     settings: ClientSettings,
     output: Output,
@@ -71,7 +87,7 @@ def command(
 
     \b
       modelcar build ./my-model -t ghcr.io/acme/my-model:v1
-      modelcar build hf://org/name -t localhost:5000/name:v1 --push
+      modelcar build hf://org/name -t localhost:5000/name:v1 --push --sign-key modelcar.key
     """
     if dry_run:
         checkpoint = open_source(source, output)
@@ -81,6 +97,7 @@ def command(
         raise UsageError("an image needs a name", hint="add -t registry/repo:tag")
     began = time.monotonic()
     name = new_name(ref)
+    signing = _Signing(SignatoryChoice(key=sign_key, keyless=sign_keyless, trust_config=trust_config))
     wanted = tuple({str(platform): platform for platform in platforms}.values())
     store = open_local_store()
     own_bases = _bases(base, wanted, store, settings, output) if base in OWN_BASES else []  # costs nothing, may fail
@@ -88,9 +105,34 @@ def command(
     with store.session():
         bases = own_bases or _bases(base, wanted, store, settings, output)
         build = partial(build_image, checkpoint, store, bases, max_layers=max_layers, content_digests=content_digest)
-        image = _build_and_push(build, store, ref, settings, output) if push else _build(build, store, ref, output)
-    _show(output, image, name, time.monotonic() - began, pushed=push)
-    output.document({**_to_dict(image, name), "pushed": push, "seconds": round(time.monotonic() - began, 3)})
+        if push:
+            image = _build_and_push(build, store, ref, signing, settings, output)
+        else:
+            image = _build(build, store, ref, signing, output)
+    seconds = time.monotonic() - began
+    _show(output, image, name, seconds, signing.signatory, pushed=push)
+    signer = str(signing.signatory) if signing.signatory is not None else None
+    output.document({**_to_dict(image, name), "signer": signer, "pushed": push, "seconds": round(seconds, 3)})
+
+
+class _Signing:
+    """Signs what was built, if that was asked for."""
+
+    def __init__(self, choice: SignatoryChoice) -> None:
+        self._choice = choice
+        # A key is opened before any long work: it may ask for a password. A certificate is had when it is needed: it is
+        # valid for minutes, and hashing may take longer.
+        self.signatory: Signatory | None = choice.signatory() if choice.key is not None else None
+
+    def finish(self, image: BuiltImage, store: LocalStore, ref: Reference) -> None:
+        """Name the image in the store and sign it there."""
+        store.names.put(new_name(ref), image.index)
+        if self._choice.keyless:
+            self.signatory = self._choice.signatory()
+        if self.signatory is not None:
+            formats = (Format.BUNDLE,) if self._choice.keyless else BOTH
+            place = LayoutPlace(store.content, ref.name)
+            sign_image(place, image.index, self.signatory, formats=formats, created=datetime.now(UTC))
 
 
 def _bases(
@@ -100,26 +142,35 @@ def _bases(
         return choose_bases(base, platforms, store, registry)
 
 
-def _build(build: Callable[..., BuiltImage], store: LocalStore, ref: Reference, output: Output) -> BuiltImage:
+def _build(
+    build: Callable[..., BuiltImage], store: LocalStore, ref: Reference, signing: _Signing, output: Output
+) -> BuiltImage:
     with progress(output, "hash") as report:
         image = build(progress=report)
-    store.names.put(new_name(ref), image.index)
+    signing.finish(image, store, ref)
     return image
 
 
 def _build_and_push(
-    build: Callable[..., BuiltImage], store: LocalStore, ref: Reference, settings: ClientSettings, output: Output
+    build: Callable[..., BuiltImage],
+    store: LocalStore,
+    ref: Reference,
+    signing: _Signing,
+    settings: ClientSettings,
+    output: Output,
 ) -> BuiltImage:
     """Layers are on their way as soon as their digest is known; the tag comes when all is there."""
     with progress(output, "build") as report, Registry(settings, report) as registry:
         with registry.uploading(ref) as upload:
             image = build(progress=report, upload=upload)
-        store.names.put(new_name(ref), image.index)
+        signing.finish(image, store, ref)
         publish_image(registry, store.content, image.index, ref)
     return image
 
 
-def _show(output: Output, image: BuiltImage, name: str, seconds: float, *, pushed: bool) -> None:
+def _show(
+    output: Output, image: BuiltImage, name: str, seconds: float, signatory: Signatory | None, *, pushed: bool
+) -> None:
     rows = [
         [layer.label, layer.kind or "base", human_size(layer.descriptor.size), layer.descriptor.digest.short]
         for layer in image.layers
@@ -128,6 +179,8 @@ def _show(output: Output, image: BuiltImage, name: str, seconds: float, *, pushe
     platforms = ", ".join(str(p) for p in image.platforms)
     done = "built and pushed" if pushed else "built"
     output.line(f"{done} {name} for {platforms} in {seconds:.1f} s")
+    if signatory is not None:
+        output.line(f"signed by {signatory}")
     output.line(f"{image.index.digest}")
 
 

@@ -8,13 +8,17 @@ import click
 
 from modelcar.cli.options import location_argument, network_options, output_options
 from modelcar.cli.output import Output
+from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
+from modelcar.images.publish import publish_image
 from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.fetch import LayoutSource
 from modelcar.packaging.locations import ArchiveLocation, LayoutLocation, Location, StoredLocation, open_target_layout
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
+from modelcar.signing.carry import Carried, carry_attachments
+from modelcar.signing.places import LayoutPlace, RegistryPlace
 from modelcar.store import Names
 from modelcar.store.transfer import copy_image
 
@@ -28,7 +32,8 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
     """Copy an image between registries and OCI layouts.
 
     SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). All platforms go along, and no
-    digest changes. Within one registry blobs are mounted, not moved.
+    digest changes. Within one registry blobs are mounted, not moved. Signatures, attestations and all else that
+    refers to the image come along, and the name appears last.
 
     \b
       modelcar copy ghcr.io/acme/llm:v1 registry.internal/llm:v1
@@ -40,35 +45,53 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
         raise UsageError(f"{dst} is made anew", hint=f"`modelcar archive {src} -o {dst.file}` makes it")
     began = time.monotonic()
     with progress(output, "copy") as report, Registry(settings, report) as registry:
-        if isinstance(src, StoredLocation):
-            root = _from_layout(src, dst, registry, report)
-        elif isinstance(dst, LayoutLocation):
-            root = _into_layout(src, dst, registry)
+        if isinstance(dst, LayoutLocation):
+            root, carried = _into_layout(src, dst, registry, report)
+        elif isinstance(src, StoredLocation):
+            source = LayoutSource(src)
+            root = source.resolve()
+            carried = publish_image(registry, source.layout, root, dst)
         else:
-            root = registry.copy(src, dst)
+            root, carried = _between_registries(src, dst, registry)
+    attached = show_carried(carried, output)
     seconds = time.monotonic() - began
-    output.document({"source": str(src), "target": str(dst), "digest": str(root.digest), "seconds": round(seconds, 3)})
+    output.document(
+        {
+            "source": str(src),
+            "target": str(dst),
+            "digest": str(root.digest),
+            "attachments": attached,
+            "seconds": round(seconds, 3),
+        }
+    )
     output.line(f"copied {src} to {dst} in {seconds:.1f} s")
     output.line(str(root.digest))
 
 
-def _from_layout(
-    src: StoredLocation, dst: LayoutLocation | Reference, registry: Registry, report: Progress
-) -> Descriptor:
-    source = LayoutSource(src)
-    root = source.resolve()
-    if isinstance(dst, LayoutLocation):
+def _into_layout(
+    src: Location, dst: LayoutLocation, registry: Registry, report: Progress
+) -> tuple[Descriptor, Carried]:
+    if isinstance(src, StoredLocation):
+        source = LayoutSource(src)
+        root = source.resolve()
         target = open_target_layout(dst.folder)
         copy_image(source.layout, target, root, progress=report)
+        carried = carry_attachments(LayoutPlace(source.layout), LayoutPlace(target), root)
         Names(target).put(dst.name or source.name, root)
     else:
-        registry.push(source.layout, root, dst)
-    return root
+        found = registry.resolve(src)  # before a folder is made for it
+        target = open_target_layout(dst.folder)
+        root = registry.pull(src.with_digest(found.digest), target)
+        carried = carry_attachments(RegistryPlace(registry, src), LayoutPlace(target), root)
+        Names(target).put(dst.name or src.tag, root)
+    return root, carried
 
 
-def _into_layout(src: Reference, dst: LayoutLocation, registry: Registry) -> Descriptor:
-    found = registry.resolve(src)  # before a folder is made for it
-    target = open_target_layout(dst.folder)
-    root = registry.pull(src.with_digest(found.digest), target)
-    Names(target).put(dst.name or src.tag, root)
-    return root
+def _between_registries(src: Reference, dst: Reference, registry: Registry) -> tuple[Descriptor, Carried]:
+    document = registry.manifest(src)
+    source, target = RegistryPlace(registry, src), RegistryPlace(registry, dst)
+    root = registry.copy(source.at(document.digest), target.at(dst.digest or document.digest))
+    carried = carry_attachments(source, target, root)
+    if dst.tag is not None:
+        registry.put_manifest(dst, document.content, document.media_type)
+    return root, carried

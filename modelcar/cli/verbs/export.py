@@ -10,10 +10,12 @@ import click
 from modelcar.cli.images import content_size, open_local_store
 from modelcar.cli.options import FOLDER, REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
+from modelcar.cli.places import carry_along
 from modelcar.cli.progress import progress
+from modelcar.images.local import find_local, local_name
 from modelcar.oci import Reference
-from modelcar.packaging.images import find_local, local_name
 from modelcar.packaging.locations import open_target_layout
+from modelcar.signing.places import LayoutPlace
 from modelcar.store import Names
 from modelcar.store.transfer import copy_image
 
@@ -25,8 +27,8 @@ from modelcar.store.transfer import copy_image
 def command(ref: Reference, folder: Path, output: Output) -> None:
     """Write an image of the local store to a folder, as an OCI layout.
 
-    The weights are in it: reflinked where the file system can, copied by the kernel elsewhere. Any tool that reads OCI
-    layouts takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
+    Signatures and attestations come along. The weights are in it: reflinked where the file system can, copied by the
+    kernel elsewhere. Any tool that reads OCI layouts takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
     """
     began = time.monotonic()
     name = local_name(ref)
@@ -37,6 +39,7 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
         target = open_target_layout(folder)
         with progress(output, "export") as report:
             copy_image(store.content, target, root, trusted=True, progress=report)
+        carry_along(LayoutPlace(store.content), LayoutPlace(target), root, output)
         Names(target).put(ref.tag, root)
     seconds = time.monotonic() - began
     output.document(

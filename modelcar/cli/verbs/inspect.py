@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import click
 
-from modelcar.cli.images import existing_local_store
 from modelcar.cli.options import location_argument, network_options, output_options
 from modelcar.cli.output import Output, Table, human_size
+from modelcar.cli.places import image_source, open_place
 from modelcar.layers.index import ModelIndex
-from modelcar.oci import Descriptor, Digest, Reference
+from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.annotations import LAYER
-from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
 from modelcar.packaging.inspect import Inspected, InspectedManifest, inspect_image
-from modelcar.packaging.locations import Location, StoredLocation
-from modelcar.registry import ClientSettings, Registry
+from modelcar.packaging.locations import Location
+from modelcar.registry import ClientSettings
+from modelcar.signing.claims import Claim, claims
+from modelcar.signing.evidence import gather_evidence
 
 
 @click.command("inspect")
@@ -26,12 +28,14 @@ from modelcar.registry import ClientSettings, Registry
 def command(ref: Location, remote: bool, settings: ClientSettings, output: Output) -> None:
     """Show what an image is made of, without reading weights.
 
-    Its platforms, layers, files and tensors. Looks in the local store first, then in the registry.
+    Its platforms, layers, files, tensors and signatures; these as they present themselves, `modelcar verify` says
+    whether they are true. Looks in the local store first, then in the registry.
     """
     with ExitStack() as stack:
-        source = _source(ref, remote, settings, stack)
-        inspected = inspect_image(source.resolve(), source.read)
-    output.document({"name": str(ref), **inspected.to_dict()})
+        place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
+        inspected = inspect_image(root, image_source(place, root).read)
+        attached = claims(root.digest, gather_evidence(place, root.digest))
+    output.document({"name": str(ref), **inspected.to_dict(), "attached": [claim.to_dict() for claim in attached]})
     output.line(str(ref))
     output.line(str(inspected.root.digest))
     for key, value in sorted(inspected.annotations.items()):
@@ -40,25 +44,14 @@ def command(ref: Location, remote: bool, settings: ClientSettings, output: Outpu
     output.table(_layers(inspected))
     if inspected.model is not None:
         output.table(_files(inspected.model))
+    if attached:
+        output.table(_attached(attached))
 
 
-def _source(ref: Location, remote: bool, settings: ClientSettings, stack: ExitStack) -> ImageSource:
-    if isinstance(ref, StoredLocation):
-        return LayoutSource(ref)
-    if not remote and (local := _local(ref, stack)) is not None:
-        return local
-    return RegistrySource(ref, stack.enter_context(Registry(settings)))
-
-
-def _local(ref: Reference, stack: ExitStack) -> ImageSource | None:
-    store = existing_local_store()
-    if store is None:
-        return None
-    stack.enter_context(store.session())
-    root = store.names.list().get(f"{ref.name}:{ref.tag}")
-    if root is None or (ref.digest is not None and ref.digest != root.digest):
-        return None
-    return StoreSource(store.content, root)
+def _attached(attached: Sequence[Claim]) -> Table:
+    rows = [[c.kind, c.predicate_type, c.format, c.signer or "not said"] for c in attached]
+    columns = ("attached", "type", "format", "says it is by")
+    return Table(columns=columns, rows=rows, title="attached; not verified, see `modelcar verify`")
 
 
 def _place(manifest: InspectedManifest) -> str:

@@ -10,6 +10,7 @@ import click
 from modelcar.cli.images import open_local_store
 from modelcar.cli.options import FOLDER, location_argument, network_options, output_options, platform_option
 from modelcar.cli.output import Output, human_size
+from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
@@ -17,6 +18,8 @@ from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, 
 from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.packaging.unpack import unpack_model
 from modelcar.registry import ClientSettings, Registry
+from modelcar.signing.carry import carry_attachments
+from modelcar.signing.places import LayoutPlace, RegistryPlace
 
 
 @click.command("pull")
@@ -31,7 +34,7 @@ def command(
     """Pull a model's files into a folder, or an image to the store.
 
     With -o the folder is filled all at once at the end; without it, the image is kept in the local store under its
-    name. Everything is verified on the way.
+    name, with its signatures and attestations. All content is checked on the way.
 
     \b
       modelcar pull ghcr.io/acme/llm:v1 -o ./llm
@@ -76,8 +79,12 @@ def _pull_image(ref: Reference, settings: ClientSettings, output: Output) -> Non
     with store.session():
         with progress(output, "pull") as report, Registry(settings, report) as registry:
             root = bring_image(ref, store, registry)
+            carried = carry_attachments(RegistryPlace(registry, ref), LayoutPlace(store.content), root)
+        attached = show_carried(carried, output)
         store.names.put(f"{ref.name}:{ref.tag}", root)
     seconds = time.monotonic() - began
-    output.document({"name": str(ref), "digest": str(root.digest), "seconds": round(seconds, 3)})
+    output.document(
+        {"name": str(ref), "digest": str(root.digest), "attachments": attached, "seconds": round(seconds, 3)}
+    )
     output.line(f"pulled {ref} into the local store in {seconds:.1f} s")
     output.line(str(root.digest))

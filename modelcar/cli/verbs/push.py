@@ -9,10 +9,11 @@ import click
 from modelcar.cli.images import content_size, open_local_store
 from modelcar.cli.options import REFERENCE, network_options, output_options
 from modelcar.cli.output import Output, human_size
+from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
+from modelcar.images.local import find_local, local_name
+from modelcar.images.publish import publish_image
 from modelcar.oci import Reference
-from modelcar.packaging.images import find_local, local_name
-from modelcar.packaging.publish import publish_image
 from modelcar.registry import ClientSettings, Registry
 
 
@@ -24,8 +25,8 @@ from modelcar.registry import ClientSettings, Registry
 def command(ref: Reference, target: Reference | None, settings: ClientSettings, output: Output) -> None:
     """Push an image of the local store to its registry, or to TARGET.
 
-    Weights go straight from the checkpoint's files to the registry; what it has already is not sent again. The tag
-    appears when everything else is there.
+    Weights go straight from the checkpoint's files to the registry; what it has already is not sent again. Signatures
+    and attestations go along, and the tag appears when everything else is there.
     """
     began = time.monotonic()
     target = target or ref
@@ -34,8 +35,17 @@ def command(ref: Reference, target: Reference | None, settings: ClientSettings, 
         root = find_local(store, ref, hint=f"`modelcar build SOURCE -t {local_name(ref)}` makes it")
         size = content_size(store, root)
         with progress(output, "push") as report, Registry(settings, report) as registry:
-            publish_image(registry, store.content, root, target)
+            carried = publish_image(registry, store.content, root, target)
+        attached = show_carried(carried, output)
     seconds = time.monotonic() - began
-    output.document({"name": str(target), "digest": str(root.digest), "size": size, "seconds": round(seconds, 3)})
+    output.document(
+        {
+            "name": str(target),
+            "digest": str(root.digest),
+            "size": size,
+            "attachments": attached,
+            "seconds": round(seconds, 3),
+        }
+    )
     output.line(f"pushed {target} ({human_size(size)}) in {seconds:.1f} s")
     output.line(str(root.digest))

@@ -8,8 +8,8 @@ from modelcar.cli.images import open_local_store
 from modelcar.cli.options import REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.errors import StorageError
+from modelcar.images.local import find_local, local_name
 from modelcar.oci import Reference
-from modelcar.packaging.images import find_local, local_name
 
 
 @click.command("rm")

@@ -82,11 +82,21 @@ class Modelcar:
         self.home = home
         self.environment = {"MODELCAR_HOME": str(home)}
 
-    def __call__(self, *arguments: str | Path) -> dict[str, Any]:
+    def __call__(self, *arguments: str | Path) -> Any:
         """Run a verb that must work; returns its JSON answer."""
         done = run(BIN / "modelcar", *arguments, "--json", environment=self.environment)
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        return json.loads(done.stdout)
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """A verb that goes on in the background; what it says on standard error can be read when it has ended."""
+        return subprocess.Popen(
+            [str(BIN / "modelcar"), *map(str, arguments)],
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def refusal(self, status: int, *arguments: str | Path) -> str:
         """The first of at most two lines (what happened, what to do) with which a verb that must fail does so."""

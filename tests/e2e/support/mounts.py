@@ -7,10 +7,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.e2e.support.commands import run
+from tests.support.skips import unavailable
 
-__all__ = ["removed_cgroups", "unmount_below"]
+__all__ = ["removed_cgroups", "tmpfs", "unmount_below"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def tmpfs(folder: Path, size: int) -> Iterator[Path]:
+    """A disk of `size` bytes at `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder, check=False).returncode != 0:
+        unavailable("cannot mount a tmpfs")
+    try:
+        yield folder
+    finally:
+        run("umount", folder)
 
 
 def unmount_below(folder: Path) -> None:

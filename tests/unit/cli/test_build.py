@@ -39,7 +39,17 @@ def test_a_build_as_text(modelcar: ModelcarCli, checkpoint: Path) -> None:
 
 def test_a_build_as_json(modelcar: ModelcarCli, checkpoint: Path) -> None:
     answer = modelcar.json("build", checkpoint, "-t", NAME)
-    assert list(answer) == ["name", "digest", "modelpack", "platforms", "modelSize", "layers", "pushed", "seconds"]
+    assert list(answer) == [
+        "name",
+        "digest",
+        "modelpack",
+        "platforms",
+        "modelSize",
+        "layers",
+        "signer",
+        "pushed",
+        "seconds",
+    ]
     root = modelcar.store.names.get(NAME)
     assert (answer["name"], answer["digest"], answer["pushed"]) == (NAME, str(root.digest), False)
     assert answer["platforms"] == ["linux/amd64", "linux/arm64"]

@@ -53,7 +53,7 @@ def test_inspect_as_text(modelcar: ModelcarCli, built: str) -> None:
 
 def test_inspect_as_json(modelcar: ModelcarCli, built: str, checkpoint: Path) -> None:
     answer = modelcar.json("inspect", NAME)
-    assert list(answer) == ["name", "digest", "mediaType", "annotations", "manifests", "files"]
+    assert list(answer) == ["name", "digest", "mediaType", "annotations", "manifests", "files", "attached"]
     assert (answer["name"], answer["digest"], answer["mediaType"]) == (NAME, built, media_types.INDEX)
     assert [m["kind"] for m in answer["manifests"]] == ["image", "image", "modelpack"]
     assert [m.get("platform") for m in answer["manifests"]] == ["linux/amd64", "linux/arm64", None]

@@ -197,6 +197,19 @@ def test_a_memo_in_use_is_not_called_damaged(given: Setting, monkeypatch: pytest
     assert given.get() == given.digests
 
 
+def test_using_it_drops_no_lock_of_another_thread(given: Setting) -> None:
+    """POSIX locks of a process go when it closes any descriptor of the file; SQLite corrupts the database then."""
+    given.put()
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    with sqlite3.connect(given.path, isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert given.get() == given.digests
+        other = subprocess.run([sys.executable, "-c", program, given.path], capture_output=True, text=True)
+        assert "database is locked" in other.stderr
+        db.execute("ROLLBACK")
+    db.close()
+
+
 def test_another_schema(given: Setting) -> None:
     given.put()
     with sqlite3.connect(given.path) as db:

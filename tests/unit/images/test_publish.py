@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import InvalidReference, RemoteNotFound
+from modelcar.images.publish import find_twin, publish_image, twin_tag
 from modelcar.oci import Index, Reference, media_types
-from modelcar.packaging.publish import find_twin, publish_image, twin_tag
 from modelcar.registry import Registry
 from modelcar.store import LocalStore
 from modelcar.store.tree import load

@@ -1,4 +1,4 @@
-"""Images by name: what the commands `build`, `push` and `pull` do, for Python programs.
+"""What the commands `build`, `push` and `pull` do, for Python programs.
 
 ```python
 import modelcar
@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.checkpoint import Checkpoint, open_checkpoint
-from modelcar.errors import NotFound, UsageError
+from modelcar.images.local import find_local, new_name
+from modelcar.images.publish import publish_image
 from modelcar.oci import Descriptor, Platform, Reference
 from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
 from modelcar.packaging.build import BuiltImage, build_image
 from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
 from modelcar.packaging.locations import StoredLocation, parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
-from modelcar.packaging.publish import publish_image, twin_tag
 from modelcar.packaging.unpack import Unpacked, unpack_model
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store import LocalStore, default_home
 
-__all__ = ["build", "choose_bases", "find_local", "local_name", "new_name", "pull", "push"]
+__all__ = ["build", "choose_bases", "pull", "push"]
 
 _DEFAULTS: Final = ClientSettings()
 
@@ -86,6 +86,8 @@ def push(
 ) -> Descriptor:
     """Push the image `ref` of the local store to its registry, or to `target`; returns its descriptor.
 
+    Signatures and attestations go along.
+
     Raises:
         NotFound: there is no such image in the local store.
         WorldError: a weight file has changed since the build, or the registry refuses or cannot be reached.
@@ -138,48 +140,6 @@ def choose_bases(base: str, platforms: Sequence[Platform], store: LocalStore, re
         return [scratch_base(platform) for platform in wanted]
     root = bring_image(parse_location(base), store, registry, wanted)
     return foreign_bases(store.content, root, platforms or None, base)
-
-
-def local_name(ref: Reference) -> str:
-    """The name under which `ref` is kept in the local store.
-
-    Raises:
-        UsageError: it is a digest without a tag, which names nothing that can be kept by name.
-    """
-    if ref.tag is None:
-        raise UsageError(f"{ref} has no tag", hint="images in the local store have a name: registry/repo:tag")
-    return f"{ref.name}:{ref.tag}"
-
-
-def new_name(ref: Reference) -> str:
-    """The name of an image that is to be made.
-
-    Raises:
-        UsageError: it has no tag, one that is too long, or a digest, which nobody knows yet.
-    """
-    if ref.digest is not None:
-        raise UsageError(f"{ref} has a digest, and what will be built has its own", hint="name it registry/repo:tag")
-    name = local_name(ref)
-    twin_tag(ref.tag or "")
-    return name
-
-
-def find_local(store: LocalStore, ref: Reference, *, hint: str | None = None) -> Descriptor:
-    """What `ref` stands for in `store`. `hint` says what to do if it is not there.
-
-    Raises:
-        UsageError: it has no tag.
-        NotFound: there is no such image, or another one than the digest in `ref` says.
-    """
-    name = local_name(ref)
-    root = store.names.list().get(name)
-    if root is None:
-        raise NotFound(
-            f"there is no image {name} in the local store", hint=hint or "`modelcar list` shows what there is"
-        )
-    if ref.digest is not None and ref.digest != root.digest:
-        raise NotFound(f"{name} in the local store is {root.digest}, not {ref.digest}")
-    return root
 
 
 def _platform(platform: str | Platform) -> Platform:

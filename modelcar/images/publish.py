@@ -1,7 +1,8 @@
-"""From a store to a registry: the image under its tag, and its ModelPack twin under a tag of its own."""
+"""From a layout to a registry: the image with all that is attached to it, and its ModelPack twin, the tags last."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from modelcar.errors import InvalidReference
@@ -9,7 +10,9 @@ from modelcar.oci import Descriptor, Index, Manifest, Reference
 from modelcar.oci.reference import is_tag
 from modelcar.packaging.annotations import KIND, MODELPACK
 from modelcar.registry import Registry
-from modelcar.store.base import Store, read_document
+from modelcar.signing.carry import Carried, carry_attachments
+from modelcar.signing.places import LayoutPlace, RegistryPlace
+from modelcar.store import Layout, read_document
 from modelcar.store.tree import load
 
 __all__ = ["find_twin", "publish_image", "twin_tag"]
@@ -17,18 +20,26 @@ __all__ = ["find_twin", "publish_image", "twin_tag"]
 _SUFFIX: Final = "-modelpack"
 
 
-def publish_image(registry: Registry, store: Store, root: Descriptor, ref: Reference) -> None:
-    """Push the image `root` to `ref`, and tag its ModelPack twin, if it has one.
+def publish_image(registry: Registry, content: Layout, root: Descriptor, ref: Reference) -> Carried:
+    """Push the image `root` and all that is attached to it to `ref`, and tag its ModelPack twin, if it has one.
+
+    The tags are written last, so that nobody who asks for one meets an image whose signatures are still on their way.
 
     Raises:
+        UsageError: `ref` has a digest, and it is not the image's.
         InvalidReference: the twin's tag would be too long; nothing is sent.
         WorldError: a file that the image refers to has changed, or the registry refuses.
     """
-    twin = find_twin(load(store, root))
-    place = ref.with_tag(twin_tag(ref.tag)) if twin is not None and ref.tag is not None else None
-    registry.push(store, root, ref)
-    if twin is not None and place is not None:
-        registry.put_manifest(place, read_document(store, twin), twin.media_type)
+    document = load(content, root)
+    tags = {ref.tag: root} if ref.tag is not None else {}
+    twin = find_twin(document)
+    if twin is not None and ref.tag is not None:
+        tags[twin_tag(ref.tag)] = twin
+    registry.push(content, root, replace(ref, tag=None, digest=ref.digest or root.digest))
+    carried = carry_attachments(LayoutPlace(content), RegistryPlace(registry, ref), root)
+    for tag, image in reversed(tags.items()):
+        registry.put_manifest(ref.with_tag(tag), read_document(content, image), image.media_type)
+    return carried
 
 
 def find_twin(document: Manifest | Index) -> Descriptor | None:

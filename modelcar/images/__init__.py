@@ -1,0 +1,1 @@
+"""Images by name: packaging, signing and moving put together, as people use them."""

@@ -1,0 +1,136 @@
+"""Signing and verifying by identity on the command line, against a Sigstore on a loopback port."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelcar.cli import main
+from tests.support.checkpoints import make_checkpoint
+from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
+from tests.support.sigstore.instance import EMAIL, ISSUER
+
+REF = "registry.example/acme/tiny:v1"
+WHO = ("--certificate-identity", EMAIL, "--certificate-oidc-issuer", ISSUER)
+ROOT = ("--trusted-root", "root.json")
+KEYLESS = ("--keyless", "--trust-config", "config.json", "--identity-token", "token")
+Run = Callable[..., Any]
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def sigstore(tmp_path: Path) -> Iterator[Sigstore]:
+    """Its trust config, trusted root and an identity token lie in the current folder."""
+    with serve_sigstore(Sigstore()) as sigstore:
+        (tmp_path / "config.json").write_text(sigstore.trust_config())
+        (tmp_path / "root.json").write_text(trusted_root(sigstore))
+        (tmp_path / "token").write_text(sigstore.token())
+        yield sigstore
+
+
+@pytest.fixture
+def run(tmp_path: Path, sigstore: Sigstore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COSIGN_PASSWORD", "")
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Any:
+        status = main([*arguments, "--json"])
+        answer = capsys.readouterr()
+        assert status == 0, answer.err
+        return json.loads(answer.out)
+
+    return run
+
+
+@pytest.fixture
+def image(run: Run, tmp_path: Path) -> str:
+    digest: str = run("build", str(make_checkpoint(tmp_path / "checkpoint")), "-t", REF)["digest"]
+    return digest
+
+
+@pytest.fixture
+def refusal(run: Run, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    def refusal(status: int, *arguments: str) -> str:
+        assert main(arguments) == status
+        answer = capsys.readouterr()
+        assert answer.out == ""
+        assert "internal error" not in answer.err
+        return answer.err
+
+    return refusal
+
+
+def test_sign_and_verify(run: Run, image: str) -> None:
+    signed = run("sign", REF, *KEYLESS)
+    assert signed["signer"] == f"{EMAIL} ({ISSUER})"
+    assert {s["format"] for s in signed["signatures"]} == {"bundle"}
+    for trust in (ROOT, ("--trust-config", "config.json")):
+        (verified,) = run("verify", REF, *WHO, *trust)["verified"]
+        assert verified["signer"] == {"fingerprint": None, "identity": EMAIL, "issuer": ISSUER}
+        assert verified["signedAt"]
+    again = run("sign", REF, *KEYLESS)["signatures"]
+    assert not any(s["new"] for s in again)
+
+
+def test_who_else_signed_does_not_count(run: Run, refusal: Refusal, image: str, sigstore: Sigstore) -> None:
+    Path("token").write_text(sigstore.token(sub="mallory@acme.example.evil.org"))
+    run("sign", REF, *KEYLESS)
+    complaint = refusal(1, "verify", REF, *WHO, *ROOT)
+    assert "mallory@acme.example.evil.org" in complaint
+    pattern = ("--certificate-identity-regexp", r".*@acme\.example", "--certificate-oidc-issuer", ISSUER)
+    assert "mallory" in refusal(1, "verify", REF, *pattern, *ROOT)
+    wrong_issuer = ("--certificate-identity-regexp", ".*", "--certificate-oidc-issuer", "https://other.example")
+    assert ISSUER in refusal(1, "verify", REF, *wrong_issuer, *ROOT)
+
+
+def test_another_root_of_trust(run: Run, refusal: Refusal, image: str) -> None:
+    run("sign", REF, *KEYLESS)
+    Path("root.json").write_text(trusted_root(Sigstore()))
+    assert "not valid" in refusal(1, "verify", REF, *WHO, *ROOT)
+
+
+def test_attest_keyless(run: Run, refusal: Refusal, image: str) -> None:
+    run("attest", REF, "--type", "provenance", *KEYLESS)
+    (verified,) = run("verify", REF, *WHO, *ROOT, "--attestation", "provenance")["verified"]
+    assert verified["signer"]["identity"] == EMAIL
+    assert "has no signature" in refusal(1, "verify", REF, *WHO, *ROOT)
+
+
+def test_a_model_signing_manifest_by_an_identity(run: Run, image: str) -> None:
+    run("attest", REF, "--type", "oms", *KEYLESS)
+    (verified,) = run("verify", REF, *WHO, *ROOT, "--attestation", "oms")["verified"]
+    assert verified["signer"]["identity"] == EMAIL
+
+
+def test_build_signs_in_the_same_breath(run: Run, sigstore: Sigstore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGSTORE_ID_TOKEN", sigstore.token())
+    folder = str(make_checkpoint(Path("checkpoint")))
+    run("build", folder, "-t", REF, "--sign-keyless", "--trust-config", "config.json")
+    run("verify", REF, *WHO, *ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--certificate-identity", EMAIL), "needs its issuer"),
+        (("--certificate-oidc-issuer", ISSUER), "needs its subject"),
+        ((*WHO, "--certificate-identity-regexp", ".*"), "needs its subject either"),
+        ((*WHO, "--key", "x.pub"), "either a key or an identity"),
+        ((*WHO, *ROOT, "--trust-config", "config.json"), "not both"),
+        ((*WHO, "--trusted-root", "token"), "not a trusted root"),
+        (ROOT, "nothing says whose signature is wanted"),
+    ],
+)
+def test_half_a_question_is_none(refusal: Refusal, image: str, arguments: tuple[str, ...], complaint: str) -> None:
+    assert complaint in refusal(2, "verify", REF, *arguments)
+
+
+def test_a_key_and_an_identity_do_not_sign_together(refusal: Refusal, image: str) -> None:
+    assert "not both" in refusal(2, "sign", REF, "--key", "x.key", *KEYLESS)
+    assert "bundles only" in refusal(2, "sign", REF, "--format", "legacy", *KEYLESS)

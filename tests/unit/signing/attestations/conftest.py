@@ -1,0 +1,75 @@
+"""A small model as an image in a store, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from modelcar.checkpoint import open_checkpoint
+from modelcar.packaging.base import DEFAULT_PLATFORMS, holder_base
+from modelcar.packaging.build import build_image
+from modelcar.packaging.fetch import StoreSource
+from modelcar.signing.attestations.image import AttestedImage, read_image
+from modelcar.store import LocalStore
+from tests.support.checkpoints import age, make_checkpoint
+
+CARD = """---
+license: apache-2.0
+pipeline_tag: text-generation
+library_name: transformers
+language: [en, de]
+datasets:
+  - acme/corpus
+  - an internal one
+base_model: acme/parent
+---
+# Tiny
+It does little.
+"""
+
+Attest = Callable[..., AttestedImage]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return _folder(tmp_path)
+
+
+@pytest.fixture
+def attest(tmp_path: Path, folder: Path) -> Attest:
+    """Build `folder` and read the image back; options are `build_image`'s."""
+    return partial(_attest, tmp_path / "home", folder)
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> AttestedImage:
+    """Of a folder like `folder`, hence the same image."""
+    place = tmp_path_factory.mktemp("attested")
+    return _attest(place / "home", _folder(place))
+
+
+def _folder(place: Path) -> Path:
+    folder = make_checkpoint(place / "checkpoint")
+    (folder / "README.md").write_text(CARD)
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / ".gitattributes").write_text("* -text\n")
+    return folder
+
+
+def _attest(home: Path, folder: Path, **options: bool) -> AttestedImage:
+    age(folder)
+    store = LocalStore(home)
+    bases = [holder_base(p) for p in DEFAULT_PLATFORMS]
+    with store.session():
+        built = build_image(open_checkpoint(str(folder)), store, bases, **options)  # type: ignore[arg-type]
+        return read_image(StoreSource(store.content, built.index), "registry.example/acme/tiny")
+
+
+def from_hub(image: AttestedImage, **annotations: str) -> AttestedImage:
+    """`image` as if it came from this repository on the Hub."""
+    source = {"dev.modelcar.source.repo": "acme/tiny", "dev.modelcar.source.revision": "c0ffee" * 6 + "c0ff"}
+    return replace(image, annotations={**image.annotations, **source, **annotations})
