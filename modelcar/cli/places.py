@@ -10,6 +10,7 @@ from modelcar.images.local import look_up
 from modelcar.oci import Descriptor
 from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
 from modelcar.packaging.locations import Location, StoredLocation
+from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.carry import Carried, carry_attachments
 from modelcar.signing.places import LayoutPlace, RegistryPlace
@@ -18,13 +19,19 @@ __all__ = ["carry_along", "image_source", "open_place", "show_carried"]
 
 
 def open_place(
-    location: Location, *, remote: bool, settings: ClientSettings, stack: ExitStack
+    location: Location,
+    *,
+    remote: bool,
+    settings: ClientSettings,
+    stack: ExitStack,
+    progress: Progress = SILENT,
 ) -> tuple[RegistryPlace | LayoutPlace, Descriptor]:
     """Where the image is, and what it is there: a layout, else the local store if it has it, else the registry.
 
     Args:
         remote: pass the local store over.
         stack: keeps what was opened open.
+        progress: is told of transfers from the registry.
     """
     if isinstance(location, StoredLocation):
         source = LayoutSource(location)
@@ -33,7 +40,7 @@ def open_place(
         stack.enter_context(store.session())
         if (root := look_up(store, location)) is not None:
             return LayoutPlace(store.content, location.name), root
-    registry = stack.enter_context(Registry(settings))
+    registry = stack.enter_context(Registry(settings, progress))
     return RegistryPlace(registry, location), registry.resolve(location)
 
 

@@ -67,8 +67,7 @@ class LayoutSource(StoreSource):
         root = names.get(location.name) if location.name else names.only()
         super().__init__(layout, root)
         self.layout = layout
-        # Of several names for the only image the first, so that copies without a name of their own have one.
-        self.name = location.name or next((name for name, d in names.list().items() if d == root), None)
+        self.name = location.name or names.name_of(root)
 
 
 class RegistrySource:

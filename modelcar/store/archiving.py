@@ -22,7 +22,7 @@ from modelcar.store.disk import copy_into, explain, fsync_dir
 from modelcar.store.layout import MARKER
 from modelcar.store.tree import walk
 
-__all__ = ["Part", "archive_content", "write_archive"]
+__all__ = ["Part", "archive_content", "check_absent", "write_archive"]
 
 _BUFFER: Final = 1 << 20
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -58,7 +58,7 @@ def write_archive(
         InvalidContent: the source's bytes are not what their digests say.
         StorageError: it cannot be written; nothing of it is left.
     """
-    _check_absent(path)
+    check_absent(path)
     trusted = _blobs([part for part in parts if part.trusted])
     doubtful = {digest: b for digest, b in _blobs([p for p in parts if not p.trusted]).items() if digest not in trusted}
     content = archive_content({**trusted, **doubtful}, [part.entry for part in parts], others or {})
@@ -134,11 +134,12 @@ def _publish(temporary: Path, path: Path) -> None:
     except OSError as e:
         if e.errno not in _NO_LINKS:
             raise
-        _check_absent(path)  # sticks and shares without links; what appears within this moment is lost
+        check_absent(path)  # sticks and shares without links; what appears within this moment is lost
         temporary.rename(path)
 
 
-def _check_absent(path: Path) -> None:
+def check_absent(path: Path) -> None:
+    """Raise `UsageError` if something is at `path`."""
     if path.exists() or path.is_symlink():
         raise _taken(path)
 

@@ -80,6 +80,10 @@ class Names:
             )
         return entries[0].plain()
 
+    def name_of(self, image: Descriptor) -> str | None:
+        """The first name that stands for `image`, if any does."""
+        return next((name for name, listed in self.list().items() if listed.digest == image.digest), None)
+
     def put(self, name: str | None, descriptor: Descriptor) -> None:
         """Let `name` stand for `descriptor`, which must be complete in the layout; without a name just list it."""
         plain = descriptor.plain()

@@ -16,6 +16,7 @@ from tests.e2e.support.podman import Podman
 from tests.e2e.support.registries import manifest_bytes
 from tests.support.checkpoints import files_of
 from tests.support.images import validate_in
+from tests.support.signing import KEY
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +31,33 @@ def archive(model: Published, modelcar: Modelcar, workspace: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def signed(model: Published, modelcar: Modelcar, embedded: str, workspace: Path) -> Path:
+    """The same image under another name, signed: its archive has more than one entry."""
+    ref, key, path = f"{embedded}/acme/signed:v1", workspace / "signing.key", workspace / "signed.tar"
+    key.write_bytes(KEY.pkcs8_pem(b""))
+    assert modelcar("build", model.folder, "-t", ref)["digest"] == model.digest
+    modelcar("sign", ref, "--key", key)
+    assert modelcar("archive", ref, "-o", path, "--key", key)["attachments"] > 0
+    return path
+
+
 @pytest.mark.debian("skopeo")
-def test_skopeo_takes_ours(model: Published, archive: Path, embedded: str) -> None:
+@pytest.mark.parametrize("which", ["archive", "signed"])
+def test_skopeo_takes_ours(model: Published, which: str, embedded: str, request: pytest.FixtureRequest) -> None:
+    archive = request.getfixturevalue(which)
     ref = f"{embedded}/by-skopeo/tiny:v1"
     run(*COPY, f"oci-archive:{archive}:v1", f"docker://{ref}")
     assert manifest_bytes(ref) == manifest_bytes(model.ref)
+
+
+@pytest.mark.debian("skopeo")
+def test_without_a_tag_skopeo_asks_which(archive: Path, signed: Path) -> None:
+    """What docs/how-to/air-gap.md says of archives with signatures."""
+    assert run("skopeo", "inspect", "--raw", f"oci-archive:{archive}").returncode == 0
+    done = run("skopeo", "inspect", "--raw", f"oci-archive:{signed}", check=False)
+    assert done.returncode != 0
+    assert "more than one image in oci" in done.stderr
 
 
 @pytest.mark.debian("skopeo")
@@ -58,9 +81,17 @@ def engine(podman_engine: Podman) -> Iterator[Podman]:
 
 @pytest.mark.root
 @pytest.mark.debian("podman", "runc")
-@pytest.mark.parametrize("command", [["load", "--input", "{archive}"], ["pull", "oci-archive:{archive}:v1"]])
-def test_podman_takes_ours(model: Published, archive: Path, engine: Podman, command: list[str]) -> None:
-    engine(*(word.format(archive=archive) for word in command))
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["load", "--input", "{archive}"],
+        ["pull", "oci-archive:{archive}:v1"],
+        ["pull", "oci-archive:{signed}:v1"],
+    ],
+    ids=" ".join,
+)
+def test_podman_takes_ours(model: Published, archive: Path, signed: Path, engine: Podman, command: list[str]) -> None:
+    engine(*(word.format(archive=archive, signed=signed) for word in command))
     if command[0] == "load":
         assert model.ref in engine("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
     (image,) = engine("image", "ls", "--quiet").stdout.split()
@@ -90,10 +121,14 @@ def test_we_take_what_engines_save(
 
 @pytest.mark.root
 @pytest.mark.debian("containerd", "runc")
-def test_containerd_takes_ours(model: Published, archive: Path, containerd_engine: Containerd) -> None:
+@pytest.mark.parametrize("which", ["archive", "signed"])
+def test_containerd_takes_ours(
+    model: Published, which: str, containerd_engine: Containerd, request: pytest.FixtureRequest
+) -> None:
+    archive = request.getfixturevalue(which)
     containerd_engine.ctr("image", "import", "--all-platforms", "--no-unpack", archive)
     listed = containerd_engine.ctr("image", "ls").stdout
-    assert model.ref in listed
+    assert (model.ref if which == "archive" else model.ref.replace("tiny", "signed")) in listed
     assert model.digest in listed
 
 

@@ -11,6 +11,7 @@ from modelcar.cli.output import Output
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
+from modelcar.images.archive import archive_image
 from modelcar.images.publish import publish_image
 from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.fetch import LayoutSource
@@ -31,9 +32,9 @@ from modelcar.store.transfer import copy_image
 def command(src: Location, dst: Location, settings: ClientSettings, output: Output) -> None:
     """Copy an image between registries and OCI layouts.
 
-    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). All platforms go along, and no
-    digest changes. Within one registry blobs are mounted, not moved. Signatures, attestations and all else that
-    refers to the image come along, and the name appears last.
+    SRC and DST are references (registry/repo:tag), OCI layouts (oci:DIR[:TAG]) or archives (oci-archive:FILE[:TAG]).
+    All platforms go along, and no digest changes. Within one registry blobs are mounted, not moved. Signatures,
+    attestations and all else that refers to the image come along, and the name appears last.
 
     \b
       modelcar copy ghcr.io/acme/llm:v1 registry.internal/llm:v1
@@ -41,11 +42,11 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
     """
     if src == dst:
         raise UsageError(f"{src} would be copied onto itself")
-    if isinstance(dst, ArchiveLocation):
-        raise UsageError(f"{dst} is made anew", hint=f"`modelcar archive {src} -o {dst.file}` makes it")
     began = time.monotonic()
     with progress(output, "copy") as report, Registry(settings, report) as registry:
-        if isinstance(dst, LayoutLocation):
+        if isinstance(dst, ArchiveLocation):
+            root, carried = _into_archive(src, dst, registry, report)
+        elif isinstance(dst, LayoutLocation):
             root, carried = _into_layout(src, dst, registry, report)
         elif isinstance(src, StoredLocation):
             source = LayoutSource(src)
@@ -85,6 +86,19 @@ def _into_layout(
         carried = carry_attachments(RegistryPlace(registry, src), LayoutPlace(target), root)
         Names(target).put(dst.name or src.tag, root)
     return root, carried
+
+
+def _into_archive(
+    src: Location, dst: ArchiveLocation, registry: Registry, report: Progress
+) -> tuple[Descriptor, Carried]:
+    if isinstance(src, StoredLocation):
+        source = LayoutSource(src)
+        root, name = source.resolve(), dst.name or src.name
+        archived = archive_image(LayoutPlace(source.layout), root, dst.file, name=name, progress=report)
+    else:
+        root = registry.resolve(src)
+        archived = archive_image(RegistryPlace(registry, src), root, dst.file, name=dst.name or src, progress=report)
+    return root, archived.carried
 
 
 def _between_registries(src: Reference, dst: Reference, registry: Registry) -> tuple[Descriptor, Carried]:

@@ -35,7 +35,7 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
     store = open_local_store()
     with store.session():
         root = find_local(store, ref, hint=f"`modelcar copy {ref} oci:{folder}` takes a remote one")
-        size = content_size(store, root)
+        size = content_size(store.content, root)
         target = open_target_layout(folder)
         with progress(output, "export") as report:
             copy_image(store.content, target, root, trusted=True, progress=report)
