@@ -105,10 +105,10 @@ def test_archive_and_back(traced: Traced, embedded: str, tmp_path: Path) -> None
     written = traced("written", "archive", ref, "-o", file)
     check_read_once(written, traced.shards, header_times=1)
     files = {path: sum(sizes) for path, sizes in written.written_to_files().items()}
-    assert sum(files.values()) == file.stat().st_size, files
+    assert 0 <= sum(files.values()) - file.stat().st_size < 4096, files  # an empty layout is beside it meanwhile
     assert all(path.startswith(f"{tmp_path}/.model.tar.") for path in files), files
 
-    sent = traced("sent", "copy", f"oci-archive:{file}", ref)
+    sent = traced("sent", "push", f"oci-archive:{file}", ref)
     check_nothing_written(sent, traced.modelcar.home, at_most=0)
     for start, stop, times in sent.times_read(file, file.stat().st_size):
         assert times <= 1 or stop - start < 64 << 10, f"[{start}, {stop}) was read {times} times"

@@ -113,6 +113,17 @@ def test_damaged_ones(modelcar: ModelcarCli, file: Path, ref: str, tmp_path: Pat
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_registry_takes_no_damaged_layer(modelcar: ModelcarCli, file: Path, ref: str) -> None:
+    content = bytearray(file.read_bytes())
+    archive = ArchiveStore(file)
+    (segment,) = archive.map(max(walk(archive, Names(archive).only()), key=lambda d: d.size).digest).segments()
+    assert isinstance(segment, FileRange)
+    content[segment.offset] ^= 1
+    file.write_bytes(content)
+    assert "digest" in modelcar.refusal(3, "push", f"oci-archive:{file}", ref).line.lower()
+    assert "404" in modelcar.refusal(3, "inspect", "--remote", ref).line
+
+
 # With signatures.
 
 
