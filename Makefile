@@ -22,7 +22,7 @@ demo: install  ## a real checkpoint to an image, to a registry, and back
 	@$(BIN)/python -m examples.quickstart.demo
 
 test-unit: install  ## the fast tests alone
-	$(PYTEST) -n auto $(UNIT)
+	$(PYTEST) -n auto -m "not slow" $(UNIT)
 
 test: install install-debian  ## all tests that a Debian machine can run
 	$(PYTEST) -n auto $(UNIT)

@@ -21,7 +21,10 @@ def run() -> None:
     end_cleanly_on_signals()
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a model may be named in letters that the terminal lacks
-    sys.exit(main())
+    status = main()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # all is done and said; the interpreter's own end takes a moment more
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     reasons = [f"needs {', '.join(missing)} (make install-debian)"] if missing else []
     if any(item.iter_markers("root")) and os.geteuid() != 0:
         reasons.append("needs root")
+    if any(item.iter_markers("root")) and not _root_is_mounted():
+        reasons.append("needs / to be a mount point, as container engines do; in a bare chroot it is none")
     if reasons:
         unavailable("; ".join(reasons))
+
+
+def _root_is_mounted() -> bool:
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == "/" for line in mounts)
 
 
 def _search_path() -> str:

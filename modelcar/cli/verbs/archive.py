@@ -11,10 +11,11 @@ import click
 from modelcar.cli.options import FOLDER, location_argument, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.passwords import ask_password
-from modelcar.cli.places import open_place, show_carried
+from modelcar.cli.places import image_source, open_place, show_carried
 from modelcar.cli.progress import progress
 from modelcar.images.archive import archive_image
-from modelcar.oci import Reference
+from modelcar.oci import Digest, Reference
+from modelcar.packaging.labels import image_labels
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings
 from modelcar.signing.carried_trust import CarriedTrust
@@ -54,8 +55,10 @@ def command(
     """
     began = time.monotonic()
     trust = _trust(keys, trusted_root)
-    with progress(output, "archive") as report, ExitStack() as stack:
+    labels: dict[Digest, str] = {}
+    with progress(output, "archive", labels) as report, ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack, progress=report)
+        labels.update(image_labels(image_source(place, root), root))
         name = ref if isinstance(ref, Reference) else ref.name
         archived = archive_image(place, root, file, name=name, trust=trust, progress=report)
     attached = show_carried(archived.carried, output)

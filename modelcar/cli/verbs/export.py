@@ -14,6 +14,8 @@ from modelcar.cli.places import carry_along
 from modelcar.cli.progress import progress
 from modelcar.images.local import find_local, local_name
 from modelcar.oci import Reference
+from modelcar.packaging.fetch import StoreSource
+from modelcar.packaging.labels import image_labels
 from modelcar.packaging.locations import open_target_layout
 from modelcar.signing.places import LayoutPlace
 from modelcar.store import Names
@@ -36,8 +38,9 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
     with store.session():
         root = find_local(store, ref, hint=f"`modelcar copy {ref} oci:{folder}` takes a remote one")
         size = content_size(store.content, root)
+        labels = image_labels(StoreSource(store.content, root), root)
         target = open_target_layout(folder)
-        with progress(output, "export") as report:
+        with progress(output, "export", labels) as report:
             copy_image(store.content, target, root, trusted=True, progress=report)
         carry_along(LayoutPlace(store.content), LayoutPlace(target), root, output)
         Names(target).put(ref.tag, root)

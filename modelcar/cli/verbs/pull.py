@@ -13,8 +13,9 @@ from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
-from modelcar.oci import Platform, Reference
+from modelcar.oci import Digest, Platform, Reference
 from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
+from modelcar.packaging.labels import layer_labels
 from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.packaging.unpack import unpack_model
 from modelcar.registry import ClientSettings, Registry
@@ -53,10 +54,12 @@ def _pull_files(
     ref: Location, folder: Path, platform: Platform | None, settings: ClientSettings, output: Output
 ) -> None:
     began = time.monotonic()
-    with progress(output, "pull") as report, Registry(settings, report) as registry:
+    labels: dict[Digest, str] = {}
+    with progress(output, "pull", labels) as report, Registry(settings, report) as registry:
         source = LayoutSource(ref) if isinstance(ref, StoredLocation) else RegistrySource(ref, registry)
         root = source.resolve()
         manifest = choose_manifest(source, root, platform)
+        labels.update(layer_labels(manifest, source.read))
         unpacked = unpack_model(manifest, source.open_layer, folder, workers=settings.concurrency, progress=report)
     seconds = time.monotonic() - began
     output.document(

@@ -16,7 +16,8 @@ from modelcar.errors import UsageError
 from modelcar.images.local import find_local, local_name
 from modelcar.images.publish import publish_image
 from modelcar.oci import Descriptor, Reference
-from modelcar.packaging.fetch import LayoutSource
+from modelcar.packaging.fetch import LayoutSource, StoreSource
+from modelcar.packaging.labels import image_labels
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store import Layout
@@ -42,7 +43,8 @@ def command(ref: Location, target: Reference | None, settings: ClientSettings, o
     with ExitStack() as stack:
         content, root = _open(ref, stack)
         size = content_size(content, root)
-        with progress(output, "push") as report, Registry(settings, report) as registry:
+        labels = image_labels(StoreSource(content, root), root)
+        with progress(output, "push", labels) as report, Registry(settings, report) as registry:
             carried = publish_image(registry, content, root, target)
         attached = show_carried(carried, output)
     seconds = time.monotonic() - began

@@ -82,6 +82,10 @@ class Modelcar:
         self.home = home
         self.environment = {"MODELCAR_HOME": str(home)}
 
+    def run(self, *arguments: str | Path) -> Done:
+        """Run a verb to its end, whatever that is."""
+        return run(BIN / "modelcar", *arguments, check=False, environment=self.environment)
+
     def __call__(self, *arguments: str | Path) -> Any:
         """Run a verb that must work; returns its JSON answer."""
         done = run(BIN / "modelcar", *arguments, "--json", environment=self.environment)
@@ -100,7 +104,7 @@ class Modelcar:
 
     def refusal(self, status: int, *arguments: str | Path) -> str:
         """The first of at most two lines (what happened, what to do) with which a verb that must fail does so."""
-        done = run(BIN / "modelcar", *arguments, check=False, environment=self.environment)
+        done = self.run(*arguments)
         assert done.returncode == status, (done.returncode, done.stderr)
         assert done.stdout == ""
         lines = done.stderr.splitlines()

@@ -18,7 +18,9 @@ import pytest
 
 from modelcar.cli.output import Output
 from modelcar.cli.progress import progress
+from modelcar.oci import Digest
 from modelcar.progress import SILENT
+from tests.support.checkpoints import make_checkpoint
 from tests.unit.cli.conftest import ModelcarCli
 
 ROOT = Path(__file__).parents[3]
@@ -199,3 +201,31 @@ def test_a_command_on_a_terminal(
     assert bool(text.strip()) == bars
     assert done.stdout.startswith("layer ") == table
     assert "\x1b" not in done.stdout
+
+
+def test_blobs_are_called_by_the_names_of_their_shards(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels: dict[Digest, str] = {}
+    digest = Digest.of(b"shard")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", screen.stream)
+        with progress(Output(as_json=False, quiet=False), "push", labels) as report:
+            labels[digest] = "model-00001-of-00002.safetensors\x1b"
+            report.start(str(digest), "sha256:0123", MB)
+            report.start("else", "something else", MB)
+    text = screen.text()
+    assert "model-00001-of-00002.safetensors\\x1b" in text
+    assert "something else" in text
+    assert "sha256:0123" not in text
+
+
+@pytest.mark.parametrize("verb", ["push", "pull", "export"])
+def test_a_transfer_of_a_large_shard_names_it(modelcar: ModelcarCli, ref: str, tmp_path: Path, verb: str) -> None:
+    folder = make_checkpoint(tmp_path / "model", shards=1, elements=600_000)
+    modelcar("build", folder, "-t", ref, "--quiet")
+    if verb == "pull":
+        modelcar("push", ref, "--quiet")
+    target = [] if verb == "push" else ["-o", str(tmp_path / "out")]
+    status, _, err = modelcar.run(verb, ref, *target)
+    assert status == 0
+    assert err.startswith(f"{verb} model-00001-of-00001.safetensors (1.2 MB): ")
+    assert err.count("\n") == 1
