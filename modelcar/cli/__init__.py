@@ -24,6 +24,7 @@ _VERBS: Final = (
     "pull",
     "copy",
     "export",
+    "archive",
     "keygen",
     "sign",
     "attest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelcar.errors import StorageError
 from modelcar.oci import Descriptor
-from modelcar.store import LocalStore, default_home
+from modelcar.store import LocalStore, Store, default_home
 from modelcar.store.tree import is_document, walk
 
 __all__ = ["content_size", "existing_local_store", "open_local_store"]
@@ -25,6 +25,6 @@ def existing_local_store() -> LocalStore | None:
     return open_local_store() if (default_home() / "store" / "oci-layout").exists() else None
 
 
-def content_size(store: LocalStore, root: Descriptor) -> int:
+def content_size(content: Store, root: Descriptor) -> int:
     """Bytes of all configs and layers of an image."""
-    return sum(d.size for d in walk(store.content, root) if not is_document(d))
+    return sum(d.size for d in walk(content, root) if not is_document(d))

@@ -12,7 +12,7 @@ import click
 from modelcar.cli.output import Output
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
-from modelcar.packaging.locations import LayoutLocation, Location, parse_location
+from modelcar.packaging.locations import Location, StoredLocation, parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
 
 __all__ = [
@@ -66,7 +66,7 @@ class _LocationType(click.ParamType[Location]):
     name = "REF"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:  # noqa: ARG002
-        return value if isinstance(value, LayoutLocation | Reference) else parse_location(value)
+        return value if isinstance(value, StoredLocation | Reference) else parse_location(value)
 
 
 class _ReferenceType(click.ParamType[Reference]):
@@ -75,7 +75,7 @@ class _ReferenceType(click.ParamType[Reference]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:  # noqa: ARG002
         if isinstance(value, Reference):
             return value
-        if value.startswith("oci:"):
+        if value.startswith(("oci:", "oci-archive:")):
             raise UsageError(
                 f"{value!r} is an OCI layout, and here an image of the local store or a registry is meant",
                 hint="`modelcar copy` and `modelcar pull` take layouts",
@@ -106,7 +106,7 @@ BASE = _BaseType()
 
 
 def location_argument(name: str = "ref") -> Callable[[F], F]:
-    """A REF argument: a reference, or `oci:DIR[:TAG]`."""
+    """A REF argument: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`."""
     return click.argument(name, type=LOCATION, metavar=name.upper())
 
 

@@ -8,34 +8,39 @@ from modelcar.cli.images import existing_local_store
 from modelcar.cli.output import Output
 from modelcar.images.local import look_up
 from modelcar.oci import Descriptor
-from modelcar.packaging.fetch import ImageSource, RegistrySource, StoreSource
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
+from modelcar.packaging.locations import Location, StoredLocation
+from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.carry import Carried, carry_attachments
 from modelcar.signing.places import LayoutPlace, RegistryPlace
-from modelcar.store import Names, OciLayout
 
 __all__ = ["carry_along", "image_source", "open_place", "show_carried"]
 
 
 def open_place(
-    location: Location, *, remote: bool, settings: ClientSettings, stack: ExitStack
+    location: Location,
+    *,
+    remote: bool,
+    settings: ClientSettings,
+    stack: ExitStack,
+    progress: Progress = SILENT,
 ) -> tuple[RegistryPlace | LayoutPlace, Descriptor]:
     """Where the image is, and what it is there: a layout, else the local store if it has it, else the registry.
 
     Args:
         remote: pass the local store over.
         stack: keeps what was opened open.
+        progress: is told of transfers from the registry.
     """
-    if isinstance(location, LayoutLocation):
-        layout = OciLayout(location.folder, create=False)
-        names = Names(layout)
-        return LayoutPlace(layout), names.get(location.name) if location.name else names.only()
+    if isinstance(location, StoredLocation):
+        source = LayoutSource(location)
+        return LayoutPlace(source.layout), source.resolve()
     if not remote and (store := existing_local_store()) is not None:
         stack.enter_context(store.session())
         if (root := look_up(store, location)) is not None:
             return LayoutPlace(store.content, location.name), root
-    registry = stack.enter_context(Registry(settings))
+    registry = stack.enter_context(Registry(settings, progress))
     return RegistryPlace(registry, location), registry.resolve(location)
 
 

@@ -12,11 +12,16 @@ import click
 
 from modelcar.cli.identities import IdentityChoice, identity_options, keyless_signatory, trust_config_option
 from modelcar.cli.passwords import ask_password
-from modelcar.errors import UsageError
+from modelcar.errors import InvalidDigest, UsageError
+from modelcar.oci import Digest
+from modelcar.packaging.locations import ArchiveLocation, Location
+from modelcar.signing.carried_trust import read_carried_trust
 from modelcar.signing.keys.authority import KeyAuthority
+from modelcar.signing.keys.key import PublicKey
 from modelcar.signing.keys.load import load_public_key, load_signing_key
 from modelcar.signing.signatory import KeySignatory, Signatory
 from modelcar.signing.verified import Authority
+from modelcar.store import ArchiveStore
 
 __all__ = ["SignatoryChoice", "TrustChoice", "key_signatory", "signatory_options", "trust_options"]
 
@@ -52,8 +57,13 @@ class TrustChoice:
     keys: tuple[str, ...]
     identity: IdentityChoice
 
-    def authority(self) -> Authority:
-        """Raises `UsageError` if nobody was named, or a key and an identity were, or a key cannot be had."""
+    def authority(self, ref: Location) -> Authority:
+        """Who is believed about `ref`; a fingerprint picks a key out of an archive.
+
+        Raises:
+            UsageError: nobody was named, or a key and an identity were, or a key cannot be had.
+            NotVerified: the archive does not carry that key.
+        """
         if self.keys and self.identity:
             raise UsageError("either a key or an identity is wanted", hint="verify twice if both have to sign")
         if self.identity:
@@ -62,7 +72,21 @@ class TrustChoice:
             raise UsageError(
                 "nothing says whose signature is wanted", hint="add --key with a public key, or --certificate-identity"
             )
-        return KeyAuthority(load_public_key(key, ask_password) for key in self.keys)
+        return KeyAuthority(_public_key(key, ref) for key in self.keys)
+
+
+def _public_key(key: str, ref: Location) -> PublicKey:
+    if not key.startswith("sha256:"):
+        return load_public_key(key, ask_password)
+    try:
+        fingerprint = Digest.parse(key)
+    except InvalidDigest as e:
+        raise UsageError(f"{key!r} is no fingerprint: {e}") from None
+    if not isinstance(ref, ArchiveLocation):
+        raise UsageError(
+            f"{fingerprint} is a fingerprint, and picks a key out of an archive", hint="give the file with the key"
+        )
+    return read_carried_trust(ArchiveStore(ref.file)).key(str(fingerprint))
 
 
 def key_signatory(key: str) -> KeySignatory:
@@ -103,7 +127,11 @@ def trust_options(command: F) -> F:
     """Options that say whose word is taken, handed on as `trust_choice`."""
 
     @click.option(
-        "--key", "keys", metavar="KEY", multiple=True, help=f"The public key: {_KEY}. Of several, any one will do."
+        "--key",
+        "keys",
+        metavar="KEY",
+        multiple=True,
+        help=f"The public key: {_KEY}; or sha256:HEX for that one in an archive. Of several, any one will do.",
     )
     @identity_options
     @wraps(command)

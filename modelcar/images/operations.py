@@ -23,7 +23,7 @@ from modelcar.oci import Descriptor, Platform, Reference
 from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
 from modelcar.packaging.build import BuiltImage, build_image
 from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
-from modelcar.packaging.locations import LayoutLocation, parse_location
+from modelcar.packaging.locations import StoredLocation, parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
 from modelcar.packaging.unpack import Unpacked, unpack_model
 from modelcar.progress import SILENT, Progress
@@ -53,7 +53,7 @@ def build(
 
     Args:
         source: what `open_checkpoint` takes, or a checkpoint that it returned.
-        base: `holder`, `scratch`, or an image: a reference or `oci:DIR[:TAG]`.
+        base: `holder`, `scratch`, or an image: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
         platforms: such as `linux/arm64`; by default that and linux/amd64, as far as the base has them.
         max_layers: the most that the image may have.
         content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
@@ -111,7 +111,7 @@ def pull(
     """Put the model's files of an image, verified, into `folder`, which must not exist or be empty.
 
     Args:
-        ref: a reference, or `oci:DIR[:TAG]`.
+        ref: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
         platform: of an image for several platforms, take this one; models are the same in all of them.
 
     Raises:
@@ -121,7 +121,7 @@ def pull(
     """
     location = parse_location(ref) if isinstance(ref, str) else ref
     with Registry(settings, progress) as registry:
-        source = LayoutSource(location) if isinstance(location, LayoutLocation) else RegistrySource(location, registry)
+        source = LayoutSource(location) if isinstance(location, StoredLocation) else RegistrySource(location, registry)
         manifest = choose_manifest(source, source.resolve(), _platform(platform) if platform else None)
         return unpack_model(manifest, source.open_layer, Path(folder), workers=settings.concurrency, progress=progress)
 

@@ -12,7 +12,7 @@ from modelcar.packaging.annotations import KIND, MODELPACK
 from modelcar.registry import Registry
 from modelcar.signing.carry import Carried, carry_attachments
 from modelcar.signing.places import LayoutPlace, RegistryPlace
-from modelcar.store import OciLayout, read_document
+from modelcar.store import Layout, read_document
 from modelcar.store.tree import load
 
 __all__ = ["find_twin", "publish_image", "twin_tag"]
@@ -20,7 +20,7 @@ __all__ = ["find_twin", "publish_image", "twin_tag"]
 _SUFFIX: Final = "-modelpack"
 
 
-def publish_image(registry: Registry, content: OciLayout, root: Descriptor, ref: Reference) -> Carried:
+def publish_image(registry: Registry, content: Layout, root: Descriptor, ref: Reference) -> Carried:
     """Push the image `root` and all that is attached to it to `ref`, and tag its ModelPack twin, if it has one.
 
     The tags are written last, so that nobody who asks for one meets an image whose signatures are still on their way.

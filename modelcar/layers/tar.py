@@ -20,7 +20,7 @@ from typing import Final
 from modelcar.errors import UnsafePath
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Segment, Zeros
 
-__all__ = ["ALIGNMENT", "POLICY", "Entry", "Payload", "VirtualTar", "build_tar"]
+__all__ = ["ALIGNMENT", "BLOCK", "POLICY", "Entry", "Payload", "VirtualTar", "build_tar"]
 
 POLICY: Final = "v1"
 ALIGNMENT: Final = 4096  # bytes
@@ -36,7 +36,7 @@ class Entry:
     """A file to be put into a layer: its path there (relative, `/` between parts) and where its bytes are."""
 
     path: str
-    content: FileRange | Literal
+    content: FileRange | Literal | ByteMap
     executable: bool = False
 
 
@@ -93,7 +93,8 @@ def _lay_out(names: Sequence[tuple[bytes, Entry | None]]) -> VirtualTar:
             literal += _alignment(offset + len(literal) + len(prologue))
         literal += prologue
         offset += len(literal)
-        segments += [Literal(bytes(literal)), entry.content]
+        content = entry.content
+        segments += [Literal(bytes(literal)), *(content.segments() if isinstance(content, ByteMap) else [content])]
         payloads.append(Payload(path=entry.path, offset=offset, size=size))
         offset += size
         literal = bytearray(-size % BLOCK)

@@ -9,10 +9,10 @@ from typing import BinaryIO, Protocol, cast
 from modelcar.errors import InvalidDocument
 from modelcar.oci import Descriptor, Index, Manifest, Platform, Reference
 from modelcar.packaging.base import select
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import Location, StoredLocation, open_layout
 from modelcar.packaging.unpack import Readable
 from modelcar.registry import Registry
-from modelcar.store import LocalStore, Names, OciLayout, read_document, write_document
+from modelcar.store import LocalStore, Names, Store, read_document, write_document
 from modelcar.store.base import check_readable
 from modelcar.store.transfer import copy_image
 from modelcar.store.tree import is_document, load
@@ -39,7 +39,7 @@ class ImageSource(Protocol):
 class StoreSource:
     """An image in a content store on this machine."""
 
-    def __init__(self, content: OciLayout, root: Descriptor) -> None:
+    def __init__(self, content: Store, root: Descriptor) -> None:
         self._content = content
         self._root = root
 
@@ -59,13 +59,15 @@ class StoreSource:
 
 
 class LayoutSource(StoreSource):
-    """An image in an OCI layout that came from anywhere."""
+    """An image in an OCI layout that came from anywhere, a folder or an archive."""
 
-    def __init__(self, location: LayoutLocation) -> None:
-        layout = OciLayout(location.folder, create=False)
+    def __init__(self, location: StoredLocation) -> None:
+        layout = open_layout(location)
         names = Names(layout)
-        super().__init__(layout, names.get(location.name) if location.name else names.only())
+        root = names.get(location.name) if location.name else names.only()
+        super().__init__(layout, root)
         self.layout = layout
+        self.name = location.name or names.name_of(root)
 
 
 class RegistrySource:
@@ -124,7 +126,7 @@ def bring_image(
         platforms: of an index, only what is for these is brought (the index itself then stays incomplete); by default
             all of it.
     """
-    if isinstance(location, LayoutLocation):
+    if isinstance(location, StoredLocation):
         source = LayoutSource(location)
         copy_image(source.layout, store.content, source.resolve())
         return source.resolve()

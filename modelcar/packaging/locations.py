@@ -1,4 +1,7 @@
-"""Where images are, as people type it: `oci:DIR[:NAME]` is an OCI layout, anything else a reference."""
+"""Where images are, as people type it.
+
+`oci:DIR[:NAME]` is an OCI layout in a folder, `oci-archive:FILE[:NAME]` one in a tar; anything else is a reference.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,17 @@ from typing import Final
 
 from modelcar.errors import InvalidReference, UsageError
 from modelcar.oci import Reference
-from modelcar.store import OciLayout
+from modelcar.store import ArchiveStore, Layout, OciLayout
 
-__all__ = ["LayoutLocation", "Location", "open_target_layout", "parse_location"]
+__all__ = [
+    "ArchiveLocation",
+    "LayoutLocation",
+    "Location",
+    "StoredLocation",
+    "open_layout",
+    "open_target_layout",
+    "parse_location",
+]
 
 # image specification 1.1, annotations.md: what org.opencontainers.image.ref.name may be
 _COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
@@ -31,7 +42,19 @@ class LayoutLocation:
         return f"oci:{self.folder}" + (f":{self.name}" if self.name else "")
 
 
-Location = LayoutLocation | Reference
+@dataclass(frozen=True, slots=True)
+class ArchiveLocation:
+    """An image in an OCI layout that is one tar; without a name, the only one there."""
+
+    file: Path
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return f"oci-archive:{self.file}" + (f":{self.name}" if self.name else "")
+
+
+StoredLocation = LayoutLocation | ArchiveLocation
+Location = StoredLocation | Reference
 
 
 def parse_location(text: str) -> Location:
@@ -43,16 +66,31 @@ def parse_location(text: str) -> Location:
     Raises:
         InvalidReference: with the part that is wrong.
     """
-    if not text.startswith("oci:"):
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in ("oci", "oci-archive"):
         return Reference.parse(text)
-    folder, _, name = text.removeprefix("oci:").partition(":")
-    if not folder:
-        raise InvalidReference(f"{text!r} names no folder", hint="it looks like oci:DIR or oci:DIR:TAG")
+    path, _, name = rest.partition(":")
+    what, form = ("folder", "oci:DIR") if scheme == "oci" else ("file", "oci-archive:FILE")
+    if not path:
+        raise InvalidReference(f"{text!r} names no {what}", hint=f"it looks like {form} or {form}:TAG")
     if name and not _NAME.fullmatch(name):
         raise InvalidReference(
             f"{name!r} in {text!r} is not a name for an image", hint="letters, digits and - . _ : @ + / between them"
         )
-    return LayoutLocation(Path(folder), name or None)
+    return (LayoutLocation if scheme == "oci" else ArchiveLocation)(Path(path), name or None)
+
+
+def open_layout(location: StoredLocation) -> Layout:
+    """The layout that is there.
+
+    Raises:
+        NotFound: there is none.
+        UsageError: an archive is compressed, or a folder.
+        InvalidContent: an archive is damaged.
+    """
+    if isinstance(location, LayoutLocation):
+        return OciLayout(location.folder, create=False)
+    return ArchiveStore(location.file)
 
 
 def open_target_layout(folder: Path) -> OciLayout:

@@ -9,7 +9,7 @@ from modelcar.errors import InvalidDocument, NotFound, RemoteNotFound
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference
 from modelcar.registry import Registry
-from modelcar.store import OciLayout, read_document, write_document
+from modelcar.store import Layout, read_document, write_document
 from modelcar.store.attachments import Attachments
 from modelcar.store.tree import is_document, load
 
@@ -101,9 +101,9 @@ class RegistryPlace:
 
 @dataclass(frozen=True)
 class LayoutPlace:
-    """An OCI layout on this machine, the user's own store or another."""
+    """An OCI layout on this machine: the user's own store, another folder, or an archive, which is never written to."""
 
-    layout: OciLayout
+    layout: Layout
     repository: str = ""
 
     @property

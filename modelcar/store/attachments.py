@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from modelcar.errors import InvalidContent, InvalidDigest, ModelcarError, NotFound
 from modelcar.oci import Descriptor, Digest, Index, media_types
-from modelcar.store.layout import OciLayout
+from modelcar.store.base import Layout
 from modelcar.store.names import REF_NAME, SUBJECT, Names
 from modelcar.store.tree import is_document, load, walk
 
@@ -22,7 +22,7 @@ __all__ = ["Attachments"]
 class Attachments:
     """Finds, adds and collects attachments. Edits are atomic and keep each other's, as those of `Names` do."""
 
-    def __init__(self, layout: OciLayout) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._names = Names(layout)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -9,7 +11,7 @@ from modelcar.errors import InvalidDocument
 from modelcar.layers.bytemap import ByteMap, ByteReader
 from modelcar.oci import Descriptor, Digest
 
-__all__ = ["Store", "Writer", "check_readable", "read_document", "write_document"]
+__all__ = ["Layout", "Store", "Writer", "check_readable", "read_document", "write_document"]
 
 _MAX_IN_MEMORY = 512 << 20  # bytes; a model index with its tar around it is the largest that is read whole
 
@@ -60,6 +62,27 @@ class Store(Protocol):
 
     def delete(self, digest: Digest) -> None:
         """Remove this blob. Raises `NotFound`."""
+
+
+class Layout(Store, Protocol):
+    """An OCI image layout: a store with an `index.json`, which `Names` reads and edits."""
+
+    @property
+    def root(self) -> Path:
+        """The folder or file that it is."""
+
+    @property
+    def location(self) -> str:
+        """How people name it: `oci:DIR` or `oci-archive:FILE`."""
+
+    def read_index(self) -> bytes:
+        """Raises `NotFound` if there is no index, `StorageError` if it cannot be read."""
+
+    def write_index(self, content: bytes) -> None:
+        """Replace the index so that readers see the old one or the new one. The caller holds `locked()`."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other edits of the index out."""
 
 
 def read_document(store: Store, descriptor: Descriptor) -> bytes:

@@ -27,6 +27,7 @@ def explain(error: OSError, doing: str) -> StorageError:
         errno.EDQUOT: "the quota is used up; nothing half-written is visible",
         errno.EACCES: "check the owner and mode of the folder, or choose another",
         errno.EROFS: "choose another folder",
+        errno.EFBIG: "its file system holds no files as large as this; FAT, for one, ends at 4 GiB",
     }
     return StorageError(f"{doing}: {error.strerror or error}", hint=hints.get(error.errno or 0))
 

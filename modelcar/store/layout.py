@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from modelcar.errors import DigestMismatch, InvalidDigest, NotFound, SizeMismatch, StorageError
 from modelcar.layers.bytemap import ByteMap, ByteReader
@@ -19,14 +19,14 @@ from modelcar.oci import Digest
 from modelcar.store.disk import atomic_write, copy_into, explain, fsync_dir, lock, make_dirs
 from modelcar.store.recipes import dump_recipe, load_recipe
 
-__all__ = ["OciLayout"]
+__all__ = ["MARKER", "OciLayout"]
 
-_MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+MARKER: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 
 
 class OciLayout:
-    """`Store` in a folder. Any number of threads and processes may use it at once.
+    """`Layout` in a folder. Any number of threads and processes may use it at once.
 
     `root/blobs/<algorithm>/<hex>` are blobs, `root/ingest/` holds what is being written, and with `recipes` (the
     user's own store only) `root/recipes/<algorithm>/<hex>.json` stand for virtual blobs.
@@ -46,9 +46,29 @@ class OciLayout:
         # Locked, so that whoever comes second does not empty the index that the first has begun to fill. A folder that
         # nothing else locks: the layout's own may be held by whoever opens it, the embedded registry for one.
         with lock(blobs, exclusive=True):
-            for name, content in (("index.json", _EMPTY_INDEX), ("oci-layout", _MARKER)):
+            for name, content in (("index.json", _EMPTY_INDEX), ("oci-layout", MARKER)):
                 if _stat(self.root / name) is None:
                     atomic_write(self.root / name, content)
+
+    @property
+    def location(self) -> str:
+        return f"oci:{self.root}"
+
+    def read_index(self) -> bytes:
+        path = self.root / "index.json"
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"{self.root} is not an OCI image layout: it has no file index.json") from None
+        except OSError as e:
+            raise explain(e, f"cannot read {path}") from None
+
+    def write_index(self, content: bytes) -> None:
+        atomic_write(self.root / "index.json", content)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """The marker file is locked because index.json itself is replaced by every edit."""
+        return lock(self.root / "oci-layout", exclusive=True)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob of this digest lies, or would."""

@@ -9,8 +9,7 @@ from typing import Final
 
 from modelcar.errors import InvalidDocument, NotFound, StorageError
 from modelcar.oci import Descriptor, Index
-from modelcar.store.disk import atomic_write, lock
-from modelcar.store.layout import OciLayout
+from modelcar.store.base import Layout
 
 __all__ = ["REF_NAME", "SUBJECT", "Edit", "Names", "is_attachment"]
 
@@ -36,9 +35,8 @@ class Names:
     uses, usually a tag.
     """
 
-    def __init__(self, layout: OciLayout) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._path = layout.root / "index.json"
 
     def entries(self) -> tuple[Descriptor, ...]:
         """Every entry, named or not, as it stands in the file."""
@@ -46,13 +44,9 @@ class Names:
 
     def _read(self) -> Index:
         try:
-            return Index.parse(self._path.read_bytes())
-        except FileNotFoundError:
-            raise NotFound(f"{self._layout.root} is not an OCI image layout: it has no file index.json") from None
-        except OSError as e:
-            raise StorageError(f"cannot read {self._path}: {e.strerror}") from None
+            return Index.parse(self._layout.read_index())
         except InvalidDocument as e:
-            raise StorageError(f"{self._path} is damaged: {e}") from None
+            raise StorageError(f"{self._layout.root / 'index.json'} is damaged: {e}") from None
 
     def images(self) -> tuple[Descriptor, ...]:
         """Every entry that is an image and not attached to one."""
@@ -80,8 +74,15 @@ class Names:
             raise NotFound(f"{self._layout.root} holds no image")
         if len({e.digest for e in entries}) != 1:
             names = ", ".join(e.annotations.get(REF_NAME, str(e.digest)) for e in entries)
-            raise NotFound(f"{self._layout.root} holds {len(entries)} images ({names})", hint="name one: oci:DIR:NAME")
+            raise NotFound(
+                f"{self._layout.root} holds {len(entries)} images ({names})",
+                hint=f"name one: {self._layout.location}:NAME",
+            )
         return entries[0].plain()
+
+    def name_of(self, image: Descriptor) -> str | None:
+        """The first name that stands for `image`, if any does."""
+        return next((name for name, listed in self.list().items() if listed.digest == image.digest), None)
 
     def put(self, name: str | None, descriptor: Descriptor) -> None:
         """Let `name` stand for `descriptor`, which must be complete in the layout; without a name just list it."""
@@ -103,8 +104,8 @@ class Names:
         return descriptor
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other edits out; the marker file is locked because index.json itself is replaced by every edit."""
-        return lock(self._layout.root / "oci-layout", exclusive=True)
+        """Keep other edits out."""
+        return self._layout.locked()
 
     def edit(self, change: Edit) -> None:
         """Replace the entries by what `change` makes of them; what it raises leaves them as they are."""
@@ -116,7 +117,7 @@ class Names:
         index = self._read()
         changed = change(index.manifests)
         if changed != index.manifests:
-            atomic_write(self._path, index.edited(manifests=changed).content)
+            self._layout.write_index(index.edited(manifests=changed).content)
 
 
 def _replaced_by(new: Descriptor, old: Descriptor) -> bool:

@@ -1,13 +1,13 @@
-"""Images between OCI layouts on disk: virtual layers become files, by reflink where the file system can."""
+"""Images between stores on disk: virtual layers become files, by reflink where the file system can."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from modelcar.errors import SizeMismatch
-from modelcar.oci import Descriptor
+from modelcar.oci import Descriptor, Digest
 from modelcar.progress import SILENT, Progress
-from modelcar.store.base import read_document, write_document
+from modelcar.store.base import Store, read_document, write_document
 from modelcar.store.layout import OciLayout
 from modelcar.store.tree import is_document, walk
 
@@ -17,7 +17,7 @@ _BUFFER = 1 << 20
 
 
 def copy_image(
-    source: OciLayout, target: OciLayout, root: Descriptor, *, trusted: bool = False, progress: Progress = SILENT
+    source: Store, target: Store, root: Descriptor, *, trusted: bool = False, progress: Progress = SILENT
 ) -> None:
     """Copy everything reachable from `root`, children first. What is there already is not copied again.
 
@@ -38,21 +38,23 @@ def copy_image(
             continue
         key = str(descriptor.digest)
         progress.start(key, descriptor.digest.short, descriptor.size)
-        if descriptor.digest in target and not target.is_virtual(descriptor.digest):
+        if descriptor.digest in target and not _is_virtual(target, descriptor.digest):
             progress.finish(key, "exists")
             continue
         _copy_blob(source, target, descriptor, trusted=trusted, progress=progress)
         progress.finish(key)
 
 
-def _copy_blob(
-    source: OciLayout, target: OciLayout, descriptor: Descriptor, *, trusted: bool, progress: Progress
-) -> None:
+def _is_virtual(store: Store, digest: Digest) -> bool:
+    return isinstance(store, OciLayout) and store.is_virtual(digest)
+
+
+def _copy_blob(source: Store, target: Store, descriptor: Descriptor, *, trusted: bool, progress: Progress) -> None:
     advance = partial(progress.advance, str(descriptor.digest))
     content = source.map(descriptor.digest)
     if content.size != descriptor.size:
         raise SizeMismatch(f"{descriptor.digest} has {content.size} bytes where {descriptor.size} were promised")
-    if trusted:
+    if trusted and isinstance(target, OciLayout):
         target.materialise(descriptor.digest, content, advance=advance)
         return
     buffer = memoryview(bytearray(_BUFFER))

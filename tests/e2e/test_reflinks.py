@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from modelcar.store import OciLayout
+from modelcar.store import ArchiveStore, OciLayout
+from modelcar.store.archiving import Part, write_archive
 from modelcar.store.transfer import copy_image
 from tests.support.images import validate_in
 from tests.support.skips import unavailable
@@ -48,3 +49,12 @@ def test_weights_are_shared_and_not_copied(xfs: Path) -> None:
     copy_image(image.store, target, image.root, trusted=True)
     assert used(xfs) - before < MIB
     validate_in(target, image.root)
+
+
+def test_an_archive_shares_them_too(xfs: Path) -> None:
+    """Layers are aligned in it, as weights are in layers."""
+    image = VirtualImage(xfs, OciLayout(xfs / "store", recipes=True), size=60 * MIB)
+    before = used(xfs)
+    write_archive(xfs / "a.tar", [Part(entry=image.root, store=image.store, trusted=True)])
+    assert used(xfs) - before < MIB
+    validate_in(ArchiveStore(xfs / "a.tar"), image.root)

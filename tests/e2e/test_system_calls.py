@@ -98,6 +98,23 @@ def test_build_and_push(traced: Traced, embedded: str) -> None:
     assert not any(again.ranges[str(shard)] for shard in traced.shards)
 
 
+def test_archive_and_back(traced: Traced, embedded: str, tmp_path: Path) -> None:
+    """One read and one write a byte into the archive, by the kernel; one read and no write from it to a registry."""
+    ref, file = f"{embedded}/traced/archived:v1", tmp_path / "model.tar"
+    traced.modelcar("build", traced.checkpoint, "-t", ref)
+    written = traced("written", "archive", ref, "-o", file)
+    check_read_once(written, traced.shards, header_times=1)
+    files = {path: sum(sizes) for path, sizes in written.written_to_files().items()}
+    assert 0 <= sum(files.values()) - file.stat().st_size < 4096, files  # an empty layout is beside it meanwhile
+    assert all(path.startswith(f"{tmp_path}/.model.tar.") for path in files), files
+
+    sent = traced("sent", "push", f"oci-archive:{file}", ref)
+    check_nothing_written(sent, traced.modelcar.home, at_most=0)
+    for start, stop, times in sent.times_read(file, file.stat().st_size):
+        assert times <= 1 or stop - start < 64 << 10, f"[{start}, {stop}) was read {times} times"
+    assert sent.sent() >= sum(shard.stat().st_size for shard in traced.shards)
+
+
 def test_a_changed_shard_is_the_only_one_read_again(traced: Traced) -> None:
     ref = "registry.example/traced:v1"
     traced.modelcar("build", traced.checkpoint, "-t", ref)
@@ -126,10 +143,18 @@ right.setblocking(False)
 print(os.sendfile(left.fileno(), a, 90_000, 10_000))
 os.read(a, 5)
 os.copy_file_range(a, b, 7)
+os.copy_file_range(a, b, 8, 50_000, 0)
 """
     found, _ = trace(tmp_path / "trace", BIN / "python", "-c", program, environment={})
-    assert found.written[str(target)] == [70_000, 7]
+    assert found.written[str(target)] == [70_000, 7, 8]
     assert found.streamed.pop(str(source)) == 12
-    pieces = [(0, 60_000, 1), (60_000, 70_000, 2), (70_000, 90_000, 1), (90_000, 100_000, 2)]
+    pieces = [
+        (0, 50_000, 1),
+        (50_000, 50_008, 2),
+        (50_008, 60_000, 1),
+        (60_000, 70_000, 2),
+        (70_000, 90_000, 1),
+        (90_000, 100_000, 2),
+    ]
     assert found.times_read(source, 100_000) == pieces
     assert found.sent() == 10_000 + 6  # and what it printed

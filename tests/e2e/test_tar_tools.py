@@ -20,6 +20,7 @@ import pytest
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal
 from modelcar.layers.tar import Entry, VirtualTar, build_tar
 from tests.support.golang import build_go
+from tests.support.tars import write_sparse
 from tests.support.trees import Source
 
 pytestmark = pytest.mark.slow
@@ -97,35 +98,6 @@ func check(err error) {
 
 def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def write_sparse(content: ByteMap, path: Path) -> None:
-    """Write a blob out, with holes where a file underneath has them."""
-    with path.open("wb") as f:
-        position = 0
-        for segment in content.segments():
-            if isinstance(segment, Literal):
-                f.seek(position)
-                f.write(segment.data)
-            elif isinstance(segment, FileRange):
-                copy_data(segment, f.fileno(), position)
-            position += segment.size
-        f.truncate(content.size)
-
-
-def copy_data(source: FileRange, target: int, position: int) -> None:
-    with source.path.open("rb") as f:
-        at, end = source.offset, source.offset + source.size
-        while at < end:
-            try:
-                at = os.lseek(f.fileno(), at, os.SEEK_DATA)
-            except OSError:
-                return
-            hole = min(os.lseek(f.fileno(), at, os.SEEK_HOLE), end)
-            while at < hole:
-                piece = os.pread(f.fileno(), min(hole - at, 1 << 20), at)
-                os.pwrite(target, piece, position + at - source.offset)
-                at += len(piece)
 
 
 class Layer:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from modelcar.files import FileStamp
-from modelcar.layers.bytemap import FileRange, Literal, Segment, Zeros
+from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Segment, Zeros
 from modelcar.layers.tar import Entry
 
 __all__ = ["Source", "entries_of", "open_files", "paths", "random_tree", "segment_bytes", "segments_of", "trees"]
@@ -66,8 +66,10 @@ def segments_of(sources: Sequence[Source]) -> st.SearchStrategy[list[Segment]]:
     )
 
 
-def segment_bytes(segment: Segment) -> bytes:
-    """What a segment stands for, read in the most obvious way."""
+def segment_bytes(segment: Segment | ByteMap) -> bytes:
+    """What a segment, or several, stand for, read in the most obvious way."""
+    if isinstance(segment, ByteMap):
+        return b"".join(map(segment_bytes, segment.segments()))
     if isinstance(segment, FileRange):
         return segment.path.read_bytes()[segment.offset : segment.offset + segment.size]
     return segment.data if isinstance(segment, Literal) else b"\0" * segment.size
@@ -86,13 +88,15 @@ _sizes = st.one_of(
 
 @st.composite
 def trees(draw: st.DrawFn) -> list[Entry]:
-    """Entries that build: no path is also a folder. Contents are literals, so that no file is needed."""
+    """Entries that build: no path is also a folder. Contents are literals and zeros, so that no file is needed."""
     chosen = draw(st.dictionaries(paths, _sizes, max_size=6))
     folders = {"/".join(path.split("/")[:i]) for path in chosen for i in range(1, path.count("/") + 1)}
     return [
         Entry(
             path=path,
-            content=Literal(bytes([size % 251]) * size),
+            content=ByteMap([Literal(b"begin"), Zeros(size)])
+            if draw(st.booleans())
+            else Literal(bytes([size % 251]) * size),
             executable=draw(st.booleans()),
         )
         for path, size in chosen.items()

@@ -16,7 +16,7 @@ from modelcar.cli.places import image_source, open_place
 from modelcar.cli.trust import SignatoryChoice, signatory_options
 from modelcar.errors import StorageError, UsageError
 from modelcar.oci import Descriptor
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.registry import ClientSettings
 from modelcar.signing.attestations.attest import attach_statement, check_not_hiding, check_other_signer
 from modelcar.signing.attestations.custom import MAX_PREDICATE, custom_predicate
@@ -137,7 +137,7 @@ def command(
     if statement.predicate.get("serialization", {}).get("method") == "shards":
         output.aside("the manifest is by shards, which model_signing's library reads and its command does not;")
         output.aside("for one by files build with --content-digest")
-    if isinstance(place, LayoutPlace) and not isinstance(ref, LayoutLocation):
+    if isinstance(place, LayoutPlace) and not isinstance(ref, StoredLocation):
         output.aside(f"the attestation is in the local store; `modelcar push {ref}` publishes it")
 
 

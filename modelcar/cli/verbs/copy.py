@@ -11,10 +11,11 @@ from modelcar.cli.output import Output
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
 from modelcar.errors import UsageError
+from modelcar.images.archive import archive_image
 from modelcar.images.publish import publish_image
 from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.fetch import LayoutSource
-from modelcar.packaging.locations import LayoutLocation, Location, open_target_layout
+from modelcar.packaging.locations import ArchiveLocation, LayoutLocation, Location, StoredLocation, open_target_layout
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.carry import Carried, carry_attachments
@@ -31,9 +32,9 @@ from modelcar.store.transfer import copy_image
 def command(src: Location, dst: Location, settings: ClientSettings, output: Output) -> None:
     """Copy an image between registries and OCI layouts.
 
-    SRC and DST are references (registry/repo:tag) or OCI layouts (oci:DIR[:TAG]). All platforms go along, and no
-    digest changes. Within one registry blobs are mounted, not moved. Signatures, attestations and all else that
-    refers to the image come along, and the name appears last.
+    SRC and DST are references (registry/repo:tag), OCI layouts (oci:DIR[:TAG]) or archives (oci-archive:FILE[:TAG]).
+    All platforms go along, and no digest changes. Within one registry blobs are mounted, not moved. Signatures,
+    attestations and all else that refers to the image come along, and the name appears last.
 
     \b
       modelcar copy ghcr.io/acme/llm:v1 registry.internal/llm:v1
@@ -43,9 +44,11 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
         raise UsageError(f"{src} would be copied onto itself")
     began = time.monotonic()
     with progress(output, "copy") as report, Registry(settings, report) as registry:
-        if isinstance(dst, LayoutLocation):
+        if isinstance(dst, ArchiveLocation):
+            root, carried = _into_archive(src, dst, registry, report)
+        elif isinstance(dst, LayoutLocation):
             root, carried = _into_layout(src, dst, registry, report)
-        elif isinstance(src, LayoutLocation):
+        elif isinstance(src, StoredLocation):
             source = LayoutSource(src)
             root = source.resolve()
             carried = publish_image(registry, source.layout, root, dst)
@@ -69,13 +72,13 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
 def _into_layout(
     src: Location, dst: LayoutLocation, registry: Registry, report: Progress
 ) -> tuple[Descriptor, Carried]:
-    if isinstance(src, LayoutLocation):
+    if isinstance(src, StoredLocation):
         source = LayoutSource(src)
         root = source.resolve()
         target = open_target_layout(dst.folder)
         copy_image(source.layout, target, root, progress=report)
         carried = carry_attachments(LayoutPlace(source.layout), LayoutPlace(target), root)
-        Names(target).put(dst.name or src.name, root)
+        Names(target).put(dst.name or source.name, root)
     else:
         found = registry.resolve(src)  # before a folder is made for it
         target = open_target_layout(dst.folder)
@@ -83,6 +86,19 @@ def _into_layout(
         carried = carry_attachments(RegistryPlace(registry, src), LayoutPlace(target), root)
         Names(target).put(dst.name or src.tag, root)
     return root, carried
+
+
+def _into_archive(
+    src: Location, dst: ArchiveLocation, registry: Registry, report: Progress
+) -> tuple[Descriptor, Carried]:
+    if isinstance(src, StoredLocation):
+        source = LayoutSource(src)
+        root, name = source.resolve(), dst.name or src.name
+        archived = archive_image(LayoutPlace(source.layout), root, dst.file, name=name, progress=report)
+    else:
+        root = registry.resolve(src)
+        archived = archive_image(RegistryPlace(registry, src), root, dst.file, name=dst.name or src, progress=report)
+    return root, archived.carried
 
 
 def _between_registries(src: Reference, dst: Reference, registry: Registry) -> tuple[Descriptor, Carried]:

@@ -37,7 +37,7 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
     store = open_local_store()
     with store.session():
         root = find_local(store, ref, hint=f"`modelcar copy {ref} oci:{folder}` takes a remote one")
-        size = content_size(store, root)
+        size = content_size(store.content, root)
         labels = image_labels(StoreSource(store.content, root), root)
         target = open_target_layout(folder)
         with progress(output, "export", labels) as report:

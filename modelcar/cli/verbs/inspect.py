@@ -16,8 +16,11 @@ from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.inspect import Inspected, InspectedManifest, inspect_image
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings
+from modelcar.signing.carried_trust import CarriedTrust, read_carried_trust
 from modelcar.signing.claims import Claim, claims
 from modelcar.signing.evidence import gather_evidence
+from modelcar.signing.places import LayoutPlace, RegistryPlace
+from modelcar.store import ArchiveStore
 
 
 @click.command("inspect")
@@ -35,7 +38,11 @@ def command(ref: Location, remote: bool, settings: ClientSettings, output: Outpu
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
         inspected = inspect_image(root, image_source(place, root).read)
         attached = claims(root.digest, gather_evidence(place, root.digest))
-    output.document({"name": str(ref), **inspected.to_dict(), "attached": [claim.to_dict() for claim in attached]})
+        carried = _carried(place)
+    answer = {"name": str(ref), **inspected.to_dict(), "attached": [claim.to_dict() for claim in attached]}
+    if carried is not None:
+        answer["trust"] = carried.to_dict()
+    output.document(answer)
     output.line(str(ref))
     output.line(str(inspected.root.digest))
     for key, value in sorted(inspected.annotations.items()):
@@ -46,6 +53,19 @@ def command(ref: Location, remote: bool, settings: ClientSettings, output: Outpu
         output.table(_files(inspected.model))
     if attached:
         output.table(_attached(attached))
+    if carried is not None and (rows := _fingerprints(carried)):
+        title = "carried, trusted by nobody: compare the fingerprints with what you were told another way"
+        output.table(Table(columns=("trust", "fingerprint"), rows=rows, title=title))
+
+
+def _carried(place: RegistryPlace | LayoutPlace) -> CarriedTrust | None:
+    archive = place.layout if isinstance(place, LayoutPlace) else None
+    return read_carried_trust(archive) if isinstance(archive, ArchiveStore) else None
+
+
+def _fingerprints(carried: CarriedTrust) -> list[list[str]]:
+    rows = [[f"key, {key.kind}", key.fingerprint] for key in carried.keys]
+    return [*rows, ["trusted root", carried.root_digest]] if carried.root_digest else rows
 
 
 def _attached(attached: Sequence[Claim]) -> Table:

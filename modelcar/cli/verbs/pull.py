@@ -16,7 +16,7 @@ from modelcar.errors import UsageError
 from modelcar.oci import Digest, Platform, Reference
 from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
 from modelcar.packaging.labels import layer_labels
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.packaging.unpack import unpack_model
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.carry import carry_attachments
@@ -56,7 +56,7 @@ def _pull_files(
     began = time.monotonic()
     labels: dict[Digest, str] = {}
     with progress(output, "pull", labels) as report, Registry(settings, report) as registry:
-        source = LayoutSource(ref) if isinstance(ref, LayoutLocation) else RegistrySource(ref, registry)
+        source = LayoutSource(ref) if isinstance(ref, StoredLocation) else RegistrySource(ref, registry)
         root = source.resolve()
         manifest = choose_manifest(source, root, platform)
         labels.update(layer_labels(manifest, source.read))

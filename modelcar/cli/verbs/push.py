@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import click
 
 from modelcar.cli.images import content_size, open_local_store
-from modelcar.cli.options import REFERENCE, network_options, output_options
+from modelcar.cli.options import REFERENCE, location_argument, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
+from modelcar.errors import UsageError
 from modelcar.images.local import find_local, local_name
 from modelcar.images.publish import publish_image
-from modelcar.oci import Reference
-from modelcar.packaging.fetch import StoreSource
+from modelcar.oci import Descriptor, Reference
+from modelcar.packaging.fetch import LayoutSource, StoreSource
 from modelcar.packaging.labels import image_labels
+from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings, Registry
+from modelcar.store import Layout
 
 
 @click.command("push")
-@click.argument("ref", type=REFERENCE)
+@location_argument()
 @click.argument("target", type=REFERENCE, required=False)
 @network_options
 @output_options
-def command(ref: Reference, target: Reference | None, settings: ClientSettings, output: Output) -> None:
+def command(ref: Location, target: Reference | None, settings: ClientSettings, output: Output) -> None:
     """Push an image of the local store to its registry, or to TARGET.
 
-    Weights go straight from the checkpoint's files to the registry; what it has already is not sent again. Signatures
-    and attestations go along, and the tag appears when everything else is there.
+    REF may also be an archive (oci-archive:FILE[:TAG]) or an OCI layout (oci:DIR[:TAG]). Weights go straight from the
+    checkpoint's files, or the archive, to the registry; what it has already is not sent again. Signatures and
+    attestations go along, and the tag appears when everything else is there.
     """
     began = time.monotonic()
-    target = target or ref
-    store = open_local_store()
-    with store.session():
-        root = find_local(store, ref, hint=f"`modelcar build SOURCE -t {local_name(ref)}` makes it")
-        size = content_size(store, root)
-        labels = image_labels(StoreSource(store.content, root), root)
+    if target is None:
+        if not isinstance(ref, Reference):
+            raise UsageError(f"nothing says where to push {ref}", hint=f"`modelcar push {ref} registry/repo:tag`")
+        target = ref
+    with ExitStack() as stack:
+        content, root = _open(ref, stack)
+        size = content_size(content, root)
+        labels = image_labels(StoreSource(content, root), root)
         with progress(output, "push", labels) as report, Registry(settings, report) as registry:
-            carried = publish_image(registry, store.content, root, target)
+            carried = publish_image(registry, content, root, target)
         attached = show_carried(carried, output)
     seconds = time.monotonic() - began
     output.document(
@@ -52,3 +59,12 @@ def command(ref: Reference, target: Reference | None, settings: ClientSettings, 
     )
     output.line(f"pushed {target} ({human_size(size)}) in {seconds:.1f} s")
     output.line(str(root.digest))
+
+
+def _open(ref: Location, stack: ExitStack) -> tuple[Layout, Descriptor]:
+    if not isinstance(ref, Reference):
+        source = LayoutSource(ref)
+        return source.layout, source.resolve()
+    store = open_local_store()
+    stack.enter_context(store.session())
+    return store.content, find_local(store, ref, hint=f"`modelcar build SOURCE -t {local_name(ref)}` makes it")

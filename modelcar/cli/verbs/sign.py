@@ -11,7 +11,7 @@ from modelcar.cli.options import location_argument, network_options, output_opti
 from modelcar.cli.output import Output
 from modelcar.cli.places import open_place
 from modelcar.cli.trust import SignatoryChoice, signatory_options
-from modelcar.packaging.locations import LayoutLocation, Location
+from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.registry import ClientSettings
 from modelcar.signing.places import RegistryPlace
 from modelcar.signing.sign import BOTH, Format, sign_image
@@ -69,5 +69,5 @@ def command(
     new = sum(s.new for s in signed)
     output.line(f"signed {ref} by {signatory}: {new} new signatures, {len(signed) - new} there already")
     output.line(str(root.digest))
-    if where == "local" and not isinstance(ref, LayoutLocation):
+    if where == "local" and not isinstance(ref, StoredLocation):
         output.aside(f"the signatures are in the local store; `modelcar push {ref}` publishes them")

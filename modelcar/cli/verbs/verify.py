@@ -53,8 +53,9 @@ def command(
 
     With --policy, policies decide: ClusterImagePolicy, ModelPolicy and DigestDenyList documents, as in a cluster.
 
-    Looks in the local store first, then in the registry; oci:DIR needs no network at all. What is printed is the digest
-    that was verified: use that, since tags move.
+    Looks in the local store first, then in the registry; oci:DIR and oci-archive:FILE need no network at all. What is
+    printed is the digest that was verified: use that, since tags move. Keys that an archive carries count only if --key
+    says their fingerprint.
 
     \b
       modelcar verify ghcr.io/acme/llm:v1 --key modelcar.pub
@@ -63,7 +64,7 @@ def command(
     """
     policies = policy_choice.load() if policy_choice else None
     signer_named = bool(trust_choice.keys or trust_choice.identity or predicate_type)
-    authority = trust_choice.authority() if signer_named or not policy_choice.files else None
+    authority = trust_choice.authority(ref) if signer_named or not policy_choice.files else None
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
         remotely = isinstance(place, RegistryPlace)

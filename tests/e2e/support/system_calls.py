@@ -112,11 +112,12 @@ def _take_transfer(result: Trace, name: str, arguments: str, n: int) -> None:
 
 
 def _take_move(result: Trace, name: str, arguments: str, n: int) -> None:
-    """`sendfile(out, in, [offset] => [after], n)`; the others take the input first and count as without a position."""
+    """`sendfile(out, in, [from] => [after], n)`, `copy_file_range(in, [from], out, …)`; else there is no position."""
     files = re.findall(r"\b\d+<([^>]*)>", arguments)
     source, target = (files[1], files[0]) if name.startswith("sendfile") else (files[0], files[-1])
     result.written[target].append(n)
-    position = re.search(r"\[(\d+)\] => ", arguments) if name.startswith("sendfile") else None
+    where = r"\[(\d+)\] => " if name.startswith("sendfile") else r"^\d+<[^>]*>, \[(\d+)"
+    position = re.search(where, arguments)
     if position is None:
         result.streamed[source] += n
     else:

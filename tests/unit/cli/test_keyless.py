@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,25 @@ def test_sign_and_verify(run: Run, image: str) -> None:
         assert verified["signedAt"]
     again = run("sign", REF, *KEYLESS)["signatures"]
     assert not any(s["new"] for s in again)
+
+
+def test_a_root_of_trust_travels_and_is_not_believed_for_it(
+    run: Run, refusal: Refusal, image: str, tmp_path: Path
+) -> None:
+    """`tar` takes it out of the archive, byte for byte, and `inspect` shows the digest to compare."""
+    run("sign", REF, *KEYLESS)
+    root = Path("root.json").read_bytes()
+    digest = f"sha256:{hashlib.sha256(root).hexdigest()}"
+    assert run("archive", REF, "-o", "a.tar", *ROOT)["trust"] == {"keys": [], "trustedRoot": digest}
+    assert run("inspect", "oci-archive:a.tar")["trust"]["trustedRoot"] == digest
+    with tarfile.open("a.tar") as tar:
+        carried = tar.extractfile(".modelcar/trust/trusted_root.json")
+        assert carried is not None
+        assert carried.read() == root
+    (verified,) = run("verify", "oci-archive:a.tar", *WHO, *ROOT)["verified"]
+    assert verified["signer"]["identity"] == EMAIL
+    Path("other.json").write_text(trusted_root(Sigstore()))
+    assert refusal(1, "verify", "oci-archive:a.tar", *WHO, "--trusted-root", "other.json")
 
 
 def test_who_else_signed_does_not_count(run: Run, refusal: Refusal, image: str, sigstore: Sigstore) -> None:

@@ -154,7 +154,7 @@ def test_copy_adds_to_a_layout(modelcar: ModelcarCli, digest: str, ref: str, tmp
     assert list(Names(OciLayout(tmp_path / "layout")).list()) == ["a", "b"]
     which = modelcar.refusal(2, "copy", layout, f"{ref}-2")
     assert which.line.endswith("holds 2 images (a, b)")
-    assert which.hint == "name one: oci:DIR:NAME"
+    assert which.hint == f"name one: {layout}:NAME"
     assert modelcar.refusal(2, "inspect", f"{layout}:c").line == f"no image c in {tmp_path / 'layout'}"
 
 

@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.errors import InvalidReference, StorageError, UsageError
+from modelcar.errors import InvalidReference, NotFound, StorageError, UsageError
 from modelcar.oci import Reference
-from modelcar.packaging.locations import LayoutLocation, open_target_layout, parse_location
+from modelcar.packaging.locations import (
+    ArchiveLocation,
+    LayoutLocation,
+    open_layout,
+    open_target_layout,
+    parse_location,
+)
 from modelcar.store import OciLayout
+from modelcar.store.archiving import write_archive
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,28 @@ def test_layouts(text: str, folder: str, name: str | None) -> None:
     assert parse_location(str(location)) == location
 
 
+@pytest.mark.parametrize(
+    ("text", "file", "name"),
+    [("oci-archive:a.tar", "a.tar", None), ("oci-archive:/a b/ü.tar:org/m:v1.2", "/a b/ü.tar", "org/m:v1.2")],
+)
+def test_archives(text: str, file: str, name: str | None) -> None:
+    location = parse_location(text)
+    assert location == ArchiveLocation(Path(file), name)
+    assert parse_location(str(location)) == location
+
+
+def test_what_is_there(tmp_path: Path) -> None:
+    OciLayout(tmp_path / "layout")
+    layout = open_layout(LayoutLocation(tmp_path / "layout"))
+    assert (layout.root, layout.location) == (tmp_path / "layout", f"oci:{tmp_path}/layout")
+    write_archive(tmp_path / "a.tar", [])
+    archive = open_layout(ArchiveLocation(tmp_path / "a.tar"))
+    assert (archive.root, archive.location) == (tmp_path / "a.tar", f"oci-archive:{tmp_path}/a.tar")
+    for location in (LayoutLocation(tmp_path / "none"), ArchiveLocation(tmp_path / "none")):
+        with pytest.raises(NotFound):
+            open_layout(location)
+
+
 def test_everything_else_is_a_reference() -> None:
     assert parse_location("tiny") == Reference.parse("docker.io/library/tiny:latest")
 
@@ -43,6 +72,10 @@ def test_everything_else_is_a_reference() -> None:
         "oci:a:a//b",
         "oci:a:\x1b",
         "oci:a:v1..2",
+        "oci-archive:",
+        "oci-archive::v1",
+        "oci-archive:a.tar:-",
+        "docker-archive:/a.tar",
         "docker://a/b:v1",
         "",
         "A:b",

@@ -19,7 +19,7 @@ def names(tmp_path: Path) -> Names:
 
 
 def index_of(names: Names) -> Any:
-    return json.loads(names._path.read_bytes())
+    return json.loads((names._layout.root / "index.json").read_bytes())
 
 
 def test_naming(names: Names) -> None:
@@ -44,10 +44,10 @@ def test_a_name_carries_nothing_but_itself(names: Names) -> None:
 
 def test_an_unchanged_edit_writes_nothing(names: Names) -> None:
     names.put("v1", IMAGES[0])
-    before = names._path.stat().st_ino
+    before = (names._layout.root / "index.json").stat().st_ino
     names.put("v1", IMAGES[0])
     names.put(None, IMAGES[0])
-    assert names._path.stat().st_ino == before
+    assert (names._layout.root / "index.json").stat().st_ino == before
 
 
 def test_the_only_image(names: Names) -> None:
@@ -72,7 +72,7 @@ def test_what_others_wrote_survives(names: Names) -> None:
             {**IMAGES[0].to_dict(), "platform": {"os": "x", "architecture": "y", "odd": 1}, "annotations": {"n": "1"}}
         ],
     }
-    names._path.write_text(json.dumps(foreign, indent=3))
+    (names._layout.root / "index.json").write_text(json.dumps(foreign, indent=3))
     names.put("v1", IMAGES[1])
     names.remove("v1")
     assert index_of(names) == {**foreign, "mediaType": media_types.INDEX}
@@ -80,7 +80,7 @@ def test_what_others_wrote_survives(names: Names) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"\0" * 100, b'{"schemaVersion":2,"manifests":[{}]}'])
 def test_a_damaged_index(names: Names, raw: bytes) -> None:
-    names._path.write_bytes(raw)
+    (names._layout.root / "index.json").write_bytes(raw)
     for ask in (
         names.list,
         names.only,
@@ -90,11 +90,11 @@ def test_a_damaged_index(names: Names, raw: bytes) -> None:
     ):
         with pytest.raises(StorageError, match=r"index\.json is damaged"):
             ask()
-    assert names._path.read_bytes() == raw
+    assert (names._layout.root / "index.json").read_bytes() == raw
 
 
 def test_a_missing_index(names: Names) -> None:
-    names._path.unlink()
+    (names._layout.root / "index.json").unlink()
     for ask in (names.list, lambda: names.put("a", IMAGES[0])):
         with pytest.raises(NotFound, match=r"no file index\.json"):
             ask()

@@ -1,0 +1,100 @@
+"""Tars from anywhere: ours finds what Python's finds, and no damage makes it find anything else."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from modelcar.errors import InvalidContent
+from modelcar.layers.members import locate_members
+from modelcar.layers.tar import Entry, build_tar
+from tests.support.tars import FORMATS, make_tar, reseal
+from tests.support.trees import paths, trees
+
+contents = st.dictionaries(paths, st.binary(max_size=1500), max_size=5)
+
+
+def located(tar: bytes) -> dict[str, tuple[int, int]]:
+    members = locate_members(lambda offset, n: tar[offset : offset + n], len(tar))
+    for payload in members.values():
+        assert 0 < payload.offset <= payload.offset + payload.size <= len(tar)
+    return {path: (p.offset, p.size) for path, p in members.items()}
+
+
+def found_by_python(tar: bytes) -> dict[str, tuple[int, int]]:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:", encoding="utf-8") as opened:
+        files = [info for info in opened if not info.isdir()]
+    return {info.name.removeprefix("./"): (info.offset_data, info.size) for info in files}
+
+
+@given(contents, st.sampled_from(sorted(FORMATS)))
+def test_every_dialect(files: dict[str, bytes], dialect: str) -> None:
+    try:
+        tar = make_tar(files, dialect=dialect)
+    except (ValueError, UnicodeError):  # names that ustar cannot hold
+        assume(False)
+    assert {path: tar[offset : offset + size] for path, (offset, size) in located(tar).items()} == files
+
+
+@settings(deadline=None)
+@given(trees())
+def test_our_own(entries: list[Entry]) -> None:
+    layer = build_tar(entries)
+    with layer.content.open() as reader:
+        tar = reader.read()
+    assert located(tar) == {p.path: (p.offset, p.size) for p in layer.payloads} == found_by_python(tar)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A tar cut, spliced, or changed in a few bytes; checksums put right again more often than not."""
+    files = draw(
+        st.dictionaries(st.sampled_from(["a", "b/c", "n" * 90 + "/" + "m" * 90]), st.binary(max_size=600), min_size=1)
+    )
+    tar = bytearray(make_tar(files, dialect=draw(st.sampled_from(sorted(FORMATS)))))
+    blocks = len(tar) // 512
+    for _ in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(["byte", "byte", "byte", "cut", "insert", "remove", "repeat"]))
+        i = draw(st.integers(0, min(blocks, 12) - 1)) * 512
+        if kind == "byte":
+            at = i + draw(
+                st.sampled_from([0, 1, 99, 124, 125, 130, 134, 135, 156, 257, 263, 345]) | st.integers(0, 511)
+            )
+            if at < len(tar):
+                tar[at] = draw(st.sampled_from(list(b"\0\x80\xff 01257xLg/.")) | st.integers(0, 255))
+        elif kind == "cut":
+            del tar[draw(st.integers(0, len(tar))) :]
+        elif kind == "insert":
+            tar[i:i] = draw(st.sampled_from([bytes(512), b"x" * 512]) | st.binary(min_size=1, max_size=512))
+        elif kind == "remove":
+            del tar[i : i + 512]
+        else:
+            tar[i:i] = tar[i : i + 512]
+        block = bytes(tar[i : i + 512])
+        if len(block) == 512 and any(block) and draw(st.booleans()):
+            tar[i : i + 512] = reseal(block)
+    return bytes(tar)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(damaged())
+def test_damage_is_refused_or_changes_nothing_that_python_would_not_see_too(tar: bytes) -> None:
+    try:
+        ours = located(tar)
+    except InvalidContent:
+        return
+    try:
+        theirs = found_by_python(tar)
+    except (tarfile.TarError, ValueError, UnicodeError):
+        return  # numbers that we do not look at, such as times
+    assert ours == theirs
+
+
+@given(st.binary(max_size=3000))
+def test_no_bytes_raise_anything_else(content: bytes) -> None:
+    with pytest.raises(InvalidContent):
+        located(content)
