@@ -13,6 +13,8 @@ from registry_shim.testing import running_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.signing import KEY, OTHER_KEY
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "air-gap.md"
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OTHERS = ("skopeo", "podman", "ctr")  # what tests/e2e/test_interop_archive.py runs

@@ -13,6 +13,8 @@ from registry_shim.testing import running_registry
 from tests.support.checkpoints import make_checkpoint
 from tests.support.signing import KEY
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "sign-and-verify.md"
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

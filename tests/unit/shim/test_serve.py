@@ -23,6 +23,8 @@ from registry_shim.testing import running_registry
 
 from .command import COMMAND, ROOT, serving
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -22,6 +22,8 @@ from registry_shim import sending
 from registry_shim.messages import Content, Request, Response
 from registry_shim.testing import running_registry
 
+pytestmark = pytest.mark.slow
+
 UPLOADS = "/v2/a/blobs/uploads/"
 LARGE = 64 << 20  # more than sockets hold
 

@@ -20,6 +20,8 @@ from registry_shim.testing import running_registry
 
 from .command import serving
 
+pytestmark = pytest.mark.slow
+
 CONTENT = os.urandom(48 << 20)  # more than sockets hold
 BLOB = f"/v2/a/blobs/{Digest.of(CONTENT)}"
 UPLOADS = "/v2/a/blobs/uploads/"

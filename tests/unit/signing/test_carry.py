@@ -25,6 +25,8 @@ from tests.unit.registry.server import Reply, ScriptedRegistry, error
 
 from .conftest import IMAGE, AnyPlace, make_place
 
+pytestmark = pytest.mark.slow
+
 SCAN = "https://example.com/scan"
 
 

@@ -15,6 +15,8 @@ from modelcar.store.tree import walk
 from tests.support.crashes import IMAGES
 from tests.support.images import put_image, validate_in
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 
