@@ -71,9 +71,16 @@ def model(checkpoint: Path, modelcar: Modelcar, embedded: str) -> Published:
 
 
 @pytest.fixture(scope="session")
-def containerd_engine(workspace: Path) -> Iterator[Containerd]:
+def containerd_daemon(workspace: Path) -> Iterator[Containerd]:
     with containerd(workspace / "containerd") as engine:
         yield engine
+
+
+@pytest.fixture
+def containerd_engine(containerd_daemon: Containerd) -> Iterator[Containerd]:
+    """The daemon, emptied after every test."""
+    yield containerd_daemon
+    containerd_daemon.clear()
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,8 @@ SHARDS = [f"model-{i:05}-of-00003.safetensors" for i in (1, 2, 3)]
 
 
 @pytest.fixture
-def engine(containerd_engine: Containerd) -> Iterator[Containerd]:
-    yield containerd_engine
-    containerd_engine.clear()
+def engine(containerd_engine: Containerd) -> Containerd:
+    return containerd_engine
 
 
 @pytest.fixture
