@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from modelcar.errors import UsageError
-from modelcar.signing.signatory import Signatory
-from modelcar.signing.verified import Authority
+
+if TYPE_CHECKING:  # `build` starts without what only those who sign need
+    from modelcar.signing.signatory import Signatory
+    from modelcar.signing.verified import Authority
 
 __all__ = ["IdentityChoice", "identity_options", "keyless_signatory", "trust_config_option"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,13 +15,12 @@ from modelcar.cli.passwords import ask_password
 from modelcar.errors import InvalidDigest, UsageError
 from modelcar.oci import Digest
 from modelcar.packaging.locations import ArchiveLocation, Location
-from modelcar.signing.carried_trust import read_carried_trust
-from modelcar.signing.keys.authority import KeyAuthority
-from modelcar.signing.keys.key import PublicKey
-from modelcar.signing.keys.load import load_public_key, load_signing_key
-from modelcar.signing.signatory import KeySignatory, Signatory
-from modelcar.signing.verified import Authority
 from modelcar.store import ArchiveStore
+
+if TYPE_CHECKING:  # `build` starts without what only those who sign need
+    from modelcar.signing.keys.key import PublicKey
+    from modelcar.signing.signatory import KeySignatory, Signatory
+    from modelcar.signing.verified import Authority
 
 __all__ = ["SignatoryChoice", "TrustChoice", "key_signatory", "signatory_options", "trust_options"]
 
@@ -72,11 +71,15 @@ class TrustChoice:
             raise UsageError(
                 "nothing says whose signature is wanted", hint="add --key with a public key, or --certificate-identity"
             )
+        from modelcar.signing.keys.authority import KeyAuthority
+
         return KeyAuthority(_public_key(key, ref) for key in self.keys)
 
 
 def _public_key(key: str, ref: Location) -> PublicKey:
     if not key.startswith("sha256:"):
+        from modelcar.signing.keys.load import load_public_key
+
         return load_public_key(key, ask_password)
     try:
         fingerprint = Digest.parse(key)
@@ -86,11 +89,16 @@ def _public_key(key: str, ref: Location) -> PublicKey:
         raise UsageError(
             f"{fingerprint} is a fingerprint, and picks a key out of an archive", hint="give the file with the key"
         )
+    from modelcar.signing.carried_trust import read_carried_trust
+
     return read_carried_trust(ArchiveStore(ref.file)).key(str(fingerprint))
 
 
 def key_signatory(key: str) -> KeySignatory:
     """One that signs with the key at `key`; asks for its password now, before any long work."""
+    from modelcar.signing.keys.load import load_signing_key
+    from modelcar.signing.signatory import KeySignatory
+
     return KeySignatory(load_signing_key(key, ask_password))
 
 

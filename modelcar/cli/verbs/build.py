@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,9 +37,10 @@ from modelcar.packaging.build import BuiltImage, build_image
 from modelcar.packaging.plan import plan_layers
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.places import LayoutPlace
-from modelcar.signing.sign import BOTH, Format, sign_image
-from modelcar.signing.signatory import Signatory
 from modelcar.store import LocalStore
+
+if TYPE_CHECKING:
+    from modelcar.signing.signatory import Signatory
 
 
 @click.command("build")
@@ -130,6 +131,8 @@ class _Signing:
         if self._choice.keyless:
             self.signatory = self._choice.signatory()
         if self.signatory is not None:
+            from modelcar.signing.sign import BOTH, Format, sign_image
+
             formats = (Format.BUNDLE,) if self._choice.keyless else BOTH
             place = LayoutPlace(store.content, ref.name)
             sign_image(place, image.index, self.signatory, formats=formats, created=datetime.now(UTC))

@@ -305,3 +305,8 @@ def test_progress_that_nobody_reads_stops_no_work(home: Path, checkpoint: Path, 
     os.close(writer)
     assert done.returncode == 0
     assert b"sha256:" in done.stdout
+
+
+def test_build_starts_without_what_only_those_who_sign_need() -> None:
+    code = "import sys, modelcar.cli.verbs.build; print({'cryptography', 'nacl', 'sigstore'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
