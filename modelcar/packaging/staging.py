@@ -160,14 +160,19 @@ def _kept_for_the_next_try(staging: Staging, target: Path) -> Iterator[None]:
 
 
 def _publish(staging: Staging, target: Path, *, inside: bool) -> None:
-    if inside:
-        (staging.folder / "publishing").touch()
-        _move(staging.files, target)
-    else:
-        if target.exists():
-            _look_alike(staging.files, target.stat())
-        staging.files.rename(target)
-    _drop(staging.folder)
+    try:
+        if inside:
+            (staging.folder / "publishing").touch()
+            _move(staging.files, target)
+        else:
+            if target.exists():
+                _look_alike(staging.files, target.stat())
+            staging.files.rename(target)
+        _drop(staging.folder)
+    except BaseException:  # Ctrl-C when all is published already
+        if not staging.files.exists() or not any(staging.files.iterdir()):
+            _drop(staging.folder)
+        raise
 
 
 def _look_alike(folder: Path, other: os.stat_result) -> None:

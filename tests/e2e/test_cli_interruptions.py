@@ -162,6 +162,8 @@ def complete(attempt: Try) -> None:
     assert leftovers(attempt.modelcar.home / "store") == []
     if attempt.command[0] != "pull" or "-o" not in attempt.command or not attempt.is_done():
         attempt.modelcar(*attempt.command)
+    else:
+        attempt.modelcar.refusal(2, *attempt.command)  # and sweeps up what a kill has left beside the folder
     assert attempt.is_done()
 
 
@@ -216,6 +218,7 @@ def test_ctrl_c_and_sigterm(
             _, said = process.communicate(timeout=30)
         assert process.returncode in (0, 128 + number), said
         done = attempt.is_done()
+        assert not done or [path.name for path in folder.iterdir()] in ([], ["home"], ["out"]), "it cleaned up"
         if process.returncode:
             cut += 1
             assert said == "modelcar: interrupted; nothing half-written is visible\n"

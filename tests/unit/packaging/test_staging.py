@@ -86,6 +86,26 @@ def test_ctrl_c_keeps_finished_layers(flaky: Flaky, folder: Path, target: Path) 
     assert len(flaky.opened) == 3
 
 
+@pytest.mark.parametrize("exists", [False, True], ids=["renamed", "moved"])
+def test_ctrl_c_in_the_last_moment_leaves_the_model_and_nothing_beside_it(
+    target: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    if exists:
+        target.mkdir(parents=True)
+        monkeypatch.chdir(target)
+    real = Path.rename
+
+    def rename(self: Path, to: Path) -> Path:
+        real(self, to)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), open_staging(target, IMAGE) as staging:  # noqa: PT012  # it fails at its end
+        (staging.files / "a").write_text("1")
+        monkeypatch.setattr(Path, "rename", rename)
+    assert list(target.parent.iterdir()) == [target]
+    assert files_of(target) == {"a": b"1"}
+
+
 def test_nothing_stays_when_no_layer_was_finished(flaky: Flaky, target: Path) -> None:
     fail_after(flaky, 0, target)
     assert list(target.parent.iterdir()) == []
