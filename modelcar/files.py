@@ -6,13 +6,18 @@ Weights are never copied, so everything that reads them later must notice when t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcar.errors import SourceChanged
+from modelcar.errors import SourceChanged, StorageError
 
-__all__ = ["FileStamp", "check_unchanged", "ends_early", "open_unchanged"]
+__all__ = ["FileStamp", "ReadAt", "check_unchanged", "ends_early", "open_unchanged", "reading"]
 
+ReadAt = Callable[[int, int], bytes]
+"""`read_at(offset, n)`: up to `n` bytes, fewer only at the end of what is read."""
+
+_MOST_AT_ONCE = 1 << 30  # bytes; the kernel gives no more than 2 GiB
 _BUILD_AGAIN = "run `modelcar build` again to package it as it is now"
 
 
@@ -97,3 +102,23 @@ def open_unchanged(path: Path, stamp: FileStamp) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def reading(fd: int, path: Path | str) -> ReadAt:
+    """Reads the open file `fd` at any offset; `path` is for messages.
+
+    Raises:
+        StorageError: from what it returns, if the disk does not give the bytes.
+    """
+
+    def read_at(offset: int, n: int) -> bytes:
+        parts = []
+        try:
+            while n > 0 and (part := os.pread(fd, min(n, _MOST_AT_ONCE), offset)):
+                parts.append(part)
+                offset, n = offset + len(part), n - len(part)
+        except OSError as e:
+            raise StorageError(f"cannot read {path}: {e.strerror}") from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    return read_at

@@ -7,17 +7,14 @@ anything after the end.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from modelcar.errors import InvalidContent
+from modelcar.files import ReadAt
 from modelcar.layers.tar import BLOCK, Payload
 
-__all__ = ["ReadAt", "locate_members"]
-
-ReadAt = Callable[[int, int], bytes]
-"""`read_at(offset, n)`: up to `n` bytes, fewer only at the end of the file."""
+__all__ = ["locate_members"]
 
 _MAX_HEADERS: Final = 1 << 16
 _MAX_EXTENSION: Final = 1 << 20  # bytes of a long name, or of PAX records

@@ -11,10 +11,11 @@ import pytest
 
 from modelcar.checkpoint import Header
 from modelcar.errors import MalformedFile
+from modelcar.files import ReadAt, reading
 
 __all__ = ["Reader", "check_refusal", "frugal", "read_bytes", "refusal"]
 
-Reader = Callable[[int, int, str], Header]
+Reader = Callable[[ReadAt, int, str], Header]
 PATH = "dir/model"
 
 
@@ -22,7 +23,7 @@ def read_bytes(reader: Reader, content: bytes) -> Header:
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
-        return reader(file.fileno(), len(content), PATH)
+        return reader(reading(file.fileno(), PATH), len(content), PATH)
 
 
 def check_refusal(refused: MalformedFile) -> str:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelcar.checkpoint.formats.reader import malformed, read_exactly
-from modelcar.files import open_unchanged
+from modelcar.files import open_unchanged, reading
 
 if TYPE_CHECKING:
     from modelcar.checkpoint.file import CheckpointFile
@@ -25,7 +25,7 @@ def read_bytes(file: CheckpointFile, limit: int = MAX_DOCUMENT) -> bytes:
         raise malformed(file.path, f"has {file.size} bytes; the limit is {limit}", hint="is it what its name says?")
     fd = open_unchanged(file.source, file.stamp)
     try:
-        return read_exactly(fd, 0, file.size, file.path)
+        return read_exactly(reading(fd, file.path), 0, file.size, file.path)
     finally:
         os.close(fd)
 

@@ -14,6 +14,7 @@ not refused: they cannot change what a reader sees, and the scanner reports them
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from modelcar.checkpoint.formats.ggml import GGML_TYPES
 from modelcar.checkpoint.formats.gguf_values import DAMAGED, GgufValue, GgufValues
@@ -27,6 +28,9 @@ from modelcar.checkpoint.formats.header import (
 )
 from modelcar.checkpoint.formats.reader import malformed, printable, read_exactly
 
+if TYPE_CHECKING:
+    from modelcar.files import ReadAt
+
 __all__ = ["MAGIC", "read_gguf"]
 
 MAGIC = b"GGUF"
@@ -38,13 +42,13 @@ _LEAST_TENSOR = 8 + 4 + 4 + 8  # bytes: an empty name, no dimensions, a type, an
 _U64_MAX = 2**64 - 1
 
 
-def read_gguf(fd: int, size: int, path: str) -> Header:
-    """The header of the GGUF file open as `fd`, `size` bytes long; `path` is for messages.
+def read_gguf(read_at: ReadAt, size: int, path: str) -> Header:
+    """The header of a GGUF file of `size` bytes; `path` is for messages.
 
     Raises:
         MalformedFile: anything that the format does not allow, with the key or tensor at fault.
     """
-    values = GgufValues(fd, size, path)
+    values = GgufValues(read_at, size, path)
     if values.take(4) != MAGIC:
         values.fail("does not begin with 'GGUF'")
     _check_version(values)
@@ -60,7 +64,7 @@ def read_gguf(fd: int, size: int, path: str) -> Header:
     return Header(
         format="gguf",
         size=start,
-        raw=read_exactly(fd, 0, start, path) if start <= MAX_RAW else None,
+        raw=read_exactly(read_at, 0, start, path) if start <= MAX_RAW else None,
         tensors=placed,
         metadata=metadata,
     )

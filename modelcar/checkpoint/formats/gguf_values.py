@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from modelcar.checkpoint.formats.header import MAX_HEADER
 from modelcar.checkpoint.formats.reader import malformed, read_exactly
+
+if TYPE_CHECKING:
+    from modelcar.files import ReadAt
 
 __all__ = ["DAMAGED", "GgufScalar", "GgufValue", "GgufValues", "LongArray"]
 
@@ -56,13 +59,13 @@ GgufValue = GgufScalar | tuple[GgufScalar, ...] | LongArray
 
 
 class GgufValues:
-    """Reads values one after the other from the start of `fd`, a file of `size` bytes; `path` is for messages.
+    """Reads values one after the other from the start of a file of `size` bytes; `path` is for messages.
 
     Everything raises `MalformedFile` where the file is too short for what it announces.
     """
 
-    def __init__(self, fd: int, size: int, path: str) -> None:
-        self._fd = fd
+    def __init__(self, read_at: ReadAt, size: int, path: str) -> None:
+        self._read_at = read_at
         self._size = size
         self._path = path
         self._data = bytearray()
@@ -204,5 +207,5 @@ class GgufValues:
         if end > MAX_HEADER:
             self.fail(f"has a header of more than {MAX_HEADER} bytes")
         more = min(max(end - have, _CHUNK), self._size - have)
-        self._data += read_exactly(self._fd, have, more, self._path)
+        self._data += read_exactly(self._read_at, have, more, self._path)
         return len(self._data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modelcar.checkpoint.formats.gguf import read_gguf
 from modelcar.checkpoint.formats.reader import malformed
 from modelcar.checkpoint.formats.safetensors import read_safetensors
-from modelcar.files import open_unchanged
+from modelcar.files import open_unchanged, reading
 
 if TYPE_CHECKING:
     from modelcar.checkpoint.file import CheckpointFile
@@ -40,6 +40,6 @@ def read_header(file: CheckpointFile) -> Header | None:
         return None
     fd = open_unchanged(file.source, file.stamp)
     try:
-        return reader(fd, file.size, file.path)
+        return reader(reading(fd, file.path), file.size, file.path)
     finally:
         os.close(fd)

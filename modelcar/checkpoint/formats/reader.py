@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
-from modelcar.errors import MalformedFile, SourceChanged, StorageError
+from modelcar.errors import MalformedFile, SourceChanged
+
+if TYPE_CHECKING:
+    from modelcar.files import ReadAt
 
 __all__ = ["malformed", "printable", "read_exactly"]
 
 
-def read_exactly(fd: int, offset: int, length: int, path: str) -> bytes:
-    """`length` bytes of `fd` from `offset`. The caller has checked `length` against the file's size and a limit.
+def read_exactly(read_at: ReadAt, offset: int, length: int, path: str) -> bytes:
+    """`length` bytes from `offset`. The caller has checked `length` against the file's size and a limit.
 
     Raises:
         SourceChanged: the file ends earlier than it did a moment ago.
-        StorageError: the disk does not give the bytes.
     """
-    parts = []
-    while length > 0:
-        try:
-            part = os.pread(fd, min(length, 2**30), offset)
-        except OSError as e:
-            raise StorageError(f"cannot read {path}: {e.strerror}") from None
-        if not part:
-            raise SourceChanged(f"{path} became shorter while it was read", hint="try again once nothing writes to it")
-        parts.append(part)
-        offset += len(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    data = read_at(offset, length)
+    if len(data) < length:
+        raise SourceChanged(f"{path} became shorter while it was read", hint="try again once nothing writes to it")
+    return data
 
 
 def printable(text: str, limit: int = 80) -> str:

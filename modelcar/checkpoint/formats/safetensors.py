@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import struct
 from operator import attrgetter
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from modelcar.checkpoint.formats.cursor import JsonCursor, JsonError
 from modelcar.checkpoint.formats.header import (
@@ -32,6 +32,9 @@ from modelcar.checkpoint.formats.header import (
     Tensor,
 )
 from modelcar.checkpoint.formats.reader import malformed, printable, read_exactly
+
+if TYPE_CHECKING:
+    from modelcar.files import ReadAt
 
 __all__ = ["DTYPE_BITS", "read_safetensors"]
 
@@ -54,15 +57,15 @@ _DAMAGED = "download the file again; if it is as its author published it, ask th
 _NEWER = "if it is a new one, a newer modelcar may know it"
 
 
-def read_safetensors(fd: int, size: int, path: str) -> Header:
-    """The header of the safetensors file open as `fd`, `size` bytes long; `path` is for messages.
+def read_safetensors(read_at: ReadAt, size: int, path: str) -> Header:
+    """The header of a safetensors file of `size` bytes; `path` is for messages.
 
     Raises:
         MalformedFile: anything that the format does not allow, with the tensor at fault.
     """
     if size < 8:
         raise malformed(path, f"is {size} bytes long; a safetensors file has at least 8", hint=_DAMAGED)
-    (length,) = struct.unpack("<Q", read_exactly(fd, 0, 8, path))
+    (length,) = struct.unpack("<Q", read_exactly(read_at, 0, 8, path))
     if length > MAX_HEADER:
         raise malformed(path, f"claims a header of {length} bytes; the limit is {MAX_HEADER}", hint=_DAMAGED)
     if length > size - 8:
@@ -71,7 +74,7 @@ def read_safetensors(fd: int, size: int, path: str) -> Header:
             f"claims a header of {length} bytes but has only {size - 8} after the length: it is cut short",
             hint=_DAMAGED,
         )
-    text = read_exactly(fd, 8, length, path)
+    text = read_exactly(read_at, 8, length, path)
     tensors, metadata = _HeaderParser(text, path).parse()
     _check_coverage(tensors, size - 8 - length, path)
     start = 8 + length

@@ -12,6 +12,7 @@ from modelcar.checkpoint.formats.ggml import FILE_TYPES, GGML_TYPES
 from modelcar.checkpoint.formats.gguf import read_gguf
 from modelcar.checkpoint.formats.gguf_values import LongArray
 from modelcar.errors import MalformedFile
+from modelcar.files import reading
 from tests.support.headers import frugal, read_bytes, refusal
 from tests.support.weights import gguf_bytes, gguf_string
 
@@ -183,7 +184,7 @@ def test_header_beyond_the_limit(tmp_path: Path) -> None:
     fd = os.open(place, os.O_RDONLY)
     try:
         with pytest.raises(MalformedFile, match="header of more than 100000000 bytes"):
-            read_gguf(fd, 2**32, "big.gguf")
+            read_gguf(reading(fd, place), 2**32, "big.gguf")
     finally:
         os.close(fd)
 

@@ -9,6 +9,7 @@ import pytest
 from modelcar.checkpoint import Header, Tensor
 from modelcar.checkpoint.formats.safetensors import DTYPE_BITS, read_safetensors
 from modelcar.errors import MalformedFile
+from modelcar.files import reading
 from tests.support.headers import frugal, read_bytes, refusal
 from tests.support.weights import raw_safetensors, safetensors_bytes, simple_safetensors
 
@@ -154,7 +155,7 @@ def test_header_bomb_costs_no_memory(tmp_path: Path) -> None:
             frugal(100_000),
             pytest.raises(MalformedFile, match="header of 1099511627776 bytes; the limit is 100000000"),
         ):
-            read_safetensors(fd, 2**41, "m")
+            read_safetensors(reading(fd, place), 2**41, "m")
     finally:
         os.close(fd)
 
