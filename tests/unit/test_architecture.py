@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*.py")])
 
 # From the bottom up: a package sees those before it, and errors, files and progress, which see nothing but each other.
-LAYERS = ["oci", "holder", "checkpoint", "layers", "store", "registry", "packaging", "signing", "images", "cli"]
+LAYERS = [
+    "oci",
+    "holder",
+    "checkpoint",
+    "layers",
+    "store",
+    "registry",
+    "packaging",
+    "signing",
+    "scanning",
+    "images",
+    "cli",
+]
 BASE = {"errors", "files", "progress"}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {

@@ -6,7 +6,7 @@ import os
 
 from modelcar.checkpoint.formats.header import MAX_HEADER
 
-__all__ = ["GIT_LFS_POINTER", "detect_format", "read_head"]
+__all__ = ["GIT_LFS_POINTER", "detect_format", "looks_like_safetensors", "read_head"]
 
 _HEAD_SIZE = 512  # bytes; tar's signature lies at 257
 GIT_LFS_POINTER = "git-lfs-pointer"
@@ -69,7 +69,7 @@ def detect_format(name: str, head: bytes, size: int) -> str | None:
         return _by_name(name, _ZIP_NAMES) or "zip"
     if _looks_like_pickle(head):
         return "pickle"
-    if _looks_like_safetensors(head, size):
+    if looks_like_safetensors(head, size):
         return "safetensors"
     return None if name in _NOT_MODELS else _by_name(name, _NAMES)
 
@@ -83,7 +83,7 @@ def _looks_like_pickle(head: bytes) -> bool:
     return len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5
 
 
-def _looks_like_safetensors(head: bytes, size: int) -> bool:
+def looks_like_safetensors(head: bytes, size: int) -> bool:
     """A plausible header length and the beginning of a JSON object with a key."""
     return head[8:10] == b'{"' and int.from_bytes(head[:8], "little") <= min(MAX_HEADER, size)
 

@@ -1,0 +1,26 @@
+"""Every format that is known and every rule that can apply: the rule set, whose version a verdict names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelcar.scanning import dispatch
+from modelcar.scanning.filescan import Format
+from modelcar.scanning.findings import Rule
+from modelcar.scanning.formats import ggufs, safetensors
+from modelcar.signing.policy.verdicts import RuleSet
+
+__all__ = ["FORMATS", "RULES", "RULE_SET"]
+
+# Raise it whenever a file may now get another verdict than before: year, month, number in that month.
+RULE_SET: Final = RuleSet(name="modelcar", version="2026.11.1")
+
+FORMATS: Final[tuple[Format, ...]] = (
+    *safetensors.FORMATS,
+    *ggufs.FORMATS,
+)
+RULES: Final[tuple[Rule, ...]] = (
+    *dispatch.RULES,
+    *safetensors.RULES,
+    *ggufs.RULES,
+)

@@ -1,0 +1,69 @@
+"""Bytes under scan: of any size, at any offset, wherever they lie."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelcar.files import ReadAt
+
+__all__ = ["Content", "literal", "spooled"]
+
+_IN_MEMORY: Final = 8 << 20  # bytes of a spooled content that need no file
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """`size` bytes that `read_at` reads."""
+
+    read_at: ReadAt
+    size: int
+
+    def read(self, offset: int, n: int) -> bytes:
+        """Up to `n` bytes from `offset`, fewer only at the end."""
+        n = min(n, self.size - offset)
+        return self.read_at(offset, n) if n > 0 else b""
+
+    def part(self, offset: int, size: int) -> Content:
+        """`[offset, offset + size)`, which must lie inside.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise ValueError(f"[{offset}, {offset + size}) of {self.size} bytes")
+        read_at = self.read_at
+        return Content(lambda at, n: read_at(offset + at, min(n, size - at)), size)
+
+    def pieces(self, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
+        """The bytes of a range one after the other, at most 1 MiB at a time."""
+        end = self.size if size is None else min(self.size, offset + size)
+        while offset < end and (piece := self.read(offset, min(_PIECE, end - offset))):
+            yield piece
+            offset += len(piece)
+
+
+def literal(data: bytes) -> Content:
+    """`data` itself."""
+    return Content(lambda offset, n: data[offset : offset + n], len(data))
+
+
+@contextmanager
+def spooled(pieces: Iterable[bytes], folder: Path | None = None) -> Iterator[Content]:
+    """What `pieces` yields, kept in memory or in a nameless file in `folder` as long as the block lasts."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder) if folder else None) as file:
+        size = 0
+        for piece in pieces:
+            file.write(piece)
+            size += len(piece)
+
+        def read_at(offset: int, n: int) -> bytes:
+            file.seek(offset)
+            return file.read(n)
+
+        yield Content(read_at, size)

@@ -1,0 +1,37 @@
+"""safetensors: a header that is read strictly, and numbers to the end of the file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modelcar.checkpoint.formats.safetensors import read_safetensors
+from modelcar.checkpoint.formats.sniff import looks_like_safetensors
+from modelcar.scanning.filescan import FileScan, Format, Probe
+from modelcar.scanning.findings import Rule, Severity
+
+__all__ = ["FORMATS", "RULES"]
+
+MISALIGNED: Final = Rule(
+    id="safetensors.misaligned",
+    severity=Severity.NOTE,
+    title="tensors do not start at a multiple of their element size",
+    why="The format allows it, but such tensors cannot be mapped in place by every loader.",
+    fix="Save the file anew with a recent safetensors library.",
+)
+
+
+def _matches(probe: Probe) -> bool:
+    return probe.name.endswith(".safetensors") or looks_like_safetensors(probe.head, probe.size)
+
+
+def _scan(scan: FileScan) -> None:
+    header = read_safetensors(scan.content.read, scan.size, scan.path)
+    scan.account(0, header.size)
+    for tensor in header.tensors:
+        scan.account(tensor.offset, tensor.size)
+    if header.size % 8:
+        scan.found(MISALIGNED, f"the data begins at byte {header.size}")
+
+
+FORMATS: Final = (Format(name="safetensors", matches=_matches, scan=_scan),)
+RULES: Final = (MISALIGNED,)

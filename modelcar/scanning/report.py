@@ -1,0 +1,80 @@
+"""What a scan of a checkpoint or an image found, file by file and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from modelcar.scanning.findings import Finding, Outcome, outcome_of
+from modelcar.signing.policy.verdicts import RuleSet
+
+__all__ = ["FileReport", "Report", "Scanner"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanner:
+    """Who looked: a name and a version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReport:
+    """One file. `formats` are the names of what it can be read as; exactly one where all is well."""
+
+    path: str
+    size: int
+    formats: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        return outcome_of(self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"path": self.path, "size": self.size, "format": "+".join(self.formats), "verdict": str(self.outcome)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole. `findings` are those that concern no single file; `subject` names what was scanned, for people.
+
+    `facts` are further members of the JSON document: digests, platforms, bytes read.
+    """
+
+    subject: str
+    files: tuple[FileReport, ...]
+    rule_set: RuleSet
+    scanners: tuple[Scanner, ...]
+    scanned_at: datetime
+    findings: tuple[Finding, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        return (*self.findings, *(finding for file in self.files for finding in file.findings))
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst; *unverified* where nothing was scanned at all."""
+        return outcome_of(self.all_findings) if self.files else _without_files(self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "verdict": str(self.outcome),
+            "ruleSet": {"name": self.rule_set.name, "version": self.rule_set.version},
+            "scanners": [{"name": s.name, "version": s.version} for s in self.scanners],
+            "scannedAt": f"{self.scanned_at:%Y-%m-%dT%H:%M:%SZ}",
+            **self.facts,
+            "files": [file.to_dict() for file in self.files],
+            "findings": [finding.to_dict() for finding in self.all_findings],
+        }
+
+
+def _without_files(findings: tuple[Finding, ...]) -> Outcome:
+    """Of a scan without a file: never clean."""
+    return Outcome.MALICIOUS if outcome_of(findings) is Outcome.MALICIOUS else Outcome.UNVERIFIED
