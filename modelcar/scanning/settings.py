@@ -1,0 +1,26 @@
+"""How to scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelcar.oci import Digest
+from modelcar.scanning.limits import Limits
+
+__all__ = ["ScanSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSettings:
+    """
+    Attributes:
+        limits: what the scan of one file may use.
+        spool: where downloaded layers and decompressed members lie while they are looked at; the system's folder for
+            temporary files if it is `None`.
+        trusted_layers: of images, that are taken for granted.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    spool: Path | None = None
+    trusted_layers: frozenset[Digest] = frozenset()
