@@ -16,7 +16,7 @@ from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.plan import LayerKind
 from modelcar.packaging.unpack import TAR_ERRORS
 
-__all__ = ["Inspected", "InspectedManifest", "inspect_image"]
+__all__ = ["Inspected", "InspectedManifest", "index_layer_of", "inspect_image", "parse_index_layer"]
 
 Read = Callable[[Descriptor], bytes]
 _MAX_DOCUMENTS: Final = 1000  # of one image
@@ -104,14 +104,16 @@ class Inspected:
         return result
 
 
-def inspect_image(root: Descriptor, read: Read) -> Inspected:
+def inspect_image(root: Descriptor, read: Read, *, models: bool = True) -> Inspected:
     """Look into the image at `root`; `read` returns the bytes of a document or small blob, checked.
+
+    Without `models` no model index is read.
 
     Raises:
         InvalidContent: a document is not what it should be, or there are more of them than an image has.
         NotFound: something is missing.
     """
-    looker = _Looker(read)
+    looker = _Looker(read, models=models)
     document = looker.visit(root, 0)
     return Inspected(
         root=root,
@@ -125,8 +127,9 @@ def inspect_image(root: Descriptor, read: Read) -> Inspected:
 class _Looker:
     """Reads every document of an image once, in the order in which they are listed."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, *, models: bool) -> None:
         self._read = read
+        self._wants_models = models
         self._models: dict[Digest, ModelIndex] = {}
         self.documents: dict[Digest, Manifest | Index] = {}
         self.manifests: list[InspectedManifest] = []
@@ -154,14 +157,22 @@ class _Looker:
         )
 
     def _model_index(self, manifest: Manifest) -> ModelIndex | None:
-        for layer in manifest.layers:
-            # A tool that compressed the layers has also changed every digest in the index.
-            if layer.annotations.get(LAYER) == LayerKind.INDEX and layer.media_type in media_types.UNCOMPRESSED_LAYERS:
-                if layer.digest not in self._models:
-                    self._models[layer.digest] = parse_index_layer(self._read(layer))
-                index, listed = self._models[layer.digest], {d.digest for d in manifest.layers}
-                return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
-        return None
+        layer = index_layer_of(manifest) if self._wants_models else None
+        if layer is None:
+            return None
+        if layer.digest not in self._models:
+            self._models[layer.digest] = parse_index_layer(self._read(layer))
+        index, listed = self._models[layer.digest], {d.digest for d in manifest.layers}
+        return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
+
+
+def index_layer_of(manifest: Manifest) -> Descriptor | None:
+    """The layer with the model index, if there is one."""
+    for layer in manifest.layers:
+        # A tool that compressed the layers has also changed every digest in the index.
+        if layer.annotations.get(LAYER) == LayerKind.INDEX and layer.media_type in media_types.UNCOMPRESSED_LAYERS:
+            return layer
+    return None
 
 
 def parse_index_layer(blob: bytes) -> ModelIndex:

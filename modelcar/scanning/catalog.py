@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.scanning import dispatch
+from modelcar.scanning import dispatch, image_rules
 from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
 from modelcar.scanning.formats import ggufs, safetensors
@@ -21,6 +21,7 @@ FORMATS: Final[tuple[Format, ...]] = (
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
+    *image_rules.RULES,
     *safetensors.RULES,
     *ggufs.RULES,
 )

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from modelcar.errors import MalformedFile, WorldError
+from modelcar.registry.cancel import Cancelled
 from modelcar.scanning.content import Content
 from modelcar.scanning.filescan import MORE, FileScan, Findings, Format, Malformed, Probe
 from modelcar.scanning.findings import Finding, Rule, Severity
@@ -109,7 +110,7 @@ def _guarded(scan: FileScan, step: Callable[[], None]) -> bool:
         scan.found(LIMIT, str(e))
     except (MemoryError, RecursionError):
         scan.found(LIMIT, "it is nested too deeply, or takes more memory than there is")
-    except WorldError:
+    except (WorldError, Cancelled):
         raise
     except Exception as e:
         if os.environ.get("MODELCAR_DEBUG"):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelcar.registry.cancel import current_scope
+
 __all__ = ["Budget", "LimitExceeded", "Limits"]
 
 
@@ -53,6 +55,8 @@ class Budget:
 
     def check_time(self) -> None:
         """Call it at least once for every 100,000 steps or MiB of work."""
+        if (scope := current_scope()) is not None:
+            scope.check()  # others of the same scan have failed, or Ctrl-C was pressed
         if self.clock() > self._deadline:
             raise LimitExceeded(f"its scan takes more than {self.limits.seconds:g} seconds")
 
