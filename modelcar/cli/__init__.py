@@ -16,6 +16,7 @@ __all__ = ["cli", "main"]
 _VERBS: Final = (
     "build",
     "plan",
+    "scan",
     "inspect",
     "list",
     "rm",

@@ -21,7 +21,7 @@ UNKNOWN: Final = Rule(
     severity=Severity.UNVERIFIED,
     title="no parser knows this file",
     why="What was not read and understood to its last byte cannot be called clean.",
-    fix="Leave the file out of the image (--exclude), or convert it to a format that is known.",
+    fix="Leave the file out of the checkpoint, or convert it to a format that is known.",
 )
 MALFORMED: Final = Rule(
     id="file.malformed",

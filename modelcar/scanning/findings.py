@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -83,7 +83,25 @@ class Finding:
             result["offset"] = self.offset
         if self.scanner != "modelcar":
             result["scanner"] = self.scanner
-        return {**result, "message": self.message, "why": self.rule.why, "fix": self.rule.fix}
+        rule = {"title": self.rule.title, "detail": self.detail, "why": self.rule.why, "fix": self.rule.fix}
+        return {**result, **rule}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Finding:
+        """What `to_dict` made; only of a document that this program wrote itself."""
+        return cls(
+            rule=Rule(
+                id=data["rule"],
+                severity=Severity(data["severity"]),
+                title=data["title"],
+                why=data["why"],
+                fix=data["fix"],
+            ),
+            path=data["path"],
+            offset=data.get("offset"),
+            detail=data["detail"],
+            scanner=data.get("scanner", "modelcar"),
+        )
 
 
 def outcome_of(findings: Iterable[Finding]) -> Outcome:

@@ -103,7 +103,8 @@ class _ImageScan:
         return scanned, list(dict.fromkeys(findings))
 
     def _read_models(self, manifests: Sequence[Manifest]) -> Iterator[Finding]:
-        for layer in dict.fromkeys(filter(None, map(index_layer_of, manifests))):
+        layers = {layer.digest: layer for layer in map(index_layer_of, manifests) if layer is not None}
+        for layer in layers.values():
             try:
                 self._models[layer.digest] = parse_index_layer(self.source.read(layer))
             except InvalidContent as e:

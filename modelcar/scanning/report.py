@@ -35,14 +35,32 @@ class FileReport:
         return outcome_of(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"path": self.path, "size": self.size, "format": "+".join(self.formats), "verdict": str(self.outcome)}
+        return {
+            "path": self.path,
+            "size": self.size,
+            "formats": list(self.formats),
+            "verdict": str(self.outcome),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FileReport:
+        return cls(
+            path=data["path"],
+            size=data["size"],
+            formats=tuple(data["formats"]),
+            findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The whole. `findings` are those that concern no single file; `subject` names what was scanned, for people.
+    """The whole.
 
-    `facts` are further members of the JSON document: digests, platforms, bytes read.
+    Attributes:
+        subject: what was scanned, for people.
+        findings: those that concern no single file.
+        facts: further members of the JSON document: of an image its digest and how much of it was read.
     """
 
     subject: str
@@ -71,8 +89,22 @@ class Report:
             "scannedAt": f"{self.scanned_at:%Y-%m-%dT%H:%M:%SZ}",
             **self.facts,
             "files": [file.to_dict() for file in self.files],
-            "findings": [finding.to_dict() for finding in self.all_findings],
+            "findings": [finding.to_dict() for finding in self.findings],
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """What `to_dict` made; only of a document that this program wrote itself, to a private place."""
+        known = ("subject", "verdict", "ruleSet", "scanners", "scannedAt", "files", "findings")
+        return cls(
+            subject=data["subject"],
+            files=tuple(FileReport.from_dict(file) for file in data["files"]),
+            rule_set=RuleSet(name=data["ruleSet"]["name"], version=data["ruleSet"]["version"]),
+            scanners=tuple(Scanner(name=s["name"], version=s["version"]) for s in data["scanners"]),
+            scanned_at=datetime.fromisoformat(data["scannedAt"]),
+            findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
+            facts={key: value for key, value in data.items() if key not in known},
+        )
 
 
 def _without_files(findings: tuple[Finding, ...]) -> Outcome:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from modelcar.oci import Digest
 from modelcar.scanning.limits import Limits
@@ -24,3 +25,10 @@ class ScanSettings:
     limits: Limits = field(default_factory=Limits)
     spool: Path | None = None
     trusted_layers: frozenset[Digest] = frozenset()
+
+    def described(self) -> dict[str, Any]:
+        """Everything that a verdict depends on, for comparison."""
+        return {
+            "limits": asdict(self.limits),
+            "trustedLayers": sorted(map(str, self.trusted_layers)),
+        }

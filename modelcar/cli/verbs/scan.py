@@ -1,0 +1,208 @@
+"""`modelcar scan`."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from modelcar.checkpoint import open_checkpoint
+from modelcar.cli.images import existing_local_store
+from modelcar.cli.options import network_options, output_options
+from modelcar.cli.output import Output, Table
+from modelcar.cli.places import open_place
+from modelcar.cli.progress import progress
+from modelcar.cli.reports import show_report
+from modelcar.cli.trust import SignatoryChoice, signatory_options
+from modelcar.errors import StorageError, UsageError
+from modelcar.images.scans import quick_scan, report_memo, scan, scan_at, spool_folder
+from modelcar.oci import Descriptor, Digest
+from modelcar.packaging.locations import parse_location
+from modelcar.progress import Progress
+from modelcar.registry import ClientSettings
+from modelcar.scanning.findings import Outcome
+from modelcar.scanning.limits import Limits
+from modelcar.scanning.report import Report
+from modelcar.scanning.sarif import to_sarif
+from modelcar.scanning.settings import ScanSettings
+from modelcar.scanning.verdict import scan_predicate
+from modelcar.signing.attestations.attest import attach_statement, check_not_hiding, check_other_signer
+from modelcar.signing.places import LayoutPlace, RegistryPlace, documents
+from modelcar.signing.policy.verdicts import SCAN_VERDICT
+from modelcar.signing.signatory import Signatory
+from modelcar.signing.statement import Statement
+
+_NOT_CLEAN: Final = 1  # exit status
+
+
+@click.command("scan")
+@click.argument("target", metavar="SOURCE|REF", required=False)
+@click.option("--all", "all_images", is_flag=True, help="Scan every image of the local store.")
+@click.option("--quick", is_flag=True, help="Read only headers of a remote image: it may be malicious, never clean.")
+@click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
+@click.option("--again", is_flag=True, help="Scan even if a report by the present rules is at hand.")
+@click.option(
+    "--trust-layer",
+    "trusted_layers",
+    metavar="DIGEST",
+    multiple=True,
+    help="Take this layer, of a base image say, for granted.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=Limits().seconds,
+    show_default=True,
+    metavar="SECONDS",
+    help="For each file.",
+)
+@click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Write the findings as SARIF 2.1.0.")
+@signatory_options
+@click.option("--allow-same-signer", is_flag=True, help="Attest with the key or identity that signed the image.")
+@network_options
+@output_options
+def command(
+    target: str | None,
+    all_images: bool,
+    quick: bool,
+    remote: bool,
+    again: bool,
+    trusted_layers: tuple[str, ...],
+    timeout: float,
+    sarif: Path | None,
+    signatory_choice: SignatoryChoice,
+    allow_same_signer: bool,
+    settings: ClientSettings,
+    output: Output,
+) -> None:
+    """Look for what does harm, and say what nobody can vouch for.
+
+    SOURCE is a folder, a weights file or hf://org/name[@revision]; REF is an image. The verdict is clean only if every
+    byte was read and understood and nothing was found; else it is unverified or malicious, with exit status 1.
+
+    With --key or --keyless the verdict is attached to the image as a signed statement, which `modelcar verify --policy`
+    can require.
+
+    \b
+      modelcar scan ./my-model
+      modelcar scan ghcr.io/acme/llm:v1 --quick
+      modelcar scan ghcr.io/acme/llm:v1 --key scanner.key
+    """
+    how = ScanSettings(
+        limits=Limits(seconds=timeout),
+        spool=spool_folder(),
+        trusted_layers=frozenset(map(Digest.parse, trusted_layers)),
+    )
+    signs = signatory_choice.key is not None or signatory_choice.keyless
+    if all_images:
+        if target is not None or quick or remote or signs or sarif:
+            raise UsageError("--all scans the images of the local store, and takes only --again and bounds beside it")
+        _scan_all(how, output, again=again)
+        return
+    if target is None:
+        raise UsageError("nothing says what to scan", hint="name a folder or an image, or give --all")
+    if _is_source(target):
+        if quick or remote or signs:
+            raise UsageError(f"{target} is no image", hint="--quick, --remote, --key and --keyless are for images")
+        with progress(output, "scan") as report_progress:
+            report = scan(open_checkpoint(target), how, progress=report_progress)
+        _answer(report, report.to_dict(), output, sarif)
+        return
+    signatory = signatory_choice.signatory() if signs else None
+    location = parse_location(target)
+    with ExitStack() as stack:
+        report_progress = stack.enter_context(progress(output, "scan"))
+        place, root = open_place(
+            location, remote=remote or quick, settings=settings, stack=stack, progress=report_progress
+        )
+        if not quick:
+            report = _scan_image(place, root, how, str(location), report_progress, again=again)
+        elif isinstance(place, RegistryPlace):
+            report = quick_scan(place, root, how, subject=str(location), progress=report_progress)
+        else:
+            raise UsageError(f"{location} is on this machine", hint="leave --quick out: it is there to save downloads")
+        answer = report.to_dict()
+        if signatory is not None:
+            answer["attached"] = _attest(place, root, report, signatory, allow_same_signer=allow_same_signer)
+    _answer(report, answer, output, sarif)
+    if signatory is not None:
+        output.aside(f"the verdict is attached, signed by {signatory}")
+
+
+def _is_source(target: str) -> bool:
+    return target.startswith(("hf://", "/", "./", "../", "~")) or target in (".", "..") or os.path.lexists(target)
+
+
+def _answer(report: Report, answer: dict[str, Any], output: Output, sarif: Path | None) -> None:
+    if sarif is not None:
+        _write(sarif, json.dumps(to_sarif(report), indent=1).encode())
+    show_report(output, report)
+    output.document(answer)
+    if report.outcome is not Outcome.CLEAN:
+        raise click.exceptions.Exit(_NOT_CLEAN)
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as e:
+        raise StorageError(f"cannot write {file}: {e.strerror}") from None
+
+
+def _scan_image(
+    place: RegistryPlace | LayoutPlace,
+    root: Descriptor,
+    how: ScanSettings,
+    subject: str,
+    report_progress: Progress,
+    *,
+    again: bool,
+) -> Report:
+    store = existing_local_store()
+    here = store.content if store is not None else None
+    memo = report_memo()
+    if again:
+        memo.forget(root.digest)
+    return scan_at(place, root, how, subject=subject, here=here, memo=memo, progress=report_progress)
+
+
+def _scan_all(how: ScanSettings, output: Output, *, again: bool) -> None:
+    """Every image of the local store; those that were scanned by the present rules are not read again."""
+    store = existing_local_store()
+    reports: dict[str, Report] = {}
+    if store is not None:
+        with store.session(), progress(output, "scan") as report_progress:
+            for name, root in store.names.list().items():
+                place = LayoutPlace(store.content)
+                reports[name] = _scan_image(place, root, how, name, report_progress, again=again)
+    rows = [[name, str(report.outcome), str(len(report.all_findings))] for name, report in reports.items()]
+    output.table(Table(columns=("image", "verdict", "findings"), rows=rows, right=frozenset({"findings"})))
+    output.document([{"name": name, **report.to_dict()} for name, report in reports.items()])
+    if any(report.outcome is not Outcome.CLEAN for report in reports.values()):
+        raise click.exceptions.Exit(_NOT_CLEAN)
+
+
+def _attest(
+    place: RegistryPlace | LayoutPlace,
+    root: Descriptor,
+    report: Report,
+    signatory: Signatory,
+    *,
+    allow_same_signer: bool,
+) -> list[dict[str, Any]]:
+    """Attach the verdict to the image and to every manifest in it: whoever runs one of them asks about that one."""
+    if not allow_same_signer:
+        check_other_signer(place, root.digest, signatory)
+    check_not_hiding(place, root.digest)
+    predicate = scan_predicate(report)
+    attached = []
+    for subject in documents(place, root):
+        statement = Statement.about(subject.digest, SCAN_VERDICT, predicate)
+        referrer, _ = attach_statement(place, subject, signatory, statement, created=datetime.now(UTC))
+        attached.append({"digest": str(subject.digest), "referrer": str(referrer) if referrer else None})
+    return attached

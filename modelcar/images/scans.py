@@ -1,0 +1,121 @@
+"""What the command `scan` does, for Python programs.
+
+```python
+from modelcar.images.scans import scan
+
+report = scan("./my-model")
+print(report.outcome, [finding.message for finding in report.all_findings])
+```
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from modelcar.checkpoint import Checkpoint, open_checkpoint
+from modelcar.oci import Descriptor
+from modelcar.packaging.fetch import RegistrySource, StoreSource
+from modelcar.progress import SILENT, Progress
+from modelcar.scanning.blobs import Blobs, DownloadedBlobs, QuickBlobs, StoredBlobs
+from modelcar.scanning.checkpoint import scan_checkpoint
+from modelcar.scanning.files import FileScanner
+from modelcar.scanning.image import quick_scan_image, scan_image
+from modelcar.scanning.memo import ReportMemo
+from modelcar.scanning.report import Report
+from modelcar.scanning.settings import ScanSettings
+from modelcar.signing.places import LayoutPlace, RegistryPlace
+from modelcar.store import LocalStore, Store, default_home
+
+__all__ = ["quick_scan", "report_memo", "scan", "scan_at", "spool_folder"]
+
+_DEFAULTS: Final = ScanSettings()
+
+
+def scan(
+    source: str | PathLike[str] | Checkpoint, settings: ScanSettings = _DEFAULTS, *, progress: Progress = SILENT
+) -> Report:
+    """Scan a checkpoint: what `open_checkpoint` takes, or what it returned.
+
+    Raises:
+        SourceError: there is nothing to scan.
+        WorldError: a file cannot be read, or changed meanwhile.
+    """
+    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
+    return scan_checkpoint(checkpoint, settings, progress)
+
+
+def scan_at(
+    place: LayoutPlace | RegistryPlace,
+    root: Descriptor,
+    settings: ScanSettings = _DEFAULTS,
+    *,
+    subject: str,
+    here: Store | None = None,
+    memo: ReportMemo | None = None,
+    progress: Progress = SILENT,
+) -> Report:
+    """Scan every byte of the image `root`, wherever it is.
+
+    Args:
+        here: a store whose blobs need not be downloaded.
+        memo: where a report by the present rules may be, and where this one goes.
+
+    Raises:
+        InvalidContent: it is not what its digest says.
+        WorldError, NotFound: something cannot be had.
+    """
+    scanner = FileScanner(settings)
+    known = memo.get(root.digest, scanner) if memo is not None else None
+    if known is not None:
+        return known
+    source: StoreSource | RegistrySource
+    if isinstance(place, LayoutPlace):
+        source = StoreSource(place.layout, root)
+        blobs: Blobs = StoredBlobs(place.layout)
+    else:
+        source = RegistrySource(place.at(root.digest), place.registry)
+        blobs = DownloadedBlobs(
+            registry=place.registry, ref=place.ref, here=here, spool=settings.spool, progress=progress
+        )
+    report = scan_image(source, blobs, settings, subject=subject, progress=progress)
+    if memo is not None:
+        memo.put(root.digest, report, scanner)
+    return report
+
+
+def quick_scan(
+    place: RegistryPlace,
+    root: Descriptor,
+    settings: ScanSettings = _DEFAULTS,
+    *,
+    subject: str,
+    progress: Progress = SILENT,
+) -> Report:
+    """Look at the headers of a remote image's files: at most 1 MiB of its layers is read, and nothing is called clean.
+
+    Raises:
+        InvalidContent: a document is not what its digest says.
+        WorldError: the registry refuses or cannot be reached.
+    """
+    source = RegistrySource(place.at(root.digest), place.registry)
+    blobs = QuickBlobs(registry=place.registry, ref=place.ref)
+    report = quick_scan_image(source, blobs, settings, subject=subject, progress=progress)
+    return replace(report, facts={**report.facts, "bytesRead": blobs.read})
+
+
+def report_memo(store: LocalStore | None = None) -> ReportMemo:
+    """Where this user's reports are."""
+    return ReportMemo((store.home if store is not None else default_home()) / "scans")
+
+
+def spool_folder() -> Path | None:
+    """A folder on the disk of the local store: the system's own for temporary files may be in memory."""
+    folder = default_home() / "spool"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    return None
