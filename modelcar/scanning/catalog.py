@@ -8,7 +8,7 @@ from modelcar.scanning import dispatch, image_rules
 from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
 from modelcar.scanning.formats import ggufs, safetensors
-from modelcar.signing.policy.verdicts import RuleSet
+from modelcar.signing.ruleset import RuleSet
 
 __all__ = ["FORMATS", "RULES", "RULE_SET"]
 

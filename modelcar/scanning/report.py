@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from modelcar.scanning.findings import Finding, Outcome, outcome_of
-from modelcar.signing.policy.verdicts import RuleSet
+from modelcar.signing.ruleset import RuleSet
 
 __all__ = ["FileReport", "Report", "Scanner"]
 

@@ -33,7 +33,7 @@ from modelcar.scanning.settings import ScanSettings
 from modelcar.scanning.verdict import scan_predicate
 from modelcar.signing.attestations.attest import attach_statement, check_not_hiding, check_other_signer
 from modelcar.signing.places import LayoutPlace, RegistryPlace, documents
-from modelcar.signing.policy.verdicts import SCAN_VERDICT
+from modelcar.signing.ruleset import SCAN_VERDICT
 from modelcar.signing.signatory import Signatory
 from modelcar.signing.statement import Statement
 

@@ -10,8 +10,8 @@ from modelcar.signing.policy.facts import ImageFacts, ModelFile
 from modelcar.signing.policy.policyset import PolicySet, load, parse
 from modelcar.signing.policy.resolve import Authorities, KnownAuthorities
 from modelcar.signing.policy.roots import authorities_under
-from modelcar.signing.policy.verdicts import SCAN_VERDICT
 from modelcar.signing.policy.workload import Workload
+from modelcar.signing.ruleset import SCAN_VERDICT
 
 __all__ = [
     "SCAN_VERDICT",

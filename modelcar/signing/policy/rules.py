@@ -14,8 +14,9 @@ from modelcar.signing.policy.decision import AuthorityResult, PolicyResult
 from modelcar.signing.policy.facts import ImageFacts
 from modelcar.signing.policy.licenses import LicenseRule
 from modelcar.signing.policy.modelpolicy import AllowedSource, ModelPolicy
-from modelcar.signing.policy.verdicts import SCAN_VERDICT, ScanRequirement, Verdict, parse_verdict
+from modelcar.signing.policy.verdicts import ScanRequirement, Verdict, parse_verdict
 from modelcar.signing.policy.witnesses import Witnesses
+from modelcar.signing.ruleset import SCAN_VERDICT
 
 __all__ = ["evaluate_model"]
 

@@ -15,11 +15,10 @@ from modelcar.errors import InvalidDocument
 from modelcar.oci.document import Fields
 from modelcar.signing.policy.authorities import AuthoritySpec, parse_authorities
 from modelcar.signing.policy.fields import ClosedFields
+from modelcar.signing.ruleset import RuleSet
 from modelcar.signing.verified import Verified
 
-__all__ = ["SCAN_VERDICT", "RuleSet", "ScanRequirement", "Verdict", "parse_scan", "parse_verdict"]
-
-SCAN_VERDICT: Final = "https://modelcar.dev/scan/v1"
+__all__ = ["ScanRequirement", "Verdict", "parse_scan", "parse_verdict"]
 
 _SKEW: Final = timedelta(minutes=5)  # by which two clocks may differ
 _VERSION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,7}")
@@ -27,20 +26,6 @@ _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
 _DURATION: Final = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m)?(?:(\d{1,8})s)?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleSet:
-    """The rules that a scanner went by. Versions are dotted numbers, compared part by part."""
-
-    name: str
-    version: str
-
-    def reaches(self, minimum: RuleSet) -> bool:
-        return self.name == minimum.name and _parts(self.version) >= _parts(minimum.version)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +116,3 @@ def _time(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidDocument("verdict.scannedAt is not a time") from None
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    parts = [int(part) for part in version.split(".")]
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)
