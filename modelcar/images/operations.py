@@ -12,13 +12,16 @@ modelcar.pull("ghcr.io/org/my-model:v1", "./copy")
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
 from modelcar.checkpoint import Checkpoint, open_checkpoint
+from modelcar.images.gate import gated
 from modelcar.images.local import find_local, new_name
 from modelcar.images.publish import publish_image
+from modelcar.images.scans import spool_folder
 from modelcar.oci import Descriptor, Platform, Reference
 from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
 from modelcar.packaging.build import BuiltImage, build_image
@@ -28,6 +31,7 @@ from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
 from modelcar.packaging.unpack import Unpacked, unpack_model
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
+from modelcar.scanning.settings import ScanSettings
 from modelcar.store import LocalStore, default_home
 
 __all__ = ["build", "choose_bases", "pull", "push"]
@@ -43,6 +47,7 @@ def build(
     platforms: Sequence[str | Platform] = (),
     max_layers: int = DEFAULT_MAX_LAYERS,
     content_digests: bool = False,
+    scan: bool = True,
     store: LocalStore | None = None,
     settings: ClientSettings = _DEFAULTS,
     progress: Progress = SILENT,
@@ -57,10 +62,12 @@ def build(
         platforms: such as `linux/arm64`; by default that and linux/amd64, as far as the base has them.
         max_layers: the most that the image may have.
         content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
+        scan: look for what does harm beside it.
         store: by default the user's own, as for the command.
 
     Raises:
         UsageError: the source cannot be packaged, or the name or an option makes no sense.
+        Denied: the scan found what must not be shipped; nothing was named.
         WorldError: a file changed meanwhile, a disk or registry failed.
     """
     name = new_name(_reference(ref))
@@ -69,9 +76,12 @@ def build(
     with store.session():
         with Registry(settings, progress) as registry:
             bases = choose_bases(base, [_platform(platform) for platform in platforms], store, registry)
-        image = build_image(
-            checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=progress
-        )
+        with gated(checkpoint, ScanSettings(spool=spool_folder())) if scan else nullcontext() as gate:
+            image = build_image(
+                checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=progress
+            )
+            if gate is not None:
+                gate.require()
         store.names.put(name, image.index)
     return image
 

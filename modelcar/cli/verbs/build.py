@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelcar.checkpoint import Checkpoint
 from modelcar.cli.identities import trust_config_option
 from modelcar.cli.images import open_local_store
 from modelcar.cli.options import (
@@ -28,14 +30,19 @@ from modelcar.cli.source import open_source
 from modelcar.cli.trust import SignatoryChoice
 from modelcar.cli.verbs.plan import show_plan
 from modelcar.errors import UsageError
+from modelcar.images.gate import ScanGate, Upload, gated, remember
 from modelcar.images.local import new_name
 from modelcar.images.operations import choose_bases
 from modelcar.images.publish import publish_image
+from modelcar.images.scans import report_memo, spool_folder
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image
 from modelcar.packaging.plan import plan_layers
 from modelcar.registry import ClientSettings, Registry
+from modelcar.scanning.findings import Outcome
+from modelcar.scanning.report import Report
+from modelcar.scanning.settings import ScanSettings
 from modelcar.signing.places import LayoutPlace
 from modelcar.store import LocalStore
 
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
 @platform_option("Build for this platform only; may be repeated.  [default: linux/amd64, linux/arm64]", multiple=True)
 @max_layers_option
 @click.option("--content-digest", is_flag=True, help="Record every weight file's own sha256 too (one more hash).")
+@click.option("--no-scan", is_flag=True, help="Do not look for what does harm; see `modelcar scan`.")
 @click.option("--push", is_flag=True, help="Push it when it is built.")
 @click.option(
     "--sign-key", metavar="KEY", help="Sign it with this private key, as `modelcar sign --key`, before it is pushed."
@@ -73,6 +81,7 @@ def command(
     platforms: tuple[Platform, ...],
     max_layers: int,
     content_digest: bool,
+    no_scan: bool,
     push: bool,
     sign_key: str | None,
     sign_keyless: bool,
@@ -106,14 +115,18 @@ def command(
     with store.session():
         bases = own_bases or _bases(base, wanted, store, settings, output)
         build = partial(build_image, checkpoint, store, bases, max_layers=max_layers, content_digests=content_digest)
-        if push:
-            image = _build_and_push(build, store, ref, signing, settings, output)
-        else:
-            image = _build(build, store, ref, signing, output)
+        with _scanning(checkpoint, no_scan=no_scan) as scan:
+            if push:
+                image = _build_and_push(build, store, ref, signing, scan, settings, output)
+            else:
+                image = _build(build, store, ref, signing, scan, output)
+        scan.remember(image, name, base)
     seconds = time.monotonic() - began
     _show(output, image, name, seconds, signing.signatory, pushed=push)
+    scan.show(output, source)
     signer = str(signing.signatory) if signing.signatory is not None else None
-    output.document({**_to_dict(image, name), "signer": signer, "pushed": push, "seconds": round(seconds, 3)})
+    verdict = {"verdict": scan.verdict, "signer": signer, "pushed": push, "seconds": round(seconds, 3)}
+    output.document({**_to_dict(image, name), **verdict})
 
 
 class _Signing:
@@ -138,6 +151,47 @@ class _Signing:
             sign_image(place, image.index, self.signatory, formats=formats, created=datetime.now(UTC))
 
 
+class _Scan:
+    """The scan beside the build, if one was asked for."""
+
+    def __init__(self, gate: ScanGate | None, settings: ScanSettings) -> None:
+        self._gate = gate
+        self._settings = settings
+        self._report: Report | None = None
+
+    @property
+    def verdict(self) -> str | None:
+        return str(self._report.outcome) if self._report is not None else None
+
+    def hold(self, upload: Upload) -> Upload:
+        return self._gate.hold(upload) if self._gate is not None else upload
+
+    def require(self) -> None:
+        """Raises `Denied` where the scan says no."""
+        self._report = self._gate.require() if self._gate is not None else None
+
+    def remember(self, image: BuiltImage, name: str, base: str) -> None:
+        if self._report is not None and base in OWN_BASES:
+            remember(self._report, image.index.digest, report_memo(), self._settings, subject=name)
+
+    def show(self, output: Output, source: str) -> None:
+        if self._report is None or self._report.outcome is Outcome.CLEAN:
+            return
+        files = [file.path for file in self._report.files if file.outcome is not Outcome.CLEAN]
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        output.aside(f"note: the scan cannot vouch for {files[0]}{more}; `modelcar scan {source}` says why")
+
+
+@contextmanager
+def _scanning(checkpoint: Checkpoint, *, no_scan: bool) -> Iterator[_Scan]:
+    settings = ScanSettings(spool=spool_folder())
+    if no_scan:
+        yield _Scan(None, settings)
+        return
+    with gated(checkpoint, settings) as gate:
+        yield _Scan(gate, settings)
+
+
 def _bases(
     base: str, platforms: tuple[Platform, ...], store: LocalStore, settings: ClientSettings, output: Output
 ) -> list[Base]:
@@ -146,10 +200,16 @@ def _bases(
 
 
 def _build(
-    build: Callable[..., BuiltImage], store: LocalStore, ref: Reference, signing: _Signing, output: Output
+    build: Callable[..., BuiltImage],
+    store: LocalStore,
+    ref: Reference,
+    signing: _Signing,
+    scan: _Scan,
+    output: Output,
 ) -> BuiltImage:
     with progress(output, "hash") as report:
         image = build(progress=report)
+    scan.require()
     signing.finish(image, store, ref)
     return image
 
@@ -159,13 +219,15 @@ def _build_and_push(
     store: LocalStore,
     ref: Reference,
     signing: _Signing,
+    scan: _Scan,
     settings: ClientSettings,
     output: Output,
 ) -> BuiltImage:
     """Layers are on their way as soon as their digest is known; the tag comes when all is there."""
     with progress(output, "build") as report, Registry(settings, report) as registry:
         with registry.uploading(ref) as upload:
-            image = build(progress=report, upload=upload)
+            image = build(progress=report, upload=scan.hold(upload))
+            scan.require()
         signing.finish(image, store, ref)
         publish_image(registry, store.content, image.index, ref)
     return image
