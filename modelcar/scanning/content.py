@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final, cast
 
 from modelcar.files import ReadAt
 
@@ -46,6 +48,42 @@ class Content:
         while offset < end and (piece := self.read(offset, min(_PIECE, end - offset))):
             yield piece
             offset += len(piece)
+
+    def stream(self) -> BinaryIO:
+        """All of it as a file that can be read and sought in."""
+        return cast("BinaryIO", BufferedReader(_Raw(self), _PIECE))
+
+
+class _Raw(RawIOBase):
+    """A content as an unbuffered stream."""
+
+    def __init__(self, content: Content) -> None:
+        super().__init__()
+        self._content = content
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._content.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"cannot seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._content.read(self._position, len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 def literal(data: bytes) -> Content:

@@ -9,8 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BufferedReader, RawIOBase
-from typing import Any, Final
+from typing import Final
 
 from modelcar.errors import DigestMismatch, InvalidContent
 from modelcar.holder import ARCHITECTURES, HOLDER_PATH, holder_bytes
@@ -161,7 +160,7 @@ def _is_ours(path: str, content: Content, descriptor: Descriptor) -> bool:
 def _decompressed(content: Content, budget: Budget) -> Iterator[Content]:
     def pieces() -> Iterator[bytes]:
         total = 0
-        with gzip.GzipFile(fileobj=BufferedReader(_Raw(content), _PIECE), mode="rb") as stream:
+        with gzip.GzipFile(fileobj=content.stream(), mode="rb") as stream:
             while piece := stream.read(_PIECE):
                 total += len(piece)
                 budget.expand(len(piece), total=total, compressed=content.size)
@@ -169,22 +168,3 @@ def _decompressed(content: Content, budget: Budget) -> Iterator[Content]:
 
     with spooled(pieces(), budget.spool) as tar:
         yield tar
-
-
-class _Raw(RawIOBase):
-    """A content as a stream."""
-
-    def __init__(self, content: Content) -> None:
-        super().__init__()
-        self._content = content
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._content.read(self._position, len(view))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
