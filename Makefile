@@ -56,6 +56,9 @@ format: install  ## format and fix what can be fixed
 install-debian:
 	@scripts/install-debian
 
+fuzz: install  ## ten minutes of coverage-guided fuzzing for each of the scanner's parsers
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed
 	@$(BIN)/python -m tests.bench.peers
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -63,4 +66,4 @@ bench: install install-debian  ## the figures of docs/benchmarks.md, against the
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian bench clean
+.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian bench fuzz clean
