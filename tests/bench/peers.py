@@ -21,7 +21,12 @@ from tests.bench.workspace import Workspace
 __all__ = ["CACHE", "Peers", "find_peers", "install"]
 
 CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "bench"
-PYTHON_PEERS: Final = {"olot": "olot>=1.2,<2", "oci-modelcar": "oci-modelcar>=1.3,<2", "oras": "oras>=0.2.30,<0.3"}
+PYTHON_PEERS: Final = {
+    "olot": "olot>=1.2,<2",
+    "oci-modelcar": "oci-modelcar>=1.3,<2",
+    "oras": "oras>=0.2.30,<0.3",
+    "picklescan": "picklescan>=1.0.5,<2",
+}
 _PROGRAMS: Final = {
     "docker-registry": ["docker-registry", "--version"],
     "skopeo": ["skopeo", "--version"],

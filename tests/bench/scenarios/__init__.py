@@ -7,10 +7,10 @@ from typing import Final
 
 from tests.bench.race import Bench
 from tests.bench.results import Outcome
-from tests.bench.scenarios import build, build_push, memory, policy, push, registries, serve, sign
+from tests.bench.scenarios import build, build_push, memory, policy, push, registries, scan, serve, sign
 
 __all__ = ["SCENARIOS"]
 
 SCENARIOS: Final[dict[str, Callable[[Bench], Outcome]]] = {
-    module.NAME: module.run for module in (build, push, build_push, registries, serve, memory, sign, policy)
+    module.NAME: module.run for module in (build, push, build_push, registries, serve, memory, sign, policy, scan)
 }

@@ -9,7 +9,16 @@ from tests.bench.model import Model
 from tests.bench.race import Run
 from tests.bench.servers import Server
 
-__all__ = ["build", "build_and_push", "export", "prepare_build", "prepare_push", "push"]
+__all__ = [
+    "build",
+    "build_and_push",
+    "build_without_scan",
+    "export",
+    "prepare_build",
+    "prepare_build_and_push",
+    "prepare_push",
+    "push",
+]
 
 _NAME = "bench/model:v1"
 
@@ -17,6 +26,17 @@ _NAME = "bench/model:v1"
 def build(run: Run, model: Model | None = None, server: Server | None = None) -> Measurement:
     """`modelcar build`; its extra disk is all that appears in the home folder, which holds the store."""
     return run.measure(_build(run, model, server), disk=[run.home])
+
+
+def build_without_scan(run: Run) -> Measurement:
+    """The same with `--no-scan`."""
+    return run.measure([*_build(run, None, None), "--no-scan"], disk=[run.home])
+
+
+def prepare_build_and_push(run: Run, server: Server) -> str:
+    """`modelcar build --push`, which does not count; returns the image's name."""
+    run.prepare([*_build(run, None, server), "--push"])
+    return _name(server)
 
 
 def prepare_build(run: Run, model: Model | None = None, server: Server | None = None) -> None:
