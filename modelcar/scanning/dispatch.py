@@ -14,7 +14,7 @@ from modelcar.scanning.filescan import MORE, FileScan, Findings, Format, Malform
 from modelcar.scanning.findings import Finding, Rule, Severity
 from modelcar.scanning.limits import Budget, LimitExceeded
 
-__all__ = ["RULES", "scan_content"]
+__all__ = ["LIMIT", "MALFORMED", "RULES", "scan_content"]
 
 UNKNOWN: Final = Rule(
     id="file.unknown-format",

@@ -161,10 +161,14 @@ class FileScan:
         if position < self.size:
             yield position, self.size
 
-    def scan_member(self, name: str, content: Content) -> None:
-        """Scan a file inside this one; what is found in it counts for the whole. Bounds are those of the whole."""
+    def member(self, name: str, content: Content) -> FileScan:
+        """A file inside this one, for a parser that knows what it is; findings in it count for the whole.
+
+        Raises:
+            LimitExceeded: archives hold more files, or are nested deeper, than a scan may follow.
+        """
         self.budget.enter(self.depth + 1)
-        member = FileScan(
+        return FileScan(
             f"{self.path}!{shown(name)[1:-1]}",
             content,
             self.budget,
@@ -173,7 +177,10 @@ class FileScan:
             name=name,
             depth=self.depth + 1,
         )
-        self._dispatch(member)
+
+    def scan_member(self, name: str, content: Content) -> None:
+        """Scan a file inside this one by whatever parsers know it. Bounds are those of the whole."""
+        self._dispatch(self.member(name, content))
 
     @contextmanager
     def spool(self, pieces: Iterable[bytes]) -> Iterator[Content]:
