@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.scanning import dispatch, image_rules
+from modelcar.scanning import dispatch, image_rules, references, secrets
 from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
-from modelcar.scanning.formats import archives, ggufs, safetensors
+from modelcar.scanning.formats import archives, ggufs, jsons, plaintexts, pointers, safetensors, templates, yamls
 from modelcar.scanning.formats.numpys import scan as numpys
+from modelcar.scanning.formats.pickles import files as pickles
 from modelcar.scanning.formats.zips import scan as zips
+from modelcar.scanning.plugins import rules as plugin_rules
 from modelcar.signing.ruleset import RuleSet
 
 __all__ = ["FORMATS", "RULES", "RULE_SET"]
@@ -21,14 +23,29 @@ FORMATS: Final[tuple[Format, ...]] = (
     *safetensors.FORMATS,
     *ggufs.FORMATS,
     *zips.FORMATS,
+    *pickles.FORMATS,
     *numpys.FORMATS,
+    *plaintexts.FORMATS,
+    *pointers.FORMATS,
+    *jsons.FORMATS,
+    *yamls.FORMATS,
+    *templates.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
     *image_rules.RULES,
+    *references.RULES,
+    *secrets.RULES,
+    *plugin_rules.RULES,
     *safetensors.RULES,
     *ggufs.RULES,
     *archives.RULES,
     *zips.RULES,
+    *pickles.RULES,
     *numpys.RULES,
+    *plaintexts.RULES,
+    *pointers.RULES,
+    *jsons.RULES,
+    *yamls.RULES,
+    *templates.RULES,
 )

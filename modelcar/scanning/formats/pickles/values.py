@@ -2,17 +2,158 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
 
-__all__ = ["PersistentId", "Value"]
+__all__ = [
+    "OPAQUE",
+    "Blob",
+    "Box",
+    "Global",
+    "Instance",
+    "Kind",
+    "Opaque",
+    "PersistentId",
+    "Value",
+    "constant",
+    "items_of",
+]
 
 Value = object
-"""`str`, `bytes`, `int`, `float`, `bool` and `None` stand for themselves, tuples for tuples of values."""
+"""One value on the stack.
+
+`str`, `int`, `float`, `bool` and `None` stand for themselves, tuples for tuples of values. `bytes` are a *token*: a
+short constant in the bytes that it is written in, opcode and all, which `constant` reads when somebody asks. All other
+values have classes of their own below.
+"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Enum):
+    """What a `Box` or a `Blob` is in Python."""
+
+    LIST = "list"
+    DICT = "dict"
+    SET = "set"
+    FROZENSET = "frozenset"
+    TEXT = "str"
+    BYTES = "bytes"
+    BYTEARRAY = "bytearray"
+    QUOTED = "quoted str"
+
+
+class Opaque:
+    """A value whose kind is all that matters: a huge number, an object from outside the stream."""
+
+    __slots__ = ()
+
+
+OPAQUE: Final = Opaque()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Global:
+    """Something imported: the attribute `name`, which may have dots, of `module`. Names are those of Python 3."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blob:
+    """A constant that is too long to be kept: it lies at `[start, start + size)` of the file."""
+
+    kind: Kind
+    start: int
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class Box:
+    """A mutable container. `items` alternates keys and values in a dict; `cut` says that it holds more than those."""
+
+    kind: Kind
+    items: list[Value] = field(default_factory=list)
+    cut: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """What calling `of` with `args` returns.
+
+    Attributes:
+        args: `None` where they are unknown.
+        state: what was last given to it to restore itself from.
+        built: whether that happened.
+        filled: whether items were added to it.
+    """
+
+    of: Value
+    args: tuple[Value, ...] | None
+    state: Value = None
+    built: bool = False
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PersistentId:
     """An object that the loader looks up by `key`; `offset` is that of the opcode."""
 
     key: Value
     offset: int
+
+
+# Length of opcode and counter, and what follows them: by the opcode of a token.
+_COUNTED: Final = {
+    0x8C: (2, Kind.TEXT),
+    0x58: (5, Kind.TEXT),
+    0x8D: (9, Kind.TEXT),
+    0x43: (2, Kind.BYTES),
+    0x42: (5, Kind.BYTES),
+    0x8E: (9, Kind.BYTES),
+    0x96: (9, Kind.BYTEARRAY),
+    0x55: (2, None),  # a str of Python 2: text or bytes, as the caller of the unpickler wishes
+    0x54: (5, None),
+}
+_FIXED: Final = {
+    0x4A: struct.Struct("<xi"),
+    0x4B: struct.Struct("<xB"),
+    0x4D: struct.Struct("<xH"),
+    0x47: struct.Struct(">xd"),
+}
+
+
+def constant(value: Value) -> Value:
+    """What a token stands for; every other value is itself. Bytes come out as `bytes`, strs of Python 2 as `str`.
+
+    Text that no unpickler would take comes out as `OPAQUE`.
+    """
+    if not isinstance(value, bytes):
+        return value
+    opcode = value[0]
+    if opcode in _FIXED:
+        return _FIXED[opcode].unpack(value)[0]
+    skip, kind = _COUNTED[opcode]
+    data = value[skip:]
+    if kind is None:
+        return data.decode("latin-1")
+    if kind is not Kind.TEXT:
+        return data
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return OPAQUE
+
+
+def items_of(value: Value) -> Sequence[Value] | None:
+    """The items of a tuple or list that is known as a whole; `None` for everything else."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, Box) and value.kind is Kind.LIST and not value.cut:
+        return value.items
+    return None

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
 
 from modelcar.scanning.filescan import FileScan, Malformed
+from modelcar.scanning.findings import Rule, Severity
+from modelcar.scanning.formats.pickles.machine import Machine
+from modelcar.scanning.formats.pickles.nested import scan_nested
+from modelcar.scanning.formats.pickles.opcodes import OPCODES
+from modelcar.scanning.formats.pickles.rules import HIDDEN, UNKNOWN
 from modelcar.scanning.formats.pickles.values import PersistentId, Value
 
 __all__ = ["Walked", "walk"]
+
+_MOST_FINDINGS: Final = 100  # of one severity in one stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,20 +27,71 @@ class Walked:
         start, end: bytes; the stream is `[start, end)`.
         result: what loading it would return, as far as that is known.
         persistent: every persistent id, in the order of the stream.
+        memo: what an unpickler remembers that goes on to the next stream.
     """
 
     start: int
     end: int
     result: Value
     persistent: tuple[PersistentId, ...]
+    memo: dict[int, Value]
 
 
-def walk(scan: FileScan, start: int = 0) -> Walked:
+@dataclass(slots=True)
+class _Reporter:
+    """Passes findings on, each once, and not without end; `only` restricts them to what matters."""
+
+    scan: FileScan
+    only: frozenset[str] | None = None
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    counts: Counter[Severity] = field(default_factory=Counter)
+
+    def __call__(self, rule: Rule, detail: str, offset: int) -> None:
+        if self.only is not None and rule.severity is not Severity.MALICIOUS and rule.id not in self.only:
+            return
+        if self.counts[rule.severity] >= _MOST_FINDINGS or (rule.id, detail) in self.seen:
+            return
+        self.seen.add((rule.id, detail))
+        self.counts[rule.severity] += 1
+        self.scan.found(rule, detail, offset=offset)
+
+
+_IMPORTS: Final = frozenset({UNKNOWN.id, HIDDEN.id})
+
+
+def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None) -> Walked:
     """Walk the stream that begins at `start`: report what is found in it, account for its bytes.
+
+    Args:
+        memo: what an unpickler remembers that has loaded the streams before it. It is reported, too, what the stream
+            would import if read with that.
 
     Raises:
         Malformed: it breaks there; what came before has been reported.
         LimitExceeded: it is larger, or takes longer, than a scan may.
     """
-    del scan
-    raise Malformed("pickles are not walked yet", start)
+    machine = Machine(scan.content, start, scan.budget, _Reporter(scan))
+    try:
+        machine.run(OPCODES)
+    finally:
+        scan_nested(scan, machine)
+        if machine.arrays:
+            _walk_otherwise(Machine(scan.content, start, scan.budget, _Reporter(scan, frozenset()), reads_arrays=False))
+    if memo:
+        _walk_otherwise(Machine(scan.content, start, scan.budget, _Reporter(scan, _IMPORTS), memo=memo))
+    scan.account(start, machine.end - start)
+    return Walked(
+        start=start,
+        end=machine.end,
+        result=machine.result,
+        persistent=tuple(machine.persistent),
+        memo=machine.memo,
+    )
+
+
+def _walk_otherwise(machine: Machine) -> None:
+    """As another loader would read the same bytes. Where it fails it does no more harm."""
+    try:
+        machine.run(OPCODES)
+    except Malformed:
+        return

@@ -1,0 +1,43 @@
+"""What importing a global means: vetted, an attack, or unknown."""
+
+from __future__ import annotations
+
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from functools import lru_cache
+
+from modelcar.scanning.findings import Rule
+from modelcar.scanning.formats.pickles import denied, rules
+from modelcar.scanning.formats.pickles.values import Global
+from modelcar.scanning.formats.pickles.vetted import VETTED
+
+__all__ = ["JOBLIB_ARRAY", "LOOKUPS", "judge", "python3_name"]
+
+JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+# They are found in honest pickles of whole objects; what they look up decides.
+LOOKUPS = {("builtins", "getattr"), ("operator", "attrgetter"), ("_operator", "attrgetter")}
+
+
+def python3_name(module: str, name: str) -> tuple[str, str]:
+    """What an unpickler of Python 3 makes of a name in a stream of protocol 0 to 2."""
+    if (module, name) in NAME_MAPPING:
+        return NAME_MAPPING[(module, name)]
+    return IMPORT_MAPPING.get(module, module), name
+
+
+@lru_cache(4096)
+def judge(module: str, name: str, *, renames: bool) -> tuple[Global, Rule | None]:
+    """The global, under its name of today, and the rule that importing it falls under; `None` if it is vetted.
+
+    `renames`: whether the unpickler renames what Python 2 called otherwise, as it does up to protocol 2.
+    """
+    new = python3_name(module, name)
+    meant = Global(*new) if renames else Global(module, name)
+    if denied.is_dangerous(module, name) or denied.is_dangerous(*new):
+        return meant, rules.DANGEROUS
+    if (meant.module, meant.name) in VETTED:
+        return meant, None
+    if denied.is_embedded_code(meant.module):
+        return meant, rules.CODE
+    if (meant.module, meant.name) == JOBLIB_ARRAY:
+        return meant, rules.NEEDS_JOBLIB
+    return meant, rules.UNKNOWN
