@@ -12,6 +12,7 @@ from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.pickles import files as pickles
 from modelcar.scanning.formats.zips import scan as zips
 from modelcar.scanning.plugins import rules as plugin_rules
+from modelcar.scanning.plugins import rules as plugin_rules
 from modelcar.signing.ruleset import RuleSet
 
 __all__ = ["FORMATS", "RULES", "RULE_SET"]
@@ -34,6 +35,7 @@ FORMATS: Final[tuple[Format, ...]] = (
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
     *image_rules.RULES,
+    *plugin_rules.RULES,
     *references.RULES,
     *secrets.RULES,
     *plugin_rules.RULES,

@@ -43,7 +43,9 @@ def _scan_file(file: CheckpointFile, scanner: FileScanner, progress: Progress) -
     progress.start(key, file.path, file.size)
     fd = open_unchanged(file.source, file.stamp)
     try:
-        return scanner.scan(file.path, Content(reading(fd, file.path), file.size))
+        report = scanner.scan(file.path, Content(reading(fd, file.path), file.size), file.source)
+        os.close(open_unchanged(file.source, file.stamp))  # other scanners went by its name, and saw the same
+        return report
     finally:
         os.close(fd)
         progress.finish(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -55,11 +55,14 @@ def quick_scan_image(
 ) -> Report:
     """Look at the headers of an image's files, as far as `blobs` lets them be read; never *clean*.
 
+    Other scanners are not asked: they want whole files.
+
     Raises:
         InvalidContent: a document is not what its digest says.
         WorldError, NotFound: something cannot be had.
     """
-    scan = _ImageScan(source=source, blobs=blobs, scanner=FileScanner(settings), progress=progress, quick=True)
+    scanner = FileScanner(replace(settings, plugins=()))
+    scan = _ImageScan(source=source, blobs=blobs, scanner=scanner, progress=progress, quick=True)
     return _scan(scan, subject)
 
 

@@ -28,6 +28,7 @@ class Limits:
         expanded: bytes that decompression may yield in all.
         ratio: times the compressed size that it may yield, beyond the first `piece` bytes.
         findings: that are kept of one file; further ones are only counted.
+        plugin_memory: bytes of address space that another scanner's process may take.
     """
 
     seconds: float = 300.0
@@ -37,6 +38,7 @@ class Limits:
     expanded: int = 64 << 30
     ratio: int = 200
     findings: int = 200
+    plugin_memory: int = 4 << 30
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from modelcar.errors import StorageError
 from modelcar.oci import Digest
 from modelcar.scanning.catalog import RULE_SET
 from modelcar.scanning.files import FileScanner
+from modelcar.scanning.plugins.rules import FAILED
 from modelcar.scanning.report import Report
 from modelcar.store.disk import atomic_write
 
@@ -39,7 +40,12 @@ class ReportMemo:
             return None
 
     def put(self, image: Digest, report: Report, scanner: FileScanner) -> None:
-        """Remember a report on every byte of `image`. A folder that cannot be written to costs time, nothing else."""
+        """Remember a report on every byte of `image`. A folder that cannot be written to costs time, nothing else.
+
+        Nor is remembered that another scanner failed: it may work the next time.
+        """
+        if any(finding.rule == FAILED for finding in report.all_findings):
+            return
         content = json.dumps({"by": _by(scanner), "report": report.to_dict()}).encode()
         with suppress(OSError, StorageError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelcar.oci import Digest
 from modelcar.scanning.limits import Limits
+from modelcar.scanning.plugins.loading import LoadedPlugin
 
 __all__ = ["ScanSettings"]
 
@@ -20,11 +21,13 @@ class ScanSettings:
         spool: where downloaded layers and decompressed members lie while they are looked at; the system's folder for
             temporary files if it is `None`.
         trusted_layers: of images, that are taken for granted.
+        plugins: other scanners, to be asked about every file.
     """
 
     limits: Limits = field(default_factory=Limits)
     spool: Path | None = None
     trusted_layers: frozenset[Digest] = frozenset()
+    plugins: tuple[LoadedPlugin, ...] = ()
 
     def described(self) -> dict[str, Any]:
         """Everything that a verdict depends on, for comparison."""
