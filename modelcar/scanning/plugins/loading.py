@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from modelcar.errors import ModelcarError, UsageError
 from modelcar.scanning.findings import shown
 from modelcar.scanning.plugins.interface import ScannerPlugin
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 __all__ = ["GROUP", "InstalledPlugin", "LoadedPlugin", "installed_plugins", "load_plugins"]
 
@@ -55,11 +57,17 @@ def load_plugins(names: Iterable[str]) -> tuple[LoadedPlugin, ...]:
 
 def installed_plugins() -> tuple[InstalledPlugin, ...]:
     """All that installed packages offer, by name. Each is loaded to see whether it can be."""
-    return tuple(_examine(entry) for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
+    return tuple(_examine(entry) for entry in sorted(_entries(), key=lambda entry: entry.name))
+
+
+def _entries() -> EntryPoints:
+    from importlib.metadata import entry_points  # slow to import, and most scans do without
+
+    return entry_points(group=GROUP)
 
 
 def _entry(name: str) -> EntryPoint:
-    known = entry_points(group=GROUP)
+    known = _entries()
     entries = list(known.select(name=name))
     if not entries:
         raise UsageError(

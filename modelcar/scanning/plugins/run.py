@@ -10,7 +10,6 @@ from dataclasses import replace
 from modelcar.scanning.filescan import MORE, Findings
 from modelcar.scanning.findings import Finding, Severity, shown
 from modelcar.scanning.limits import LimitExceeded, Limits
-from modelcar.scanning.plugins.contained import contained_scan
 from modelcar.scanning.plugins.interface import FileUnderScan, Isolation, PluginFinding, ScannerFailed
 from modelcar.scanning.plugins.loading import LoadedPlugin
 from modelcar.scanning.plugins.rules import BY_SEVERITY, FAILED
@@ -45,6 +44,8 @@ def _ask(plugin: LoadedPlugin, file: FileUnderScan, limits: Limits) -> list[Find
 
 def _answers(plugin: LoadedPlugin, file: FileUnderScan, limits: Limits) -> Generator[PluginFinding, None, None]:
     if plugin.scanner.isolation is not Isolation.NONE:
+        from modelcar.scanning.plugins.contained import contained_scan  # most scans start no process
+
         yield from contained_scan(plugin, file, limits)
         return
     for said in plugin.scanner.scan(file):
