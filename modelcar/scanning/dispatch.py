@@ -84,7 +84,8 @@ def _dispatch(scan: FileScan, formats: Sequence[Format]) -> tuple[str, ...]:
 
     def recognise() -> None:
         probe = Probe(scan.name, scan.content)
-        matching.extend(f for f in formats if f.matches(probe))
+        found = [each for each in formats if each.matches(probe)]
+        matching.extend([each for each in found if each.sole] or found)
 
     _guarded(scan, recognise)
     if not matching and scan.size:

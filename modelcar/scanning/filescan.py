@@ -65,11 +65,13 @@ class Format:
         name: as `CheckpointFile.format` calls it, where it has a name there.
         matches: whether some program would take the file for one of these, by its content or by its name.
         scan: accounts for the bytes, reports findings; raises `Malformed` where the file breaks the format.
+        sole: whether a file that matches can be nothing else, by whatever name it goes.
     """
 
     name: str
     matches: Callable[[Probe], bool]
     scan: Callable[[FileScan], None]
+    sole: bool = False
 
 
 @dataclass(slots=True)

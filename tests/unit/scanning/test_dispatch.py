@@ -127,3 +127,10 @@ def test_safetensors() -> None:
     assert outcome("model.safetensors", good) is Outcome.CLEAN
     assert rules_found("model.safetensors", good + b"x") == {"file.malformed"}
     assert rules_found("model.safetensors", b"") == {"file.malformed"}
+
+
+def test_a_format_that_leaves_no_doubt_is_read_alone() -> None:
+    doubtful = Format(name="a", matches=lambda _: True, scan=lambda scan: scan.found(RULE))
+    certain = Format(name="b", matches=lambda _: True, scan=FileScan.account_for_all, sole=True)
+    names, findings = scan_content("f", literal(b"data"), [doubtful, certain], Budget())
+    assert (names, findings) == (("b",), ())

@@ -1,0 +1,207 @@
+"""What configurations say that makes a program run code, by the shape of what they say and not by a file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from modelcar.scanning.callables import is_dangerous, is_dotted
+from modelcar.scanning.findings import Rule, Severity, shown
+
+__all__ = ["KEYS", "RULES", "references_in"]
+
+CODE: Final = Rule(
+    id="config.custom-code",
+    severity=Severity.UNVERIFIED,
+    title="a configuration that loads Python code of the checkpoint",
+    why="With trust_remote_code the named files run with all rights of the program that loads the model.",
+    fix="Read the code, or use a model whose class is part of the library.",
+)
+REMOTE: Final = Rule(
+    id="config.remote-code",
+    severity=Severity.UNVERIFIED,
+    title="a configuration that loads code from another repository",
+    why="That code is not in this checkpoint, can change any day, and no scan or signature of this model covers it.",
+    fix="Copy the code into the checkpoint at a commit that you have read, or use another model.",
+)
+TARGET: Final = Rule(
+    id="config.call-target",
+    severity=Severity.UNVERIFIED,
+    title="a configuration that names a Python object to be called",
+    why="Programs that follow such names (Hydra, NeMo, jsonpickle) call whatever they are given.",
+    fix="See that every name belongs to a library that you trust, and load it only with a program that checks them.",
+)
+DANGEROUS: Final = Rule(
+    id="config.dangerous-call",
+    severity=Severity.MALICIOUS,
+    title="a configuration that has a program run commands or code",
+    why="No model needs this name in its configuration; a program that follows it does what the author wants.",
+    fix="Do not load this model with any program; report it to where it came from.",
+)
+TRUST: Final = Rule(
+    id="config.trusts-code",
+    severity=Severity.UNVERIFIED,
+    title="a configuration that gives itself leave to run code",
+    why="trust_remote_code is for who loads a model to decide; set in the model itself it decides for them.",
+    fix="Remove the setting from the file.",
+)
+LAMBDA: Final = Rule(
+    id="config.serialised-function",
+    severity=Severity.UNVERIFIED,
+    title="a configuration that holds a serialised Python function",
+    why="Keras and its kin run it when the model is loaded or called (CVE-2024-3660, CVE-2025-1550).",
+    fix="Use a model without Lambda layers, or load it with safe_mode in a current Keras after reading what it does.",
+)
+RULES: Final = (CODE, REMOTE, TARGET, DANGEROUS, TRUST, LAMBDA)
+
+_MOST_STEPS: Final = 10_000  # through one value
+Found = Iterator[tuple[Rule, str]]
+_TARGET_KEYS: Final = ("_target_", "py/object", "py/type", "py/function", "py/class", "py/reduce", "py/repr")
+_ACTIVATIONS: Final = (
+    "activation_fct", "activation_fn", "activation_function", "default_activation_function",
+    "sbert_ce_default_activation_function",
+)  # fmt: skip
+_LIBRARIES: Final = ("transformers", "diffusers", "torch", "sentence_transformers", "peft", "timm", "megatron")
+# modules of diffusers that its own pipelines name in model_index.json
+_PIPELINES: Final = frozenset(
+    {
+        "README.md", "ace_step", "allegro", "alt_diffusion", "amused", "animatediff", "anyflow", "audio_diffusion",
+        "audioldm", "audioldm2", "aura_flow", "blip_diffusion", "bria", "bria_fibo", "chroma", "chronoedit",
+        "cogvideo", "cogview3", "cogview4", "consisid", "consistency_models", "controlnet", "controlnet_hunyuandit",
+        "controlnet_sd3", "controlnet_xs", "cosmos", "dance_diffusion", "ddim", "ddpm", "deepfloyd_if",
+        "diffusion_gemma", "dit", "dreamlite", "easyanimate", "ernie_image", "flux", "flux2", "glm_image", "helios",
+        "hidream_image", "hunyuan_image", "hunyuan_video", "hunyuan_video1_5", "hunyuandit", "i2vgen_xl", "ideogram4",
+        "joyimage", "kandinsky", "kandinsky2_2", "kandinsky3", "kandinsky5", "kolors", "krea2",
+        "latent_consistency_models", "latent_diffusion", "latent_diffusion_uncond", "latte", "ledits_pp", "llada2",
+        "longcat_audio_dit", "longcat_image", "ltx", "ltx2", "lucy", "lumina", "lumina2", "marigold", "mochi",
+        "motif_video", "musicldm", "nucleusmoe_image", "omnigen", "ovis_image", "pag", "paint_by_example", "pia",
+        "pixart_alpha", "pndm", "prx", "qwenimage", "repaint", "sana", "sana_video", "score_sde_ve",
+        "semantic_stable_diffusion", "shap_e", "skyreels_v2", "spectrogram_diffusion", "stable_audio",
+        "stable_audio_3", "stable_cascade", "stable_diffusion", "stable_diffusion_3",
+        "stable_diffusion_attend_and_excite", "stable_diffusion_diffedit", "stable_diffusion_gligen",
+        "stable_diffusion_k_diffusion", "stable_diffusion_ldm3d", "stable_diffusion_panorama",
+        "stable_diffusion_safe", "stable_diffusion_sag", "stable_diffusion_variants", "stable_diffusion_xl",
+        "stable_video_diffusion", "stochastic_karras_ve", "t2i_adapter", "text_to_video_synthesis", "unclip",
+        "unidiffuser", "versatile_diffusion", "visualcloze", "vq_diffusion", "wan", "wuerstchen", "z_image",
+    }
+)  # fmt: skip
+_KEYS_ALWAYS: Final = (
+    "auto_map", "custom_pipelines", "auto_mapping", "trust_remote_code", "megatron_core", "_attn_implementation",
+    "attn_implementation", "type", "class_name", "_class_name",
+)  # fmt: skip
+KEYS: Final = frozenset({*_KEYS_ALWAYS, *_TARGET_KEYS, *_ACTIVATIONS})
+
+
+def references_in(members: Mapping[str, Any]) -> Found:
+    """What one object of a document refers to: rules that apply, and what exactly is there."""
+    yield from _auto_map(members)
+    yield from _pipelines(members)
+    yield from _targets(members)
+    yield from _libraries(members)
+    yield from _sentence_transformers(members)
+    yield from _functions(members)
+    yield from _model_index(members)
+    if members.get("trust_remote_code") is True:
+        yield TRUST, ""
+
+
+def _auto_map(members: Mapping[str, Any]) -> Found:
+    mapping = members.get("auto_map")
+    names = list(_texts(mapping))
+    yield from map(_named_code, names)
+    if mapping and isinstance(mapping, list | dict) and not names:
+        yield CODE, "auto_map, in a form of its own"
+
+
+def _named_code(name: str) -> tuple[Rule, str]:
+    repository, remote, reference = name.rpartition("--")
+    if remote:
+        return REMOTE, f"{shown(reference)} of {shown(repository)}"
+    module = name.rpartition(".")[0].replace(".", "/")
+    return CODE, f"{shown(name)} in {shown(module + '.py')}" if module else shown(name)
+
+
+def _pipelines(members: Mapping[str, Any]) -> Found:
+    pipelines = members.get("custom_pipelines")
+    for pipeline in pipelines.values() if isinstance(pipelines, dict) else ():
+        name = pipeline.get("impl") if isinstance(pipeline, dict) else None
+        yield _named_code(name) if isinstance(name, str) else (CODE, "custom_pipelines")
+
+
+def _targets(members: Mapping[str, Any]) -> Found:
+    for key in _TARGET_KEYS:
+        for name in _texts(members.get(key)):
+            if name:
+                yield DANGEROUS if is_dangerous(name) else TARGET, shown(name)
+
+
+def _libraries(members: Mapping[str, Any]) -> Found:
+    mapping = members.get("auto_mapping")
+    parent = mapping.get("parent_library") if isinstance(mapping, dict) else None
+    if isinstance(parent, str) and not _belongs(parent, ("transformers", "diffusers", "torch", "timm")):
+        yield CODE, f"auto_mapping: {shown(parent)}"
+    core = members.get("megatron_core")
+    if isinstance(core, str) and not _belongs(core, ("megatron",)):
+        yield TARGET, f"megatron_core: {shown(core)}"
+    for key in ("_attn_implementation", "attn_implementation"):
+        for name in _texts(members.get(key)):
+            if "/" in name:
+                yield REMOTE, f"{key}: {shown(name)}, a compiled kernel"
+
+
+def _sentence_transformers(members: Mapping[str, Any]) -> Found:
+    """Classes in `modules.json`, and functions that are called on what comes out."""
+    names: list[str] = []
+    if "idx" in members and "path" in members and isinstance(members.get("type"), str):
+        names.append(members["type"])
+    names += [members[key] for key in _ACTIVATIONS if isinstance(members.get(key), str) and "." in members[key]]
+    for name in names:
+        if is_dangerous(name):
+            yield DANGEROUS, shown(name)
+        elif "--" in name:
+            yield REMOTE, shown(name)
+        elif not _belongs(name, ("sentence_transformers", "torch.nn", "transformers.activations")):
+            yield CODE, shown(name)
+
+
+def _functions(members: Mapping[str, Any]) -> Found:
+    """Keras: layers made of code."""
+    if members.get("class_name") in ("__lambda__", "Lambda", "TFOpLambda") and "config" in members:
+        yield LAMBDA, shown(str(members["class_name"]))
+    module = members.get("module")
+    for name in (members.get("class_name"), members.get("config"), members.get("registered_name")):
+        if isinstance(module, str) and isinstance(name, str) and is_dangerous(f"{module}.{name}"):
+            yield DANGEROUS, shown(f"{module}.{name}")
+
+
+def _model_index(members: Mapping[str, Any]) -> Found:
+    """diffusers: a list names a module of the checkpoint, or of a library, and a class in it."""
+    if isinstance(members.get("_class_name"), list):
+        yield CODE, "_class_name: " + ", ".join(shown(name) for name in _texts(members["_class_name"]))
+    if "_class_name" not in members or "_diffusers_version" not in members:
+        return
+    for component, value in members.items():
+        if not component.startswith("_") and isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
+            library = value[0]
+            if is_dangerous(f"{library}.{value[1]}"):
+                yield DANGEROUS, f"{shown(component)}: {shown(library)}"
+            elif not _belongs(library, (*_LIBRARIES, "onnxruntime", "optimum")) and library not in _PIPELINES:
+                yield CODE, f"{shown(component)}: {shown(library)}"
+
+
+def _belongs(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether `name` is one of the packages, or something in one that is no module they happen to import."""
+    inside = any(name == package or name.startswith(f"{package}.") for package in packages)
+    return inside and not is_dangerous(name) and (name in packages or is_dotted(name))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value that is one, or in lists and objects of them, three deep."""
+    waiting, steps = [(value, 0)], 0
+    while waiting and (steps := steps + 1) < _MOST_STEPS:
+        each, depth = waiting.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, list | dict) and depth < 3:
+            inside = each.values() if isinstance(each, dict) else each
+            waiting.extend((part, depth + 1) for part in list(inside)[:1000][::-1])

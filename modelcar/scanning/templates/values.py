@@ -1,0 +1,264 @@
+"""What a template's expressions may yield: numbers, literals, parts of the conversation, or text put together.
+
+`x[y]` falls back to the attribute of that name, so an index must never be text that the template has put together: that
+is how attacks spell `__class__`. What each name may hold is the worst of all that is ever assigned to it, in whatever
+order and scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, KeysView
+from enum import IntEnum
+
+from jinja2 import nodes
+
+from modelcar.scanning.templates.vocabulary import (
+    ELEMENT_FILTERS,
+    LOOP_NUMBERS,
+    NUMBER_FILTERS,
+    NUMBER_METHODS,
+    SAME_TEXT_FILTERS,
+    SAME_TEXT_METHODS,
+    TAKING_METHODS,
+)
+
+__all__ = ["Kind", "Values", "walk"]
+
+_MUTATORS = frozenset({"append", "extend", "insert", "setdefault", "update"})
+_NUMERIC = (nodes.Compare, nodes.Not, nodes.Test, nodes.Neg, nodes.Pos, nodes.Sub, nodes.Div, nodes.FloorDiv)
+_ROUNDS = 12  # more than any honest chain of assignments needs; after that everything counts as built
+
+
+class Kind(IntEnum):
+    """What an expression may yield, harmless first; of several the last counts."""
+
+    NUMBER = 0
+    LITERAL = 1
+    DATA = 2
+    BUILT = 3
+
+
+class Values:
+    """What the names in a parsed template may hold."""
+
+    def __init__(self, template: nodes.Template) -> None:
+        self._sources: dict[str, dict[int, nodes.Node]] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._memo: dict[int, Kind] = {}
+        everything = list(walk(template))
+        self._macros = _parameters(everything)
+        self._learn_all(everything)  # only to know what is assigned at all
+        self._kinds = dict.fromkeys(self._kinds, Kind.NUMBER)
+        for _ in range(_ROUNDS):
+            before = dict(self._kinds)
+            self._learn_all(everything)
+            if before == self._kinds:
+                break
+        else:
+            self._kinds = dict.fromkeys(self._kinds, Kind.BUILT)
+        self._memo = {}
+
+    @property
+    def macros(self) -> KeysView[str]:
+        """The names of the template's own macros."""
+        return self._macros.keys()
+
+    def is_assigned(self, name: str) -> bool:
+        """Whether the template itself gives `name` a value somewhere, other than by defining a macro."""
+        return name in self._kinds
+
+    def kind(self, node: nodes.Node) -> Kind:
+        """What `node` may yield."""
+        known = self._memo.get(id(node))
+        if known is None:
+            known = self._memo[id(node)] = self._kind(node)
+        return known
+
+    def literals_behind(self, node: nodes.Node) -> Iterator[object]:
+        """All literals that `node` may be made of, in the order in which they stand there."""
+        seen: set[str] = set()
+        waiting: list[nodes.Node] = [node]
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, nodes.Const):
+                yield each.value
+            elif isinstance(each, nodes.TemplateData):
+                yield each.data
+            elif isinstance(each, nodes.Keyword):
+                yield each.key
+            name = _key_of(each)
+            if name is not None and name not in seen:
+                seen.add(name)
+                waiting.extend(reversed(self._sources.get(name, {}).values()))
+            waiting.extend(reversed(list(each.iter_child_nodes())))
+
+    # --- learning
+
+    def _learn_all(self, everything: list[nodes.Node]) -> None:
+        self._memo = {}
+        for node in everything:
+            self._learn(node)
+
+    def _learn(self, node: nodes.Node) -> None:
+        if isinstance(node, nodes.Assign):
+            self._assign(node.target, self.kind(node.node), node.node)
+        elif isinstance(node, nodes.AssignBlock):
+            for part in node.body:
+                self._assign(node.target, Kind.BUILT, part)
+        elif isinstance(node, nodes.For):
+            self._assign(node.target, self.kind(node.iter), node.iter)
+        elif isinstance(node, nodes.With):
+            for target, value in zip(node.targets, node.values, strict=True):
+                self._assign(target, self.kind(value), value)
+        elif isinstance(node, nodes.Macro | nodes.CallBlock):
+            for arg, default in zip(reversed(node.args), reversed(node.defaults), strict=False):
+                self._assign(arg, self.kind(default), default)
+            for arg in node.args:
+                self._assign(arg, Kind.DATA, node)
+        elif isinstance(node, nodes.Call):
+            self._learn_call(node)
+
+    def _learn_call(self, call: nodes.Call) -> None:
+        target = call.node
+        arguments = [*call.args, *(pair.value for pair in call.kwargs)]
+        if isinstance(target, nodes.Name) and target.name == "namespace":
+            for pair in call.kwargs:
+                self._keep(f".{pair.key}", self.kind(pair.value), pair.value)
+        elif isinstance(target, nodes.Name):
+            for parameters in self._macros.get(target.name, ()):
+                self._pass_arguments(call, parameters)
+        elif isinstance(target, nodes.Getattr) and target.attr in _MUTATORS:
+            for holder in walk(target.node):
+                key = _key_of(holder)
+                for argument in arguments if key is not None else ():
+                    self._keep(str(key), self.kind(argument), argument)
+
+    def _pass_arguments(self, call: nodes.Call, parameters: list[str]) -> None:
+        for name, argument in zip(parameters, call.args, strict=False):
+            self._keep(name, self.kind(argument), argument)
+        for pair in call.kwargs:
+            self._keep(pair.key, self.kind(pair.value), pair.value)
+
+    def _assign(self, target: nodes.Node, kind: Kind, source: nodes.Node) -> None:
+        for part in walk(target):
+            if isinstance(part, nodes.NSRef):
+                self._keep(f".{part.attr}", kind, source)
+            elif isinstance(part, nodes.Name):
+                self._keep(part.name, kind, source)
+
+    def _keep(self, key: str, kind: Kind, source: nodes.Node) -> None:
+        self._kinds[key] = max(kind, self._kinds.get(key, Kind.NUMBER))
+        if not isinstance(source, nodes.Macro | nodes.CallBlock):
+            self._sources.setdefault(key, {})[id(source)] = source
+
+    # --- kinds
+
+    def _kind(self, node: nodes.Node) -> Kind:
+        if isinstance(node, nodes.Const):
+            return Kind.LITERAL if isinstance(node.value, str) else Kind.NUMBER
+        if isinstance(node, nodes.Name):
+            return self._kinds.get(node.name, Kind.DATA)
+        if isinstance(node, _NUMERIC):
+            return Kind.NUMBER
+        if isinstance(node, nodes.Add | nodes.Mul | nodes.Mod):
+            return self._arithmetic(node)
+        if isinstance(node, nodes.CondExpr):
+            return self._worst([node.expr1, *([node.expr2] if node.expr2 is not None else [])])
+        if isinstance(node, nodes.And | nodes.Or | nodes.Pair):
+            return self._worst(node.iter_child_nodes())
+        if isinstance(node, nodes.List | nodes.Tuple | nodes.Dict):
+            return max(Kind.LITERAL, self._worst(node.iter_child_nodes()))  # no number: it can be added to others
+        if isinstance(node, nodes.Getattr):
+            return self._member(node.node, node.attr)
+        if isinstance(node, nodes.Getitem):
+            return self._item(node)
+        if isinstance(node, nodes.Filter):
+            return self._filtered(node)
+        return self._called(node) if isinstance(node, nodes.Call) else Kind.BUILT
+
+    def _worst(self, parts: Iterable[nodes.Node]) -> Kind:
+        return max((self.kind(part) for part in parts), default=Kind.NUMBER)
+
+    def _arithmetic(self, node: nodes.BinExpr) -> Kind:
+        left, right = self.kind(node.left), self.kind(node.right)
+        if isinstance(node, nodes.Add):
+            if Kind.NUMBER in (left, right):
+                return Kind.NUMBER  # nothing but a number can be added to a number
+            lists = _is_list(node.left) or _is_list(node.right)
+            return max(left, right) if lists else Kind.BUILT
+        if isinstance(node, nodes.Mod):
+            return Kind.NUMBER if left is Kind.NUMBER else Kind.BUILT
+        return Kind.NUMBER if left is right is Kind.NUMBER else Kind.BUILT
+
+    def _member(self, holder: nodes.Node, name: str) -> Kind:
+        if isinstance(holder, nodes.Name) and holder.name == "loop" and name in LOOP_NUMBERS:
+            return Kind.NUMBER
+        assigned = self._kinds.get(f".{name}")
+        held = self.kind(holder)
+        if assigned is None:
+            return max(held, Kind.DATA)
+        # of a namespace nothing is known but what was assigned to it; of data with a key of that name nothing is
+        return assigned if held < Kind.DATA else max(held, assigned)
+
+    def _item(self, node: nodes.Getitem) -> Kind:
+        if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            return self._member(node.node, node.arg.value)
+        held = self.kind(node.node)
+        if isinstance(node.arg, nodes.Slice) and held is Kind.LITERAL and not _is_list(node.node):
+            return Kind.BUILT
+        return held
+
+    def _filtered(self, node: nodes.Filter) -> Kind:
+        inside = self.kind(node.node) if node.node is not None else Kind.BUILT
+        arguments = self._worst([*node.args, *(pair.value for pair in node.kwargs)])
+        if node.name in NUMBER_FILTERS:
+            return arguments  # `int` and `float` have a default, which may be a text
+        if node.name in ELEMENT_FILTERS:
+            return max(Kind.LITERAL, inside, arguments)
+        if node.name == "map" and not node.args:
+            return max(inside, Kind.DATA)
+        return inside if node.name in SAME_TEXT_FILTERS and inside is Kind.DATA else Kind.BUILT
+
+    def _called(self, node: nodes.Call) -> Kind:
+        target = node.node
+        if isinstance(target, nodes.Name):
+            known = {"range": Kind.NUMBER, "namespace": Kind.NUMBER, "raise_exception": Kind.NUMBER}
+            return known.get(target.name, Kind.BUILT)
+        if not isinstance(target, nodes.Getattr):
+            return Kind.BUILT
+        if target.attr in NUMBER_METHODS:
+            return Kind.NUMBER
+        held = self.kind(target.node)
+        if target.attr in TAKING_METHODS:
+            return max(held, self._worst(node.args), Kind.DATA)
+        return held if target.attr in SAME_TEXT_METHODS and held is Kind.DATA else Kind.BUILT
+
+
+def walk(root: nodes.Node) -> Iterator[nodes.Node]:
+    """`root` and everything below it, without recursion."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.iter_child_nodes())
+
+
+def _key_of(node: nodes.Node) -> str | None:
+    """Under which key what `node` holds is remembered."""
+    if isinstance(node, nodes.Name):
+        return str(node.name)
+    return f".{node.attr}" if isinstance(node, nodes.Getattr | nodes.NSRef) else None
+
+
+def _is_list(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.List | nodes.Tuple)
+
+
+def _parameters(everything: Iterable[nodes.Node]) -> dict[str, list[list[str]]]:
+    """The parameters of every macro, by its name; what a block is called back with counts as one called `caller`."""
+    macros: dict[str, list[list[str]]] = {}
+    for node in everything:
+        if isinstance(node, nodes.Macro | nodes.CallBlock):
+            name = node.name if isinstance(node, nodes.Macro) else "caller"
+            macros.setdefault(name, []).append([arg.name for arg in node.args])
+    return macros
