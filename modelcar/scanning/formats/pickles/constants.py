@@ -13,6 +13,8 @@ from modelcar.scanning.formats.pickles.values import OPAQUE, Blob, Box, Kind, Va
 __all__ = ["HANDLERS"]
 
 _PICKLE_STARTS: Final = (b"\x80", b"c", b"(", b"]", b"}")
+_I32: Final = struct.Struct("<i")
+_F64: Final = struct.Struct(">d")
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
 _CANONICAL_INT: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)")
@@ -38,15 +40,24 @@ def _empty(kind: Kind) -> Handler:
     return handler
 
 
-def _fixed(size: int) -> Handler:
-    def handler(m: Machine, data: bytes, pos: int) -> int:
-        end = pos + size
-        if end > len(data):
-            raise IndexError
-        m.stack.append(data[pos - 1 : end])
-        return end
+def _binint(m: Machine, data: bytes, pos: int) -> int:
+    m.stack.append(_I32.unpack_from(data, pos)[0])
+    return pos + 4
 
-    return handler
+
+def _binint1(m: Machine, data: bytes, pos: int) -> int:
+    m.stack.append(data[pos])
+    return pos + 1
+
+
+def _binint2(m: Machine, data: bytes, pos: int) -> int:
+    m.stack.append(data[pos] | data[pos + 1] << 8)
+    return pos + 2
+
+
+def _binfloat(m: Machine, data: bytes, pos: int) -> int:
+    m.stack.append(_F64.unpack_from(data, pos)[0])
+    return pos + 8
 
 
 def _short(m: Machine, data: bytes, pos: int) -> int:
@@ -186,10 +197,10 @@ HANDLERS: Final[dict[bytes, Handler]] = {
     b"]": _empty(Kind.LIST),
     b"}": _empty(Kind.DICT),
     b"\x8f": _empty(Kind.SET),
-    b"J": _fixed(4),
-    b"K": _fixed(1),
-    b"M": _fixed(2),
-    b"G": _fixed(8),
+    b"J": _binint,
+    b"K": _binint1,
+    b"M": _binint2,
+    b"G": _binfloat,
     b"I": _int,
     b"L": _long_line,
     b"F": _float,

@@ -9,6 +9,7 @@ from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.formats.pickles import compressed, rules
 from modelcar.scanning.formats.pickles.probe import is_pickle
 from modelcar.scanning.formats.pickles.torch_legacy import is_legacy_torch, scan_legacy_torch
+from modelcar.scanning.formats.pickles.torch_storages import storages
 from modelcar.scanning.formats.pickles.walk import walk
 from modelcar.scanning.limits import LimitExceeded
 
@@ -18,9 +19,11 @@ _MOST_STREAMS: Final = 10_000
 
 
 def _matches(probe: Probe) -> bool:
-    if detect_format("", probe.head, probe.size) in (None, "pickle"):
-        return detect_format(probe.name, probe.head, probe.size) == "pickle" or is_pickle(probe.content)
-    return is_pickle(probe.content)
+    """By its name only if nothing says that it is something else, of which no loader of pickles would make one."""
+    signature = detect_format("", probe.head, probe.size)
+    if signature not in (None, "pickle") or any(other.matches(probe) for other in compressed.FORMATS):
+        return is_pickle(probe.content)
+    return detect_format(probe.name, probe.head, probe.size) == "pickle" or is_pickle(probe.content)
 
 
 def _scan(scan: FileScan) -> None:
@@ -33,8 +36,7 @@ def _scan(scan: FileScan) -> None:
         return
     memo = walked.memo
     for _ in range(_MOST_STREAMS):
-        for persistent in walked.persistent[:1]:
-            scan.found(rules.PERSISTENT, offset=persistent.offset)
+        storages(scan, walked)  # they may lie beside it, in an archive
         if walked.end >= scan.size:
             return
         try:

@@ -29,6 +29,7 @@ def skip_array(m: Machine, state: Value, pos: int) -> int:
     m.arrays += 1
     if not m.reads_arrays:
         return pos
+    m.leave_frame(pos)
     if code.startswith("O"):
         return m.position(_walk_objects(m, pos))
     alignment = constant(known.get("numpy_array_alignment_bytes"))

@@ -186,6 +186,13 @@ class Machine:
         self._frame_end = start + size
         self._set_limit()
 
+    def leave_frame(self, pos: int) -> None:
+        """Before bytes that are read from the file itself, which is where the frame ends."""
+        if self._frame_end not in (_NEVER, self.absolute(pos)):
+            self.found(NOT_CANONICAL, "an array lies inside a frame", self.offset(pos))
+        self._frame_end = _NEVER
+        self._set_limit()
+
     def close(self, pos: int) -> None:
         """STOP, behind which `pos` is."""
         self.end = self.absolute(pos)

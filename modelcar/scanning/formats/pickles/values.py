@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -25,8 +24,8 @@ __all__ = [
 Value = object
 """One value on the stack.
 
-`str`, `int`, `float`, `bool` and `None` stand for themselves, tuples for tuples of values. `bytes` are a *token*: a
-short constant in the bytes that it is written in, opcode and all, which `constant` reads when somebody asks. All other
+`str`, `int`, `float`, `bool` and `None` stand for themselves, tuples for tuples of values. `bytes` are a *token*:
+short text or bytes as they are written, opcode and all, which `constant` reads when somebody asks. All other
 values have classes of their own below.
 """
 
@@ -120,12 +119,6 @@ _COUNTED: Final = {
     0x55: (2, None),  # a str of Python 2: text or bytes, as the caller of the unpickler wishes
     0x54: (5, None),
 }
-_FIXED: Final = {
-    0x4A: struct.Struct("<xi"),
-    0x4B: struct.Struct("<xB"),
-    0x4D: struct.Struct("<xH"),
-    0x47: struct.Struct(">xd"),
-}
 
 
 def constant(value: Value) -> Value:
@@ -135,10 +128,7 @@ def constant(value: Value) -> Value:
     """
     if not isinstance(value, bytes):
         return value
-    opcode = value[0]
-    if opcode in _FIXED:
-        return _FIXED[opcode].unpack(value)[0]
-    skip, kind = _COUNTED[opcode]
+    skip, kind = _COUNTED[value[0]]
     data = value[skip:]
     if kind is None:
         return data.decode("latin-1")

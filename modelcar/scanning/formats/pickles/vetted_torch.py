@@ -7,6 +7,7 @@ functions run when they are rebuilt.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from modelcar.scanning.formats.pickles import arguments as a
@@ -98,12 +99,6 @@ _is_array: Final = a.made_by(
 _is_own_file: Final = a.made_by("torch.storage._load_from_bytes")
 
 
-def _is_storage(value: Value) -> bool:
-    if isinstance(value, PersistentId):
-        return storage_of(value.key) is not None
-    return _is_own_file(value)
-
-
 def _no_hooks(value: Value) -> bool:
     """An OrderedDict without items: what is in it would be called."""
     return value is None or (a.made_by("collections.OrderedDict")(value) and _is_bare(value))
@@ -115,27 +110,35 @@ def _is_bare(value: Value) -> bool:
 
 def _tensor(*rest: a.Check, needed: int | None = None) -> a.Signature:
     """(storage, offset, sizes, strides, ...), within the storage."""
-    check = a.signature(
-        _is_storage, a.is_size, a.is_sizes, a.is_sizes, *rest, needed=None if needed is None else needed + 4
-    )
-    return lambda args: check(args) and _lies_within(args)
+    behind = a.signature(a.is_size, a.is_sizes, a.is_sizes, *rest, needed=None if needed is None else needed + 3)
+
+    def check(args: tuple[Value, ...]) -> bool:
+        if not args or not behind(args[1:]):
+            return False
+        storage = args[0]
+        if not isinstance(storage, PersistentId):
+            return _is_own_file(storage)  # whose size torch checks itself
+        known = storage_of(storage.key)
+        return known is not None and _end(*args[1:4]) <= known.elements
+
+    return check
 
 
-def _lies_within(args: tuple[Value, ...]) -> bool:
-    """As far as that is known: what a storage in a file of its own holds, torch checks itself."""
-    storage = args[0]
-    known = storage_of(storage.key) if isinstance(storage, PersistentId) else None
-    sizes, strides = (_numbers(arg) for arg in args[2:4])
+def _end(offset: Value, size: Value, stride: Value) -> int | float:
+    """Of the last element of a tensor; infinite if it contradicts itself."""
+    sizes, strides = _numbers(size), _numbers(stride)
     if len(sizes) != len(strides):
-        return False
-    if known is None or 0 in sizes:
-        return True
-    last = _numbers((args[1],))[0] + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
-    return last < known.elements
+        return inf
+    if 0 in sizes:
+        return 0
+    last = constant(offset)
+    for n, step in zip(sizes, strides, strict=True):
+        last += (n - 1) * step  # type: ignore[operator]
+    return last + 1  # type: ignore[operator]
 
 
 def _numbers(value: Value) -> list[int]:
-    return [number for item in items_of(value) or () if isinstance(number := constant(item), int)]
+    return [constant(item) for item in items_of(value) or ()]  # type: ignore[misc]
 
 
 _QUANTIZER: Final = a.signature(a.one_of("torch.per_tensor_affine"), a.is_number, a.is_int)
