@@ -67,6 +67,7 @@ def read_gguf(read_at: ReadAt, size: int, path: str) -> Header:
         raw=read_exactly(read_at, 0, start, path) if start <= MAX_RAW else None,
         tensors=placed,
         metadata=metadata,
+        padding=start - values.position,
     )
 
 

@@ -43,6 +43,7 @@ class Header:
         size: bytes from the start of the file to where tensor data begins.
         raw: exactly the bytes `[0, size)`, or `None` where there are more than 16 MiB of them.
         tensors: in the order in which they lie in the file.
+        padding: bytes at the end of the header that only align the data; not looked at.
         metadata: the format's key-value pairs. safetensors: text to text. GGUF: text to int, float, bool, str, a tuple
             of those for short arrays, or a `LongArray` that only says what was there.
     """
@@ -52,3 +53,4 @@ class Header:
     raw: bytes | None = field(repr=False)
     tensors: tuple[Tensor, ...] = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    padding: int = 0

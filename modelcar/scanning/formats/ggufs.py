@@ -1,4 +1,4 @@
-"""GGUF: metadata, then tensors with at most an alignment's zeros between them."""
+"""GGUF: metadata with templates in it, then tensors with at most an alignment's zeros between them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Final
 from modelcar.checkpoint.formats.gguf import MAGIC, read_gguf
 from modelcar.scanning.filescan import FileScan, Format, Probe
 from modelcar.scanning.findings import Rule
+from modelcar.scanning.formats.templates import report_template
+from modelcar.scanning.secrets import report_secrets_in_pieces
 
 __all__ = ["FORMATS", "RULES"]
 
@@ -19,8 +21,14 @@ def _matches(probe: Probe) -> bool:
 
 def _scan(scan: FileScan) -> None:
     header = read_gguf(scan.content.read, scan.size, scan.path)
-    scan.account(0, header.size)
-    end = header.size
+    end = header.size - header.padding
+    scan.account(0, end)
+    report_secrets_in_pieces(scan, scan.content.pieces(0, end))
+    for key, value in header.metadata.items():
+        if "chat_template" in key:
+            for source in value if isinstance(value, tuple) else (value,):
+                if isinstance(source, str):
+                    report_template(scan, source, key)
     for tensor in header.tensors:
         _account_for_zeros(scan, end, tensor.offset)
         scan.account(tensor.offset, tensor.size)

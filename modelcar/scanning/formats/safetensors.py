@@ -8,6 +8,7 @@ from modelcar.checkpoint.formats.safetensors import read_safetensors
 from modelcar.checkpoint.formats.sniff import looks_like_safetensors
 from modelcar.scanning.filescan import FileScan, Format, Probe
 from modelcar.scanning.findings import Rule, Severity
+from modelcar.scanning.secrets import report_secrets, report_secrets_in_pieces
 
 __all__ = ["FORMATS", "RULES"]
 
@@ -18,6 +19,7 @@ MISALIGNED: Final = Rule(
     why="The format allows it, but such tensors cannot be mapped in place by every loader.",
     fix="Save the file anew with a recent safetensors library.",
 )
+_ESCAPES: Final = (b"\\u", b"\\/")  # of JSON, behind which a text may look like none
 
 
 def _matches(probe: Probe) -> bool:
@@ -27,6 +29,9 @@ def _matches(probe: Probe) -> bool:
 def _scan(scan: FileScan) -> None:
     header = read_safetensors(scan.content.read, scan.size, scan.path)
     scan.account(0, header.size)
+    report_secrets_in_pieces(scan, scan.content.pieces(0, header.size))
+    if any(mark in piece for piece in scan.content.pieces(0, header.size) for mark in _ESCAPES):
+        report_secrets(scan, "\n".join(header.metadata.values()).encode(), None)
     for tensor in header.tensors:
         scan.account(tensor.offset, tensor.size)
     if header.size % 8:

@@ -63,7 +63,7 @@ def test_a_way_into_python_is_an_attack(source: str) -> None:
         "{{ ''['__cl' ~ 'ass__'] }}",
         "{{ ''['_' * 2 ~ 'class' ~ '_' * 2] }}",
         "{% set u = '_' %}{% set c = u ~ u ~ 'class' ~ u ~ u %}{{ x[c] }}",
-        "{% set n = namespace(s='') %}{% for c in ['__', 'cl'] %}{% set n.s = n.s + c %}{% endfor %}{{ x[n.s + 'ass'] }}",
+        "{% set n = namespace() %}{% for c in ['__', 'cl'] %}{% set n.s = n.s + c %}{% endfor %}{{ x[n.s + 'ass'] }}",
         "{{ x[['__', 'class', '__'] | join] }}",
         "{{ x['%c%cclass%c%c' | format(95, 95, 95, 95)] }}",
         "{{ x['%c%cclass%c%c' % (95, 95, 95, 95)] }}",
