@@ -10,8 +10,8 @@ from modelcar.scanning.findings import Rule
 from modelcar.scanning.formats import archives, ggufs, jsons, plaintexts, pointers, safetensors, templates, yamls
 from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.pickles import files as pickles
+from modelcar.scanning.formats.tars import scan as tars
 from modelcar.scanning.formats.zips import scan as zips
-from modelcar.scanning.plugins import rules as plugin_rules
 from modelcar.scanning.plugins import rules as plugin_rules
 from modelcar.signing.ruleset import RuleSet
 
@@ -31,6 +31,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     *jsons.FORMATS,
     *yamls.FORMATS,
     *templates.FORMATS,
+    *tars.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
@@ -50,4 +51,5 @@ RULES: Final[tuple[Rule, ...]] = (
     *jsons.RULES,
     *yamls.RULES,
     *templates.RULES,
+    *tars.RULES,
 )

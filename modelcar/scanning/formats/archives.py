@@ -11,7 +11,7 @@ from modelcar.scanning.filescan import FileScan
 from modelcar.scanning.findings import Rule, Severity, shown
 from modelcar.scanning.limits import LimitExceeded
 
-__all__ = ["DAMAGED", "RULES", "Names", "report_link"]
+__all__ = ["DAMAGED", "ODD_NAME", "RULES", "SPECIAL", "Names", "leaves", "report_link", "report_name"]
 
 TRAVERSAL: Final = Rule(
     id="archive.path-traversal",
@@ -96,7 +96,7 @@ class Names:
         if is_folder and name in (".", "./"):
             return
         report_name(self._scan, name, offset)
-        path = name.rstrip("/") if is_folder else name
+        path = (name.rstrip("/") if is_folder else name).removeprefix("./")
         key = _folded(path)
         before = self._seen.get(key)
         if before is not None and not (is_folder and before == path and key in self._folders):
@@ -128,17 +128,16 @@ class Names:
 
 def report_name(scan: FileScan, name: str, offset: int) -> None:
     """Report what is wrong with the name of a member by itself."""
-    leaves = _leaves(name)
-    if leaves:
+    if leaves(name):
         scan.found(TRAVERSAL, shown(name), offset=offset)
     elif _is_odd(name):
         scan.found(ODD_NAME, shown(name), offset=offset)
 
 
-def report_link(scan: FileScan, name: str, target: str, offset: int) -> None:
-    """Report a link called `name`. `target` is relative to the folder that `name` lies in."""
-    folder = name.rpartition("/")[0]
-    outside = _leaves(target) if _is_absolute(target) else _leaves(f"{folder}/{target}" if folder else target)
+def report_link(scan: FileScan, name: str, target: str, offset: int, *, folder: str | None = None) -> None:
+    """Report a link called `name`. `target` is relative to `folder`, or to that in which the link lies."""
+    folder = name.rpartition("/")[0] if folder is None else folder
+    outside = leaves(target) if _is_absolute(target) else leaves(f"{folder}/{target}" if folder else target)
     scan.found(LINK_OUTSIDE if outside else LINK, f"{shown(name)} leads to {shown(target)}", offset=offset)
 
 
@@ -161,7 +160,7 @@ def _is_absolute(path: str) -> bool:
     return path.startswith(("/", "\\")) or _DRIVE.match(path) is not None
 
 
-def _leaves(path: str) -> bool:
+def leaves(path: str) -> bool:
     """Whether a path leads out of the folder that it is relative to, on any kind of system."""
     if _is_absolute(path):
         return True
