@@ -1,7 +1,8 @@
 """One command, and what it cost: time, memory, and bytes as the kernel counted them.
 
-Time, processor time and memory come from `wait4`; bytes from `/proc/PID/io`, read when the command has ended and is not
-reaped yet. Both include every child that the command waited for. What the kernel cannot tell:
+Time, processor time and memory come from `wait4`; bytes from this process's own `/proc/self/io`, to which the kernel adds
+those of a child when it is reaped (a child's own file cannot be read by plain users once it has ended). Both include
+every child that the command waited for. What the kernel cannot tell:
 
 - `send` and `recv` on sockets are not in its byte counts; `write`, `sendfile` and reads of files are.
 - Peak memory is that of the largest process, not of the tree, and at least what this harness had when it started it.
@@ -92,13 +93,13 @@ def measure(
         CommandFailed: it did not end with status 0.
     """
     disk_before, server_before, busy_before = disk_usage(disk), processor_time(servers), busy_time()
-    began = time.perf_counter()
+    io_before, began = _own_io(), time.perf_counter()
     with _started(command, environment, log, folder) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        wall = time.perf_counter() - began
-        io = parse_io(Path(f"/proc/{process.pid}/io").read_text())
         _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
+    io_after = _own_io()
+    io = {name: io_after[name] - value for name, value in io_before.items()}
     if process.returncode:
         raise CommandFailed(f"{Path(command[0]).name} ended with {process.returncode}: {_tail(log)}")
     cpu = usage.ru_utime + usage.ru_stime
@@ -120,6 +121,10 @@ def measure(
 def timed_by_itself(measurement: Measurement, log: Path) -> Measurement:
     """With the wall time that the command printed as its last line, which leaves its start-up out."""
     return replace(measurement, wall=float(log.read_text().splitlines()[-1]))
+
+
+def _own_io() -> dict[str, int]:
+    return parse_io(Path("/proc/self/io").read_text())
 
 
 def parse_io(text: str) -> dict[str, int]:
