@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from typing import IO, Any
@@ -58,7 +59,8 @@ class Output:
     def aside(self, text: str) -> None:
         """Something useful that is not the answer: on stderr, and not when quiet."""
         if not self.as_json and not self.quiet:
-            click.echo(printable(text), err=True)
+            with suppress(OSError):  # that nobody listens any more is no reason to stop working
+                click.echo(printable(text), err=True)
 
     def table(self, table: Table) -> None:
         """Print a table for people."""

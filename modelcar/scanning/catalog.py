@@ -1,4 +1,7 @@
-"""Every format that is known and every rule that can apply: the rule set, whose version a verdict names."""
+"""Every format that is known and every rule that can apply: the rule set. Whoever changes it looks at `version.py`.
+
+It brings all parsers with it, so it is imported where the first file is scanned.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,8 @@ from modelcar.scanning.formats.pickles import files as pickles
 from modelcar.scanning.formats.tars import scan as tars
 from modelcar.scanning.formats.zips import scan as zips
 from modelcar.scanning.plugins import rules as plugin_rules
-from modelcar.signing.ruleset import RuleSet
 
-__all__ = ["FORMATS", "RULES", "RULE_SET"]
-
-# Raise it whenever a file may now get another verdict than before: year, month, number in that month.
-RULE_SET: Final = RuleSet(name="modelcar", version="2026.11.1")
+__all__ = ["FORMATS", "RULES"]
 
 FORMATS: Final[tuple[Format, ...]] = (
     *safetensors.FORMATS,
@@ -36,7 +35,6 @@ FORMATS: Final[tuple[Format, ...]] = (
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
     *image_rules.RULES,
-    *plugin_rules.RULES,
     *references.RULES,
     *secrets.RULES,
     *plugin_rules.RULES,

@@ -9,11 +9,11 @@ from typing import Final
 from modelcar.checkpoint import Checkpoint, CheckpointFile
 from modelcar.files import open_unchanged, reading
 from modelcar.progress import SILENT, Progress
-from modelcar.scanning.catalog import RULE_SET
 from modelcar.scanning.content import Content
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.report import FileReport, Report
 from modelcar.scanning.settings import ScanSettings
+from modelcar.scanning.version import RULE_SET
 
 __all__ = ["scan_checkpoint"]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from modelcar import __version__
-from modelcar.scanning.catalog import FORMATS
 from modelcar.scanning.content import Content
 from modelcar.scanning.dispatch import scan_content
 from modelcar.scanning.limits import Budget
@@ -42,6 +41,8 @@ class FileScanner:
         Raises:
             WorldError: it cannot be read.
         """
+        from modelcar.scanning.catalog import FORMATS  # with all parsers, which many commands never need
+
         formats, findings = scan_content(path, content, FORMATS, self.budget())
         if self.settings.plugins:
             file = FileUnderScan(path=path, content=content, formats=formats, source=source, spool=self.settings.spool)

@@ -18,7 +18,6 @@ from modelcar.packaging.plan import MODEL_ROOT
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import run_parallel
 from modelcar.scanning.blobs import Blobs
-from modelcar.scanning.catalog import RULE_SET
 from modelcar.scanning.content import Content
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.findings import Finding, shown
@@ -27,6 +26,7 @@ from modelcar.scanning.indexed import compare_layer
 from modelcar.scanning.layers import ScannedLayer, digest_pieces, scan_layer
 from modelcar.scanning.report import Report
 from modelcar.scanning.settings import ScanSettings
+from modelcar.scanning.version import RULE_SET
 
 __all__ = ["quick_scan_image", "scan_image"]
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from modelcar.errors import StorageError
 from modelcar.oci import Digest
-from modelcar.scanning.catalog import RULE_SET
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.plugins.rules import FAILED
 from modelcar.scanning.report import Report
+from modelcar.scanning.version import RULE_SET
 from modelcar.store.disk import atomic_write
 
 __all__ = ["ReportMemo"]

@@ -1,7 +1,7 @@
 """One command, and what it cost: time, memory, and bytes as the kernel counted them.
 
-Time, processor time and memory come from `wait4`; bytes from this process's own `/proc/self/io`, to which the kernel adds
-those of a child when it is reaped (a child's own file cannot be read by plain users once it has ended). Both include
+Time, processor time and memory come from `wait4`; bytes from this process's own `/proc/self/io`, to which the kernel
+adds those of a child when it is reaped (plain users cannot read the child's own file once it has ended). Both include
 every child that the command waited for. What the kernel cannot tell:
 
 - `send` and `recv` on sockets are not in its byte counts; `write`, `sendfile` and reads of files are.

@@ -46,6 +46,7 @@ def test_a_build_as_json(modelcar: ModelcarCli, checkpoint: Path) -> None:
         "platforms",
         "modelSize",
         "layers",
+        "verdict",
         "signer",
         "pushed",
         "seconds",
