@@ -10,7 +10,18 @@ from typing import Final
 from modelcar.scanning import dispatch, image_rules, references, secrets
 from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
-from modelcar.scanning.formats import archives, ggufs, jsons, plaintexts, pointers, safetensors, templates, yamls
+from modelcar.scanning.formats import (
+    archives,
+    ggufs,
+    jsons,
+    packed,
+    plaintexts,
+    pointers,
+    safetensors,
+    templates,
+    unopened,
+    yamls,
+)
 from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.pickles import files as pickles
 from modelcar.scanning.formats.tars import scan as tars
@@ -31,6 +42,8 @@ FORMATS: Final[tuple[Format, ...]] = (
     *yamls.FORMATS,
     *templates.FORMATS,
     *tars.FORMATS,
+    *packed.FORMATS,
+    *unopened.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
@@ -50,4 +63,5 @@ RULES: Final[tuple[Rule, ...]] = (
     *yamls.RULES,
     *templates.RULES,
     *tars.RULES,
+    *unopened.RULES,
 )
