@@ -41,6 +41,9 @@ THIRD_PARTY = {
     "nacl": ("modelcar/signing/keys/",),
     "re2": ("modelcar/signing/policy/",),
     "sigstore": ("modelcar/signing/keyless/",),
+    "fickling": ("modelcar/scanning/plugins/fickling.py",),
+    "modelscan": ("modelcar/scanning/plugins/modelscan.py",),
+    "picklescan": ("modelcar/scanning/plugins/picklescan.py",),
 }
 
 # The command lines: what may use `modelcar.cli`.
