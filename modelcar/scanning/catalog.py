@@ -12,8 +12,11 @@ from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
 from modelcar.scanning.formats import (
     archives,
+    codes,
     ggufs,
     jsons,
+    natives,
+    notebooks,
     packed,
     plaintexts,
     pointers,
@@ -42,6 +45,9 @@ FORMATS: Final[tuple[Format, ...]] = (
     *yamls.FORMATS,
     *templates.FORMATS,
     *tars.FORMATS,
+    *codes.FORMATS,
+    *notebooks.FORMATS,
+    *natives.FORMATS,
     *packed.FORMATS,
     *unopened.FORMATS,
 )
@@ -63,5 +69,8 @@ RULES: Final[tuple[Rule, ...]] = (
     *yamls.RULES,
     *templates.RULES,
     *tars.RULES,
+    *codes.RULES,
+    *notebooks.RULES,
+    *natives.RULES,
     *unopened.RULES,
 )

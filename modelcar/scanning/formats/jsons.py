@@ -16,7 +16,7 @@ from modelcar.scanning.references import KEYS, references_in
 from modelcar.scanning.secrets import report_secrets
 from modelcar.scanning.texts import decoded
 
-__all__ = ["FORMATS", "RULES", "read_json"]
+__all__ = ["FORMATS", "LONGEST", "RULES", "read_json"]
 
 DUPLICATE: Final = Rule(
     id="json.duplicate-key",
@@ -34,7 +34,7 @@ NOT_A_NUMBER: Final = Rule(
 )
 RULES: Final = (DUPLICATE, NOT_A_NUMBER)
 
-_LONGEST: Final = 128 << 20  # bytes of a document; the largest tokenizers have some 35 million
+LONGEST: Final = 128 << 20  # bytes of a document; the largest tokenizers have some 35 million
 _LONGEST_LINE: Final = 16 << 20
 _MAX_VALUES: Final = 8_000_000  # of a document; the largest tokenizers have some 2 million
 _MAX_REPORTS: Final = 50
@@ -146,8 +146,8 @@ def _matches(probe: Probe) -> bool:
 def _scan(scan: FileScan) -> None:
     if scan.name.lower().endswith(_LINES):
         _scan_lines(scan)
-    elif scan.size > _LONGEST:
-        raise LimitExceeded(f"a JSON document of {scan.size} bytes; the limit is {_LONGEST}")
+    elif scan.size > LONGEST:
+        raise LimitExceeded(f"a JSON document of {scan.size} bytes; the limit is {LONGEST}")
     else:
         read_json(scan, scan.read_all())
     scan.account_for_all()

@@ -43,7 +43,7 @@ _KEPT: Final = 512  # bytes of a piece that the next one is looked at together w
 
 def _matches(probe: Probe) -> bool:
     name = probe.name
-    if name.endswith(_CODE):
+    if name.endswith(_CODE) or name == "cmakelists.txt":
         return False
     return name.endswith(_ENDINGS) or name in _NAMES or _LICENCE.fullmatch(name) is not None
 

@@ -1,0 +1,1 @@
+"""Program text: always unverified, and searched for the few shapes that nobody writes in good faith."""
