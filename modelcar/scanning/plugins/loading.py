@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from modelcar.errors import ModelcarError, UsageError
 from modelcar.scanning.findings import shown
-from modelcar.scanning.plugins.interface import ScannerPlugin
+from modelcar.scanning.plugins.interface import ScannerFailed, ScannerPlugin
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -113,7 +113,12 @@ def _examine(entry: EntryPoint) -> InstalledPlugin:
     except ModelcarError as e:
         problem = f"{e} ({e.hint})" if e.hint else str(e)
         return InstalledPlugin(name=entry.name, package=_package(entry), problem=problem)
-    return InstalledPlugin(name=loaded.name, package=_package(entry), version=loaded.version)
+    trouble = None
+    try:
+        loaded.scanner.version()
+    except Exception as e:
+        trouble = shown(f"{type(e).__name__}: {e}" if not isinstance(e, ScannerFailed) else str(e))[1:-1]
+    return InstalledPlugin(name=loaded.name, package=_package(entry), version=loaded.version, problem=trouble)
 
 
 def _package(entry: EntryPoint) -> str:

@@ -92,7 +92,8 @@ def test_two_packages_cannot_have_one_name(packages: Packages) -> None:
 
 
 def test_what_is_installed_is_listed_with_what_is_wrong_with_it(packages: Packages) -> None:
-    packages.install("acme-scan", good="loading_fakes:Good", broken="loading_fakes:broken")
+    packages.install("acme-scan", good="loading_fakes:Good", broken="loading_fakes:broken", shy="loading_fakes:Shy")
     found = {plugin.name: plugin for plugin in installed_plugins()}
     assert (found["good"].package, found["good"].problem) == ("acme-scan 1.0", None)
     assert "libfoo.so is missing" in str(found["broken"].problem)
+    assert (found["shy"].version, found["shy"].problem) == ("unknown", "OSError: no")
