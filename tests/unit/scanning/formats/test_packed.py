@@ -102,7 +102,7 @@ def test_names_without_what_says_that_it_is_compressed() -> None:
 def test_what_tarfile_compresses_is_clean() -> None:
     for mode in ("w:gz", "w:bz2", "w:xz"):
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode=mode) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=buffer, mode=mode) as tar:
             info = tarfile.TarInfo("d/a")
             info.size = len(PLAIN)
             tar.addfile(info, io.BytesIO(PLAIN))
