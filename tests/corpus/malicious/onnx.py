@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 from tests.corpus.formats.pickles import stream
-from tests.corpus.formats.protobuf import message, onnx_model, onnx_node, onnx_tensor, text
+from tests.corpus.formats.protobuf import message, number, onnx_model, onnx_node, onnx_tensor, text
 from tests.corpus.malicious.common import ATTACK
 from tests.corpus.specimen import NEVER_CLEAN, Specimen
 
@@ -68,9 +68,11 @@ def _operators() -> list[Specimen]:
     custom = onnx_node("RunScript", domain="com.acme.ops")
     python = onnx_node("PyOp", domain="com.microsoft")
     body = text(2, "inner") + message(1, custom)
-    branch = message(5, text(1, "then_branch") + message(6, body))
+    branch = message(5, text(1, "then_branch") + message(6, body) + number(20, 5))
     nested = onnx_node("If", attributes=branch)
-    function = message(25, text(1, "Helper") + text(10, "acme") + message(7, custom))
+    function = message(
+        25, text(1, "Helper") + text(4, "x") + text(4, "w") + text(5, "y") + message(7, custom) + text(10, "acme")
+    )
     return [
         _file(
             "custom-operator",

@@ -114,6 +114,12 @@ def _headers() -> list[Specimen]:
             f"{{{one},{one.replace('0,4', '4,8')}}}",
             8,
         ),
+        "duplicate-tensor-same-bytes": (
+            "duplicate key",
+            "A tensor's name twice, of the same bytes and another type",
+            f"{{{one},{one.replace('U8', 'F32').replace('[4]', '[1]')}}}",
+            4,
+        ),
         "duplicate-field": (
             "duplicate key",
             "A field twice, with other values",

