@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 from modelcar.scanning.formats.pickles.machine import LONGEST_KEPT, Handler, Machine
-from modelcar.scanning.formats.pickles.rules import NOT_CANONICAL
+from modelcar.scanning.formats.pickles.rules import EXHAUSTS, NOT_CANONICAL
 from modelcar.scanning.formats.pickles.values import OPAQUE, Blob, Box, Kind, Value
 
 __all__ = ["HANDLERS"]
@@ -20,6 +20,7 @@ _U64: Final = struct.Struct("<Q")
 _CANONICAL_INT: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(rb"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|inf|nan)")
 _MOST_DIGITS: Final = 20  # of a number that is remembered
+_MOST_DIGITS_READ: Final = 4000  # reading them takes quadratic time, and newer Pythons refuse more
 _ESCAPE: Final = re.compile(rb"\\(?:\n|[\\'\"abfnrtv]|[0-7]{1,3}|x[0-9a-fA-F]{2}|x|.)", re.DOTALL)
 _ESCAPES: Final = dict(zip(b"\\'\"abfnrtv", b"\\'\"\a\b\f\n\r\t\v", strict=True))
 
@@ -129,7 +130,8 @@ def _long_line(m: Machine, data: bytes, pos: int) -> int:
 
 def _number(m: Machine, line: bytes | None, pos: int) -> Value:
     """A decimal number; what else unpicklers take for one they read in different ways."""
-    if line is None:
+    if line is None or len(line) > _MOST_DIGITS_READ:
+        m.found(EXHAUSTS, "it holds a number of thousands of digits", m.offset(pos))
         return OPAQUE
     if _CANONICAL_INT.fullmatch(line):
         return int(line) if len(line) <= _MOST_DIGITS else OPAQUE

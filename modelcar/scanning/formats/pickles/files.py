@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from modelcar.checkpoint.formats.sniff import detect_format
@@ -16,6 +19,9 @@ from modelcar.scanning.limits import LimitExceeded
 __all__ = ["FORMATS", "RULES"]
 
 _MOST_STREAMS: Final = 10_000
+_TAIL: Final = 1 << 20  # bytes
+_MOST_STARTS: Final = 16
+_PROTO: Final = re.compile(rb"\x80[\x02-\x05]")
 
 
 def _matches(probe: Probe) -> bool:
@@ -42,8 +48,21 @@ def _scan(scan: FileScan) -> None:
         try:
             walked = walk(scan, walked.end, memo=memo)
         except Malformed:
-            return  # the bytes from there on remain unaccounted for
+            _look_behind(scan, walked.end)
+            return
     raise LimitExceeded(f"there are more than {_MOST_STREAMS} pickles one behind the other")
+
+
+def _look_behind(scan: FileScan, end: int) -> None:
+    """Bytes behind the last stream stay unaccounted for; a pickle among them is reported for what it is."""
+    tail = scan.content.read(end, _TAIL)
+    padded = len(tail) - len(tail.lstrip(b"\0"))
+    starts = {padded, *(match.start() for match in islice(_PROTO.finditer(tail), _MOST_STARTS))}
+    for start in sorted(starts):
+        part = scan.content.part(end + start, scan.size - end - start)
+        if part.size and is_pickle(part, sure=True):
+            with suppress(Malformed):
+                walk(scan.again(), end + start)
 
 
 FORMATS: Final = (Format(name="pickle", matches=_matches, scan=_scan), *compressed.FORMATS)

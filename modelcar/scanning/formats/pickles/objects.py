@@ -17,6 +17,7 @@ from modelcar.scanning.formats.pickles.values import (
     Box,
     Global,
     Instance,
+    Kind,
     PersistentId,
     Value,
     constant,
@@ -57,12 +58,21 @@ def _stack_global(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001 - t
     if name is not None and module is not None:
         m.stack.append(_import(m, module, name, pos))
         return pos
+    if any(text is None and _is_other_constant(value) for text, value in ((name, name_value), (module, module_value))):
+        raise m.malformed("a name is something else than text", pos)
     m.globals += 1
     m.calls += 1
     known = " and ".join(shown(text) for text in (module, name) if text is not None)
     m.found(rules.HIDDEN, f"only {known} is written out" if known else "", m.offset(pos))
     m.stack.append(OPAQUE)
     return pos
+
+
+def _is_other_constant(value: Value) -> bool:
+    """Whether it is certain that this is no text, for which every unpickler would ask."""
+    if isinstance(value, Blob):
+        return value.kind is not Kind.TEXT
+    return constant(value) is not OPAQUE and not isinstance(value, (Instance, PersistentId))
 
 
 def _import(m: Machine, module: str, name: str, pos: int) -> Global:

@@ -46,7 +46,7 @@ CODE: Final = Rule(
 )
 HIDDEN: Final = Rule(
     id="pickle.hidden-global",
-    severity=Severity.UNVERIFIED,
+    severity=Severity.MALICIOUS,
     title="it computes the name of what it imports",
     why="No program that writes pickles does so; it hides from scanners what will be loaded.",
     fix=_REFUSE,
@@ -100,6 +100,13 @@ NOT_CANONICAL: Final = Rule(
     why="Unpicklers disagree about what such a stream means, and attacks hide where they disagree.",
     fix="Have the file saved anew by the library that made it.",
 )
+EXHAUSTS: Final = Rule(
+    id="pickle.exhausts",
+    severity=Severity.UNVERIFIED,
+    title="using it takes more time or memory than its size suggests",
+    why="A small file can make a program hang or run out of memory.",
+    fix="Have the file saved anew; if it is like that by design, do not use it.",
+)
 NEEDS_JOBLIB: Final = Rule(
     id="pickle.needs-joblib",
     severity=Severity.UNVERIFIED,
@@ -128,6 +135,7 @@ RULES: Final = (
     OUT_OF_BAND,
     PERSISTENT,
     NOT_CANONICAL,
+    EXHAUSTS,
     NEEDS_JOBLIB,
     STORAGE,
 )

@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 from modelcar.scanning.formats.pickles.machine import Handler, Machine
-from modelcar.scanning.formats.pickles.rules import INDIRECT, NOT_CANONICAL, PATCHES, UNUSUAL_STATE
+from modelcar.scanning.formats.pickles.rules import EXHAUSTS, INDIRECT, NOT_CANONICAL, PATCHES, UNUSUAL_STATE
 from modelcar.scanning.formats.pickles.values import OPAQUE, Blob, Box, Global, Instance, Kind, PersistentId, Value
 from modelcar.scanning.formats.pickles.vetted import vetted
 
@@ -38,6 +38,7 @@ def _pop_mark(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 
 
 def _dup(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+    m.found(NOT_CANONICAL, "it duplicates a value on the stack", m.offset(pos))
     m.stack.append(m.stack[-1])
     return pos
 
@@ -52,20 +53,32 @@ def _memoize(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 
 
 def _binput(m: Machine, data: bytes, pos: int) -> int:
-    m.memo[data[pos]] = m.stack[-1]
+    index = data[pos]
+    if index in m.memo:
+        m.found(NOT_CANONICAL, "it uses a number of the memo again", m.offset(pos))
+    m.memo[index] = m.stack[-1]
     return pos + 1
 
 
 def _long_binput(m: Machine, data: bytes, pos: int) -> int:
-    m.memo[_U32.unpack_from(data, pos)[0]] = m.stack[-1]
+    _put_at(m, _U32.unpack_from(data, pos)[0], pos)
     return pos + 4
 
 
 def _put(m: Machine, data: bytes, pos: int) -> int:
     index, end = _index(m, data, pos)
     if index is not None:
-        m.memo[index] = m.stack[-1]
+        _put_at(m, index, pos)
     return end
+
+
+def _put_at(m: Machine, index: int, pos: int) -> None:
+    """There cannot have been more values than bytes; C code makes room for all numbers up to the largest."""
+    if index in m.memo:
+        m.found(NOT_CANONICAL, "it uses a number of the memo again", m.offset(pos))
+    elif index > m.offset(pos):
+        m.found(EXHAUSTS, f"it puts a value into the memo under number {index}", m.offset(pos))
+    m.memo[index] = m.stack[-1]
 
 
 def _binget(m: Machine, data: bytes, pos: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +12,8 @@ from modelcar.scanning.findings import Rule, Severity
 from modelcar.scanning.formats.pickles.machine import Machine
 from modelcar.scanning.formats.pickles.nested import scan_nested
 from modelcar.scanning.formats.pickles.opcodes import OPCODES
-from modelcar.scanning.formats.pickles.rules import HIDDEN, UNKNOWN
+from modelcar.scanning.formats.pickles.rules import DANGEROUS, EXHAUSTS, HIDDEN, NOT_CANONICAL, UNKNOWN
+from modelcar.scanning.formats.pickles.sharing import excess
 from modelcar.scanning.formats.pickles.values import PersistentId, Value
 
 __all__ = ["Walked", "walk"]
@@ -39,24 +41,27 @@ class Walked:
 
 @dataclass(slots=True)
 class _Reporter:
-    """Passes findings on, each once, and not without end; `only` restricts them to what matters."""
+    """Passes findings on, each once, and not without end.
+
+    `otherwise`: the stream is read in another way than most programs do, so that only what it imports matters.
+    """
 
     scan: FileScan
-    only: frozenset[str] | None = None
+    otherwise: bool = False
     seen: set[tuple[str, str]] = field(default_factory=set)
     counts: Counter[Severity] = field(default_factory=Counter)
 
     def __call__(self, rule: Rule, detail: str, offset: int) -> None:
-        if self.only is not None and rule.severity is not Severity.MALICIOUS and rule.id not in self.only:
-            return
+        if self.otherwise:
+            if rule in (UNKNOWN, HIDDEN):
+                rule, detail = NOT_CANONICAL, f"another unpickler would import something else: {detail}"
+            elif rule is not DANGEROUS:
+                return
         if self.counts[rule.severity] >= _MOST_FINDINGS or (rule.id, detail) in self.seen:
             return
         self.seen.add((rule.id, detail))
         self.counts[rule.severity] += 1
         self.scan.found(rule, detail, offset=offset)
-
-
-_IMPORTS: Final = frozenset({UNKNOWN.id, HIDDEN.id})
 
 
 def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None) -> Walked:
@@ -75,10 +80,12 @@ def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None
         machine.run(OPCODES)
     finally:
         scan_nested(scan, machine)
+        if too_much := excess([machine.result, *machine.memo.values()]):
+            scan.found(EXHAUSTS, too_much, offset=start)
         if machine.arrays:
-            _walk_otherwise(Machine(scan.content, start, scan.budget, _Reporter(scan, frozenset()), reads_arrays=False))
+            _walk_otherwise(scan, start, None)
     if memo:
-        _walk_otherwise(Machine(scan.content, start, scan.budget, _Reporter(scan, _IMPORTS), memo=memo))
+        _walk_otherwise(scan, start, memo)
     scan.account(start, machine.end - start)
     return Walked(
         start=start,
@@ -89,9 +96,8 @@ def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None
     )
 
 
-def _walk_otherwise(machine: Machine) -> None:
-    """As another loader would read the same bytes. Where it fails it does no more harm."""
-    try:
+def _walk_otherwise(scan: FileScan, start: int, memo: dict[int, Value] | None) -> None:
+    """As an unpickler does that keeps its memo, or knows nothing of arrays. Where it fails it does no more harm."""
+    machine = Machine(scan.content, start, scan.budget, _Reporter(scan, otherwise=True), memo=memo, reads_arrays=False)
+    with suppress(Malformed):
         machine.run(OPCODES)
-    except Malformed:
-        return
