@@ -41,7 +41,7 @@ class Machine:
         memo: by index.
         protocol: what the last PROTO said.
         calls: how many calls, imports by number and changes there were.
-        globals: how many imports by name.
+        globals: how many imports there were by a name that a module can have.
         nested: constants that may be pickles themselves.
         loaded: constants that loading it would load as files of their own.
         arrays: how many arrays of joblib there were; they lie between the opcodes if `reads_arrays`.

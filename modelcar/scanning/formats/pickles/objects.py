@@ -76,7 +76,8 @@ def _is_other_constant(value: Value) -> bool:
 
 
 def _import(m: Machine, module: str, name: str, pos: int) -> Global:
-    m.globals += 1
+    if module.replace(".", "_").isidentifier():
+        m.globals += 1
     found, rule = judge(module, name, renames=m.protocol < 3)
     if rule is not None:
         m.found(rule, shown(f"{module}.{name}"), m.offset(pos))
@@ -122,8 +123,8 @@ def _newobj_ex(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 
 
 def _inst(m: Machine, data: bytes, pos: int) -> int:
+    function, end = _read_global(m, data, pos)  # first, as pickle.py does: an import may be all that is wanted
     args = tuple(m.pop_mark())
-    function, end = _read_global(m, data, pos)
     m.stack.append(_call(m, function, args, pos))
     return end
 
@@ -209,7 +210,9 @@ def _restore(m: Machine, target: Instance, state: Value, pos: int) -> int:
 
 def _persid(m: Machine, data: bytes, pos: int) -> int:
     line, end = m.line(data, pos)
-    _push_persistent(m, OPAQUE if line is None else line.decode("ascii", "replace"), pos)
+    if line is not None and not line.isascii():
+        raise m.malformed("a persistent id is not ASCII", pos)
+    _push_persistent(m, OPAQUE if line is None else line.decode("ascii"), pos)
     return end
 
 

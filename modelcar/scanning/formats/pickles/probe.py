@@ -7,6 +7,7 @@ from modelcar.scanning.filescan import Malformed
 from modelcar.scanning.findings import Rule, Severity
 from modelcar.scanning.formats.pickles.machine import Machine
 from modelcar.scanning.formats.pickles.opcodes import OPCODES
+from modelcar.scanning.formats.pickles.rules import EXTENSION
 from modelcar.scanning.limits import Budget, LimitExceeded, Limits
 
 __all__ = ["is_pickle"]
@@ -41,7 +42,7 @@ def is_pickle(content: Content, *, sure: bool = False) -> bool:
             return _does_something(machine, seen) or (streams > 0 and content.read(0, 1)[0] == _PROTO)
         if not stopped:
             return not sure or _does_something(machine, seen)
-        if machine.globals or machine.calls or machine.persistent:
+        if machine.globals or EXTENSION in seen:
             return True
         start = machine.end
         streams += 1
@@ -49,5 +50,6 @@ def is_pickle(content: Content, *, sure: bool = False) -> bool:
 
 
 def _does_something(machine: Machine, seen: list[Rule]) -> bool:
-    """Before it broke: a text can look like an import by chance, but hardly like a call."""
-    return machine.calls > 0 or any(rule.severity is Severity.MALICIOUS for rule in seen)
+    """Before it broke: a text can look like an import by chance, but hardly like an import and a call."""
+    is_attack = any(rule.severity is Severity.MALICIOUS for rule in seen)
+    return is_attack or (machine.globals > 0 and machine.calls > 0)
