@@ -31,9 +31,9 @@ class FileScanner:
         """Who looks."""
         return (OURS, *(Scanner(name=plugin.name, version=plugin.version) for plugin in self.settings.plugins))
 
-    def budget(self) -> Budget:
+    def budget(self, content: Content) -> Budget:
         """A fresh one, for one file."""
-        return Budget(limits=self.settings.limits, spool=self.settings.spool)
+        return Budget(limits=self.settings.limits, spool=self.settings.spool, size=content.size)
 
     def scan(self, path: str, content: Content, source: Path | None = None) -> FileReport:
         """Scan one file and everything in it. `source` is where it lies on disk, if it does.
@@ -43,7 +43,7 @@ class FileScanner:
         """
         from modelcar.scanning.catalog import FORMATS  # with all parsers, which many commands never need
 
-        formats, findings = scan_content(path, content, FORMATS, self.budget())
+        formats, findings = scan_content(path, content, FORMATS, self.budget(content))
         if self.settings.plugins:
             file = FileUnderScan(path=path, content=content, formats=formats, source=source, spool=self.settings.spool)
             findings = (*findings, *run_plugins(self.settings.plugins, file, self.settings.limits))

@@ -76,7 +76,7 @@ def scan_layer(
         return _scan_tar(descriptor, content, scanner)
     if kind in (media_types.LAYER_TAR_GZIP, media_types.DOCKER_LAYER_GZIP) or _GZIP_TYPES.fullmatch(kind):
         try:
-            with _decompressed(content, scanner.budget()) as tar:
+            with _decompressed(content, scanner.budget(content)) as tar:
                 return _scan_tar(descriptor, tar, scanner)
         except (OSError, EOFError, zlib.error, LimitExceeded) as e:
             return _unreadable(descriptor, content, scanner, str(e))

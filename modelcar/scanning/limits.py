@@ -26,7 +26,8 @@ class Limits:
         depth: archives within archives.
         members: of all archives together.
         expanded: bytes that decompression may yield in all.
-        ratio: times the compressed size that it may yield, beyond the first `piece` bytes.
+        ratio: times the compressed size that it may yield, beyond the first `piece` bytes: of each stream, and of the file
+            with all archives in archives.
         findings: that are kept of one file; further ones are only counted.
         plugin_memory: bytes of address space that another scanner's process may take.
     """
@@ -43,10 +44,11 @@ class Limits:
 
 @dataclass(slots=True)
 class Budget:
-    """What is left of the limits for one file of the checkpoint and all that is inside it."""
+    """What is left of the limits for one file of the checkpoint, of `size` bytes, and all that is inside it."""
 
     limits: Limits = field(default_factory=Limits)
     spool: Path | None = None
+    size: int | None = None
     clock: Callable[[], float] = time.monotonic
     _deadline: float = field(init=False)
     _members: int = field(default=0, init=False)
@@ -84,3 +86,5 @@ class Budget:
             raise LimitExceeded(f"its archives hold more than {self.limits.expanded} bytes")
         if total > self.limits.piece and total > compressed * self.limits.ratio:
             raise LimitExceeded(f"{compressed} compressed bytes yield {total} and more: a decompression bomb")
+        if self.size is not None and self._expanded > max(self.limits.piece, self.size * self.limits.ratio):
+            raise LimitExceeded(f"its {self.size} bytes yield {self._expanded} and more: a decompression bomb")

@@ -13,7 +13,7 @@ __all__ = ["findings_in", "outcome", "rules_found"]
 
 def findings_in(name: str, data: bytes, limits: Limits | None = None) -> tuple[Finding, ...]:
     """What the scanner finds in a file called `name`."""
-    return scan_content(name, literal(data), FORMATS, Budget(limits=limits or Limits()))[1]
+    return scan_content(name, literal(data), FORMATS, Budget(limits=limits or Limits(), size=len(data)))[1]
 
 
 def rules_found(name: str, data: bytes, limits: Limits | None = None) -> set[str]:
