@@ -26,8 +26,8 @@ class Limits:
         depth: archives within archives.
         members: of all archives together.
         expanded: bytes that decompression may yield in all.
-        ratio: times the compressed size that it may yield, beyond the first `piece` bytes: of each stream, and of the file
-            with all archives in archives.
+        ratio: times the compressed size that it may yield, beyond the first `piece` bytes: of each stream, and of the
+            whole file with all archives in archives.
         findings: that are kept of one file; further ones are only counted.
         plugin_memory: bytes of address space that another scanner's process may take.
     """

@@ -200,9 +200,7 @@ def test_a_verdict_that_is_not_clean_opens_nothing(modelcar: ModelcarCli, code: 
     assert "came to no verdict: unverified" in err
 
 
-def test_who_signed_the_image_does_not_attest_it(
-    modelcar: ModelcarCli, checkpoint: Path, keys: Path, ref: str
-) -> None:
+def test_who_signed_the_image_does_not_attest_it(modelcar: ModelcarCli, checkpoint: Path, keys: Path, ref: str) -> None:
     modelcar("build", checkpoint, "-t", ref, "--push", "--sign-key", keys / "ci.key", "-q")
     complaint = modelcar.refusal(2, "scan", ref, "--remote", "--key", keys / "ci.key")
     assert "--allow-same-signer" in complaint.hint
