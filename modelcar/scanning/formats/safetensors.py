@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.checkpoint.formats.safetensors import read_safetensors
+from modelcar.checkpoint.formats.safetensors import DTYPE_BITS, read_safetensors
 from modelcar.checkpoint.formats.sniff import looks_like_safetensors
 from modelcar.scanning.filescan import FileScan, Format, Probe
-from modelcar.scanning.findings import Rule, Severity
+from modelcar.scanning.findings import Rule, Severity, shown
 from modelcar.scanning.secrets import report_secrets, report_secrets_in_pieces
 
 __all__ = ["FORMATS", "RULES"]
@@ -34,8 +34,11 @@ def _scan(scan: FileScan) -> None:
         report_secrets(scan, "\n".join(header.metadata.values()).encode(), None)
     for tensor in header.tensors:
         scan.account(tensor.offset, tensor.size)
-    if header.size % 8:
-        scan.found(MISALIGNED, f"the data begins at byte {header.size}")
+    for tensor in header.tensors:
+        width = DTYPE_BITS[tensor.dtype] // 8
+        if width > 1 and tensor.offset % width:
+            scan.found(MISALIGNED, f"{shown(tensor.name)} at byte {tensor.offset}", offset=tensor.offset)
+            break
 
 
 FORMATS: Final = (Format(name="safetensors", matches=_matches, scan=_scan),)

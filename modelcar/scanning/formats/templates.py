@@ -7,7 +7,7 @@ from typing import Final
 from modelcar.scanning.filescan import FileScan, Format, Probe
 from modelcar.scanning.findings import shown
 from modelcar.scanning.secrets import report_secrets
-from modelcar.scanning.templates.parse import MAX_TEMPLATE
+from modelcar.scanning.templates import MAX_TEMPLATE
 from modelcar.scanning.templates.rules import ATTACK, RULES
 from modelcar.scanning.texts import decoded
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import yaml
+from typing import TYPE_CHECKING, Final
 
 from modelcar.scanning.callables import is_dangerous
 from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
@@ -13,6 +11,9 @@ from modelcar.scanning.limits import LimitExceeded
 from modelcar.scanning.references import DANGEROUS, KEYS, references_in
 from modelcar.scanning.secrets import report_secrets
 from modelcar.scanning.texts import decoded
+
+if TYPE_CHECKING:
+    import yaml
 
 __all__ = ["FORMATS", "RULES"]
 
@@ -75,6 +76,8 @@ def _matches(probe: Probe) -> bool:
 
 
 def _scan(scan: FileScan) -> None:
+    import yaml
+
     if scan.size > _LONGEST:
         raise LimitExceeded(f"a YAML document of {scan.size} bytes; the limit is {_LONGEST}")
     data = scan.read_all()
@@ -98,6 +101,8 @@ class _Documents:
         self._anchored: dict[str, tuple[object, int]] = {}  # value, and the nodes in it with its aliases expanded
 
     def read(self, text: str) -> None:
+        import yaml
+
         for event in yaml.parse(text, Loader=yaml.SafeLoader):  # the pure Python one: no C library on hostile bytes
             self._scan.budget.check_time()
             tag = getattr(event, "tag", None)
@@ -155,6 +160,8 @@ class _Collection:
     """A mapping or sequence that is still open."""
 
     def __init__(self, event: yaml.CollectionStartEvent) -> None:
+        import yaml
+
         self.is_mapping = isinstance(event, yaml.MappingStartEvent)
         self.anchor: str | None = event.anchor
         self.members: dict[str, object] = {}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from string import Formatter
 from typing import Any, Final
 
 from jinja2 import nodes
 
 from modelcar.scanning.findings import Rule, shown
-from modelcar.scanning.templates.parse import MAX_TEMPLATE, parse_template
+from modelcar.scanning.templates import MAX_TEMPLATE
+from modelcar.scanning.templates.parse import parse_template
 from modelcar.scanning.templates.rules import ATTACK, BEYOND, CONCEALED, INVISIBLE, UNREADABLE
 from modelcar.scanning.templates.values import Kind, Values, walk
 from modelcar.scanning.templates.vocabulary import (
@@ -30,6 +32,9 @@ __all__ = ["Remark", "judge_template"]
 
 _MAX_NODES: Final = 100_000  # the longest published templates have some 10,000
 _MAX_REPEATS: Final = 100_000  # what the sandbox of Jinja allows `range`
+_MAX_NUMBER: Final = 1_000_000  # no conversation counts further
+_MAX_EXPONENT: Final = 32
+_WIDE_FIELD: Final = re.compile(r"[%:][^\s%:]{0,3}[0-9]{6}")
 # whole names of Python's internals, which no text in a conversation consists of
 _GADGET: Final = re.compile(
     r"_*__(class|globals|subclasses|builtins|import|init|bases?|mro|getattribute|getitem|reduce|dict|loader|call|code|"
@@ -122,8 +127,27 @@ class _Judge:
             yield self._beyond(node, name)
 
     def on_constant(self, node: nodes.Const) -> Iterator[Remark]:
-        if isinstance(node.value, str) and _GADGET.fullmatch(node.value.strip()):
-            yield self._attack(node, node.value)
+        value = node.value
+        if isinstance(value, str) and _GADGET.fullmatch(value.strip()):
+            yield self._attack(node, value)
+        elif isinstance(value, str) and _WIDE_FIELD.search(value):
+            yield self._beyond(node, "a field of a million characters")
+        elif isinstance(value, int | float) and abs(value) > _MAX_NUMBER:
+            yield self._beyond(node, f"the number {value}")
+
+    def on_product(self, node: nodes.Mul) -> Iterator[Remark]:
+        """A text times a number is as long as the number says."""
+        if self._values.kind(node) is not Kind.NUMBER:
+            numbers = [n for n in self._values.literals_behind(node) if isinstance(n, int) and n]
+            if abs(prod(numbers[:1000])) > _MAX_REPEATS:
+                yield self._beyond(node, "a text repeated more than 100,000 times")
+
+    def on_power(self, node: nodes.Pow) -> Iterator[Remark]:
+        parts = (node.left, node.right)
+        if not all(isinstance(part, nodes.Const) and isinstance(part.value, int) for part in parts):
+            yield self._beyond(node, "a power of something")
+        elif isinstance(node.right, nodes.Const) and abs(node.right.value) > _MAX_EXPONENT:
+            yield self._beyond(node, f"the {node.right.value}th power")
 
     def on_item(self, node: nodes.Getitem) -> Iterator[Remark]:
         if isinstance(node.arg, nodes.Slice):
@@ -234,6 +258,8 @@ _CHECKS: Final[dict[type[nodes.Node], Callable[[_Judge, Any], Iterator[Remark]]]
     nodes.Keyword: _Judge.on_keyword,
     nodes.Const: _Judge.on_constant,
     nodes.Getitem: _Judge.on_item,
+    nodes.Mul: _Judge.on_product,
+    nodes.Pow: _Judge.on_power,
     nodes.Call: _Judge.on_call,
     nodes.Filter: _Judge.on_filter,
     nodes.Test: _Judge.on_test,

@@ -8,9 +8,7 @@ from jinja2 import Environment, nodes
 from jinja2.ext import Extension, LoopControlExtension
 from jinja2.parser import Parser
 
-__all__ = ["MAX_TEMPLATE", "parse_template"]
-
-MAX_TEMPLATE = 512 << 10  # characters; the longest published ones have some 60,000
+__all__ = ["parse_template"]
 
 
 class _Generation(Extension):

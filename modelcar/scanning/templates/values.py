@@ -25,7 +25,17 @@ from modelcar.scanning.templates.vocabulary import (
 __all__ = ["Kind", "Values", "walk"]
 
 _MUTATORS = frozenset({"append", "extend", "insert", "setdefault", "update"})
-_NUMERIC = (nodes.Compare, nodes.Not, nodes.Test, nodes.Neg, nodes.Pos, nodes.Sub, nodes.Div, nodes.FloorDiv)
+_NUMERIC = (
+    nodes.Compare,
+    nodes.Not,
+    nodes.Test,
+    nodes.Neg,
+    nodes.Pos,
+    nodes.Sub,
+    nodes.Div,
+    nodes.FloorDiv,
+    nodes.Pow,
+)
 _ROUNDS = 12  # more than any honest chain of assignments needs; after that everything counts as built
 
 

@@ -30,7 +30,7 @@ NODES: Final = frozenset(
         "Template", "Output", "TemplateData", "If", "For", "Assign", "AssignBlock", "Macro", "CallBlock",
         "FilterBlock", "With", "Scope", "Break", "Continue", "Const", "Name", "NSRef", "List", "Tuple", "Dict",
         "Pair", "Keyword", "CondExpr", "Compare", "Operand", "And", "Or", "Not", "Neg", "Pos", "Add", "Sub", "Mul",
-        "Div", "FloorDiv", "Mod", "Concat", "Getattr", "Getitem", "Slice", "Call", "Filter", "Test",
+        "Pow", "Div", "FloorDiv", "Mod", "Concat", "Getattr", "Getitem", "Slice", "Call", "Filter", "Test",
     }
 )  # fmt: skip
 

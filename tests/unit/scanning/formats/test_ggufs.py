@@ -65,3 +65,10 @@ def test_nothing_follows() -> None:
 )
 def test_broken_files(data: bytes) -> None:
     assert rules_found("m.gguf", data) == {"file.malformed"}
+
+
+def test_an_attack_in_a_file_that_breaks_after_it_is_still_one() -> None:
+    data = gguf_bytes({"a": ("string", "x"), "tokenizer.chat_template": ("string", "{{ x.__class__ }}")}, TENSORS)
+    twice = data.replace(b"\x01\0\0\0\0\0\0\0a", b"\x01\0\0\0\0\0\0\0\xff", 1)
+    assert rules_found("m.gguf", twice) == {"file.malformed", "template.attack"}
+    assert rules_found("m.gguf", data[:-70]) == {"file.malformed", "template.attack"}

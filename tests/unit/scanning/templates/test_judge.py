@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.scanning.templates import MAX_TEMPLATE
 from modelcar.scanning.templates.judge import judge_template
-from modelcar.scanning.templates.parse import MAX_TEMPLATE
 from modelcar.scanning.templates.rules import ATTACK, BEYOND, CONCEALED, INVISIBLE, UNREADABLE
 
 # in the shapes of well-known ones, each with the constructs that made somebody's model hard to judge
@@ -112,6 +112,12 @@ def test_an_index_that_spells_internals_is_an_attack_however_it_is_put_together(
         "{% set namespace = '{0.a}'.format %}{{ namespace(x) }}",
         "{{ '{0.content}'.format(x) }}",
         "{{ 2 ** 9 ** 9 }}",
+        "{{ 2 ** 99 }}",
+        "{{ x ** 2 }}",
+        "{{ 'a' * 1000000000000 }}",
+        "{% set n = 1000 * 1000 %}{{ n * 'a' }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ 'a'.center(1000000000) }}",
         "{{ range(999999999) }}",
         "{% for k in messages %}{{ raise_exception[k] }}{% endfor %}",
         "{% set f = strftime_now %}",
@@ -138,6 +144,10 @@ def test_what_cannot_be_parsed_is_unverified(source: str) -> None:
 
 def test_a_long_chain_is_judged_or_refused_but_never_a_crash() -> None:
     assert rules("{{ x['a'" + " ~ 'b'" * 50_000 + "] }}") <= {UNREADABLE.id, BEYOND.id}
+
+
+def test_small_powers_and_repetitions() -> None:
+    assert rules("{{ '  ' * loop.depth }}{{ '=' * 80 }}{{ 2 ** 10 }}{{ ' ' * (indent * 4) }}") == set()
 
 
 def test_texts_may_talk_of_internals() -> None:
