@@ -48,4 +48,4 @@ def _scan_file(file: CheckpointFile, scanner: FileScanner, progress: Progress) -
         return report
     finally:
         os.close(fd)
-        progress.finish(key)
+        progress.finish(key, "done")
