@@ -57,7 +57,7 @@ class ClamAV(ScannerPlugin):
         yield PluginFinding(
             severity=Severity.NOTE,
             title="clamd was given the file in overlapping parts",
-            detail="as a whole it is too large for clamd; signatures of whole files say nothing about it",
+            detail="as a whole it is too large; signatures of whole files, or at fixed offsets, say nothing about it",
         )
 
     def _stream(self, file: FileUnderScan, offset: int | None = None, size: int | None = None) -> list[PluginFinding]:
