@@ -67,10 +67,10 @@ def detect_format(name: str, head: bytes, size: int) -> str | None:
             return found
     if head.startswith(_ZIP):
         return _by_name(name, _ZIP_NAMES) or "zip"
+    if looks_like_safetensors(head, size):  # before pickles: a header of 640 bytes begins like one
+        return "safetensors"
     if _looks_like_pickle(head):
         return "pickle"
-    if looks_like_safetensors(head, size):
-        return "safetensors"
     return None if name in _NOT_MODELS else _by_name(name, _NAMES)
 
 

@@ -16,6 +16,7 @@ from tests.support.weights import gguf_bytes, simple_safetensors
         ("model.safetensors", simple_safetensors("a"), "safetensors"),
         ("model.bin", simple_safetensors("a"), "safetensors"),
         ("model.safetensors", b"anything", "safetensors"),
+        ("model.safetensors", b"\x80\x02" + bytes(6) + b'{"a": 1}'.ljust(640), "safetensors"),
         ("model.safetensors", gguf_bytes(), "gguf"),
         ("x", gguf_bytes(), "gguf"),
         ("pytorch_model.bin", b"PK\x03\x04", "pickle"),

@@ -29,7 +29,7 @@ def _matches(probe: Probe) -> bool:
     signature = detect_format("", probe.head, probe.size)
     if signature not in (None, "pickle") or any(other.matches(probe) for other in compressed.FORMATS):
         return is_pickle(probe.content)
-    return detect_format(probe.name, probe.head, probe.size) == "pickle" or is_pickle(probe.content)
+    return detect_format(probe.name, b"", 0) == "pickle" or is_pickle(probe.content)
 
 
 def _scan(scan: FileScan) -> None:
