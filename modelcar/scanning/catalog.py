@@ -29,6 +29,7 @@ from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.pickles import files as pickles
 from modelcar.scanning.formats.tars import scan as tars
 from modelcar.scanning.formats.zips import scan as zips
+from modelcar.scanning.keras import objects as keras_objects
 from modelcar.scanning.plugins import rules as plugin_rules
 
 __all__ = ["FORMATS", "RULES"]
@@ -55,6 +56,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
     *image_rules.RULES,
     *references.RULES,
+    *keras_objects.RULES,
     *secrets.RULES,
     *plugin_rules.RULES,
     *safetensors.RULES,

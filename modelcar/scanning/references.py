@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from modelcar.scanning.callables import is_dangerous, is_dotted
 from modelcar.scanning.findings import Rule, Severity, shown
+from modelcar.scanning.keras.objects import objects_in
 
 __all__ = ["KEYS", "RULES", "references_in"]
 
@@ -45,14 +46,7 @@ TRUST: Final = Rule(
     why="trust_remote_code is for who loads a model to decide; set in the model itself it decides for them.",
     fix="Remove the setting from the file.",
 )
-LAMBDA: Final = Rule(
-    id="config.serialised-function",
-    severity=Severity.UNVERIFIED,
-    title="a configuration that holds a serialised Python function",
-    why="Keras and its kin run it when the model is loaded or called (CVE-2024-3660, CVE-2025-1550).",
-    fix="Use a model without Lambda layers, or load it with safe_mode in a current Keras after reading what it does.",
-)
-RULES: Final = (CODE, REMOTE, TARGET, DANGEROUS, TRUST, LAMBDA)
+RULES: Final = (CODE, REMOTE, TARGET, DANGEROUS, TRUST)
 
 _MOST_STEPS: Final = 10_000  # through one value
 Found = Iterator[tuple[Rule, str]]
@@ -99,7 +93,7 @@ def references_in(members: Mapping[str, Any]) -> Found:
     yield from _targets(members)
     yield from _libraries(members)
     yield from _sentence_transformers(members)
-    yield from _functions(members)
+    yield from objects_in(members)
     yield from _model_index(members)
     if members.get("trust_remote_code") is True:
         yield TRUST, ""
@@ -162,16 +156,6 @@ def _sentence_transformers(members: Mapping[str, Any]) -> Found:
             yield REMOTE, shown(name)
         elif not _belongs(name, ("sentence_transformers", "torch.nn", "transformers.activations")):
             yield CODE, shown(name)
-
-
-def _functions(members: Mapping[str, Any]) -> Found:
-    """Keras: layers made of code."""
-    if members.get("class_name") in ("__lambda__", "Lambda", "TFOpLambda") and "config" in members:
-        yield LAMBDA, shown(str(members["class_name"]))
-    module = members.get("module")
-    for name in (members.get("class_name"), members.get("config"), members.get("registered_name")):
-        if isinstance(module, str) and isinstance(name, str) and is_dangerous(f"{module}.{name}"):
-            yield DANGEROUS, shown(f"{module}.{name}")
 
 
 def _model_index(members: Mapping[str, Any]) -> Found:

@@ -119,7 +119,6 @@ def test_code_of_other_repositories_is_worse(data: bytes) -> None:
         document(_target_="builtins.exec"),
         document(_target_="torch.serialization.os.system"),
         document(**{"py/reduce": [{"py/type": "subprocess.Popen"}, {"py/tuple": ["id"]}]}),
-        document(module="builtins", class_name="function", config="exec"),
         document(_class_name="A", _diffusers_version="1", unet=["subprocess", "run"]),
         document(activation_fn="os.system"),
     ],
