@@ -14,6 +14,7 @@ from modelcar.scanning.formats import (
     archives,
     codes,
     ggufs,
+    graphs,
     jsons,
     natives,
     notebooks,
@@ -51,6 +52,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     *natives.FORMATS,
     *packed.FORMATS,
     *unopened.FORMATS,
+    *graphs.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
@@ -75,4 +77,5 @@ RULES: Final[tuple[Rule, ...]] = (
     *notebooks.RULES,
     *natives.RULES,
     *unopened.RULES,
+    *graphs.RULES,
 )
