@@ -122,9 +122,14 @@ _MODULES_WITHIN: Final = words(
 )
 
 
+_DEEPEST: Final = 32  # attributes of attributes
+
+
 def is_dangerous(module: str, name: str) -> bool:
-    """Whether an attribute, or anything on the way to it, is such a thing."""
-    parts = name.split(".")
+    """Whether an attribute, or anything on the way to it, is such a thing. A very long way hides where it leads."""
+    parts = name.split(".", _DEEPEST)
+    if len(parts) > _DEEPEST:
+        return True
     for i, part in enumerate(parts):
         holder = ".".join([module, *parts[:i]])
         holder = _ALIASES.get(holder, holder)

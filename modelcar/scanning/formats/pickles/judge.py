@@ -13,6 +13,7 @@ from modelcar.scanning.formats.pickles.vetted import VETTED
 __all__ = ["JOBLIB_ARRAY", "LOOKUPS", "judge", "python3_name"]
 
 JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+_LONGEST_REMEMBERED = 200  # characters
 # They are found in honest pickles of whole objects; what they look up decides.
 LOOKUPS = {("builtins", "getattr"), ("operator", "attrgetter"), ("_operator", "attrgetter")}
 
@@ -24,12 +25,17 @@ def python3_name(module: str, name: str) -> tuple[str, str]:
     return IMPORT_MAPPING.get(module, module), name
 
 
-@lru_cache(4096)
 def judge(module: str, name: str, *, renames: bool) -> tuple[Global, Rule | None]:
     """The global, under its name of today, and the rule that importing it falls under; `None` if it is vetted.
 
     `renames`: whether the unpickler renames what Python 2 called otherwise, as it does up to protocol 2.
     """
+    if len(module) + len(name) > _LONGEST_REMEMBERED:
+        return _judge(module, name, renames)
+    return _judged(module, name, renames)
+
+
+def _judge(module: str, name: str, renames: bool) -> tuple[Global, Rule | None]:
     new = python3_name(module, name)
     meant = Global(*new) if renames else Global(module, name)
     if denied.is_dangerous(module, name) or denied.is_dangerous(*new):
@@ -41,3 +47,6 @@ def judge(module: str, name: str, *, renames: bool) -> tuple[Global, Rule | None
     if (meant.module, meant.name) == JOBLIB_ARRAY:
         return meant, rules.NEEDS_JOBLIB
     return meant, rules.UNKNOWN
+
+
+_judged = lru_cache(4096)(_judge)

@@ -8,6 +8,7 @@ farther says so by an IndexError or a struct.error, which the loop understands a
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,6 +25,9 @@ LOOKAHEAD: Final = 4096 + 16
 LONGEST_KEPT: Final = 256  # bytes of a constant that is kept as it is
 _LONGEST_NAME: Final = 64 << 10  # bytes of a constant that is read again when it turns out to be a name
 _MOST_VALUES: Final = 3 << 20  # on the stack and in the memo together
+_MOST_BLOCKS: Final = 10_000_000  # of Python's allocator, some 64 bytes each
+_MOST_WIDE: Final = 64 << 20  # items of all tuples together that are too long for that allocator
+_WIDE: Final = 56
 _MOST_KEPT: Final = 1 << 18  # items of all lists and dicts together
 _MOST_NESTED: Final = 10_000  # constants that are looked at in case that they are pickles
 _FIRST_WINDOW: Final = 64 << 10  # bytes: most streams are short
@@ -51,9 +55,11 @@ class Machine:
 
     __slots__ = (
         "_base",
+        "_blocks",
         "_content",
         "_frame_end",
         "_kept",
+        "_wide",
         "_windows",
         "arrays",
         "below",
@@ -119,6 +125,8 @@ class Machine:
         self._frame_end = _NEVER
         self._kept = 0
         self._windows = 0
+        self._wide = 0
+        self._blocks = sys.getallocatedblocks()
 
     def run(self, handlers: Sequence[Handler], *, windows: int | None = None) -> bool:
         """Walk to STOP. Returns whether it was reached; `windows` bounds how many are looked at.
@@ -206,9 +214,7 @@ class Machine:
                 self.found(NOT_CANONICAL, "an opcode crosses the end of its frame", self._frame_end)
             self._frame_end = _NEVER
         if len(self.data) - pos < LOOKAHEAD and self._base + len(self.data) < self.size:
-            self.budget.check_time()
-            if self.pending + len(self.stack) + len(self.below) + len(self.memo) > _MOST_VALUES:
-                raise LimitExceeded(f"a pickle holds more than {_MOST_VALUES} values at once")
+            self._check_memory()
             self.data = self._content.read(at, self.window if self._windows else min(self.window, _FIRST_WINDOW))
             self._base = at
             self._windows += 1
@@ -222,7 +228,20 @@ class Machine:
             end -= LOOKAHEAD
         self.limit = min(end, self._frame_end - self._base)
 
+    def _check_memory(self) -> None:
+        self.budget.check_time()
+        values = self.pending + len(self.stack) + len(self.below) + len(self.memo)
+        if values > _MOST_VALUES or sys.getallocatedblocks() - self._blocks > _MOST_BLOCKS or self._wide > _MOST_WIDE:
+            raise LimitExceeded("a pickle holds more values at once than are kept")
+
     # The stack
+
+    def pop_tuple(self) -> tuple[Value, ...]:
+        """The values above the last mark, as a tuple."""
+        items = self.pop_mark()
+        if len(items) > _WIDE:
+            self._wide += len(items)
+        return tuple(items)
 
     def pop_mark(self) -> list[Value]:
         """The values above the last mark, which goes with them."""

@@ -38,7 +38,9 @@ def is_pickle(content: Content, *, sure: bool = False) -> bool:
         )
         try:
             stopped = machine.run(OPCODES, windows=_WINDOWS)
-        except (Malformed, LimitExceeded):
+        except LimitExceeded:
+            return not sure
+        except Malformed:
             return _does_something(machine, seen) or (streams > 0 and content.read(0, 1)[0] == _PROTO)
         if not stopped:
             return not sure or _does_something(machine, seen)

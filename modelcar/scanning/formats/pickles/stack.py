@@ -119,8 +119,8 @@ def _index(m: Machine, data: bytes, pos: int) -> tuple[int | None, int]:
 
 
 def _tuple(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
-    items = m.pop_mark()
-    m.stack.append(tuple(items))
+    items = m.pop_tuple()
+    m.stack.append(items)
     return pos
 
 

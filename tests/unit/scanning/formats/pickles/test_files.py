@@ -13,6 +13,7 @@ import pytest
 from modelcar.scanning.content import literal
 from modelcar.scanning.filescan import Probe
 from modelcar.scanning.findings import Outcome, outcome_of
+from modelcar.scanning.formats.pickles import machine
 from modelcar.scanning.formats.pickles.files import FORMATS
 from modelcar.scanning.limits import Limits
 from tests.corpus.formats import pickles as p
@@ -296,9 +297,7 @@ def test_what_repeats_itself_within_reason_is_no_bomb() -> None:
     assert rules(pickle.dumps(loop)) == set()
 
 
-def test_too_many_values_exceed_a_bound() -> None:
-    assert rules(p.proto(4) + b"N" * (4 << 20)) == {"scan.limit-exceeded"}
-    assert rules(p.proto(4) + b"(" * (4 << 20)) == {"scan.limit-exceeded"}
+def test_too_many_streams_exceed_a_bound() -> None:
     assert rules(b"N." * 20_000) == {"scan.limit-exceeded"}
 
 
@@ -321,3 +320,18 @@ def test_constants_that_are_longer_than_the_view_are_skipped() -> None:
 def test_opcodes_at_the_end_of_the_view(at: int) -> None:
     fill = p.binary(b"\x01" * (at - 7))
     assert rules(p.stream(2, fill, p.POP, p.text("a" * 200), p.POP, p.glob("os", "system"))) == {DANGEROUS}
+
+
+@pytest.mark.parametrize(
+    ("bound", "data"),
+    [
+        ("_MOST_BLOCKS", p.EMPTY_TUPLE + b"\x85" * 1_300_000),
+        ("_MOST_BLOCKS", p.MARK + p.EMPTY_LIST * 300_000),
+        ("_MOST_WIDE", (b"(" + b"N" * 1000 + b"t") * 1300 + b"0" * 1300 + b"N"),
+        ("_MOST_VALUES", b"N" * 1_300_000),
+        ("_MOST_VALUES", b"(" * 1_300_000),
+    ],
+)
+def test_values_within_values_take_bounded_memory(monkeypatch: pytest.MonkeyPatch, bound: str, data: bytes) -> None:
+    monkeypatch.setattr(machine, bound, 100_000)
+    assert rules(p.stream(2, data)) == {"scan.limit-exceeded"}
