@@ -144,9 +144,9 @@ def test_what_lies_on_disk_is_not_copied(ask_contained: AskContained, tmp_path: 
 
 
 def test_names_that_no_file_can_have(ask_contained: AskContained) -> None:
-    for path in ("..", "a/..", "a\0b", "", "x/"):
-        findings = ask_contained("yield note(file.name)", FileUnderScan(path=path, content=literal(b"x")))
-        assert said(findings) == ["scanner.remark: file"]
+    assert {FileUnderScan(path=p, content=literal(b"x")).name for p in ("..", "a/..", "a\0b", "", "x/")} == {"file"}
+    findings = ask_contained("yield note(file.path == '..')", FileUnderScan(path="..", content=literal(b"x")))
+    assert said(findings) == ["scanner.remark: True"]
     findings = ask_contained("yield note(1)", FileUnderScan(path="x" * 300, content=literal(b"x")))
     assert [f.rule.id for f in findings] == ["scanner.failed"]
 
