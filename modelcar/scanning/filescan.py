@@ -20,6 +20,7 @@ from modelcar.scanning.limits import Budget
 __all__ = ["FileScan", "Format", "Malformed", "Probe"]
 
 _HEAD: Final = 4096
+_LONGEST_DETAIL: Final = 500  # characters
 _TAIL: Final = 66_000  # bytes: a zip's end record with the longest comment, and a little more
 MORE: Final = Rule(
     id="scan.more-findings",
@@ -124,8 +125,9 @@ class FileScan:
         return self.content.size
 
     def found(self, rule: Rule, detail: str = "", *, offset: int | None = None) -> None:
-        """Report a finding. `detail` has been through `shown` where it comes from the file."""
-        self._findings.add(Finding(rule=rule, path=self.path, offset=offset, detail=detail))
+        """Report a finding. `detail` becomes one printable line, whatever of the file is in it."""
+        line = shown(detail, _LONGEST_DETAIL)[1:-1]
+        self._findings.add(Finding(rule=rule, path=self.path, offset=offset, detail=line))
 
     def read(self, offset: int, n: int) -> bytes:
         """Exactly `n` bytes.

@@ -102,6 +102,16 @@ def test_members_count_for_the_whole_and_are_named_with_it() -> None:
     assert (finding.path, finding.offset) == ("f!in\N{REPLACEMENT CHARACTER}side.bin", 3)
 
 
+def test_details_are_one_printable_line_of_bounded_length() -> None:
+    def parser(scan: FileScan) -> None:
+        scan.account_for_all()
+        scan.found(RULE, "\x1b[31m\n" + "x" * 10_000)
+
+    (finding,) = scanned(parser)
+    assert finding.message.isprintable()
+    assert len(finding.detail) <= 500
+
+
 def test_archives_are_not_followed_without_end() -> None:
     def parser(scan: FileScan) -> None:
         scan.account_for_all()
