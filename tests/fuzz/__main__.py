@@ -1,7 +1,7 @@
 """`python -m tests.fuzz [--seconds N] [TARGET …]`: fuzz every target for ten minutes, two at a time.
 
 Prints what was executed and covered. What crashes a parser, hangs it or fills the memory is written to
-`.cache/fuzz/TARGET/found-*`, named, and makes the exit status 1; put it into `tests/fuzz/seeds/TARGET/` with the mend.
+`.cache/fuzz/TARGET/found-*`, named, and makes the exit status 1; put it into `tests/fuzz/seeds/TARGET/NAME.b64` (`base64 FILE`) with the mend.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.corpus import malicious
-from tests.fuzz.targets import SEEDS, TARGETS
+from tests.fuzz.targets import TARGETS, seeds
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CACHE: Final = _ROOT / ".cache" / "fuzz"
@@ -50,7 +50,6 @@ def _install() -> None:
 def _fuzz(target: str, seconds: int) -> bool:
     folder = _CACHE / target
     (folder / "corpus").mkdir(parents=True, exist_ok=True)
-    (SEEDS / target).mkdir(exist_ok=True)
     _plant(target, folder / "corpus")
     before = set(folder.glob("found-*"))
     done = subprocess.run(
@@ -76,7 +75,9 @@ def _fuzz(target: str, seconds: int) -> bool:
 
 
 def _plant(target: str, corpus: Path) -> None:
-    """Specimens of the corpus whose names the target knows, as first inputs."""
+    """As first inputs, what was found before, and specimens of the corpus whose names the target knows."""
+    for name, content in seeds(target).items():
+        (corpus / name).write_bytes(content)
     names = TARGETS[target]
     for specimen in malicious():
         for path, made in specimen.files.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["modelcar"]):
-    from tests.fuzz.targets import SEEDS, check
+    from tests.fuzz.targets import check
 
 
 def main(target: str, seconds: int, folder: Path) -> None:
@@ -22,9 +22,7 @@ def main(target: str, seconds: int, folder: Path) -> None:
         f"-artifact_prefix={folder}/found-",
         "-print_final_stats=1",
     ]
-    atheris.Setup(
-        [sys.argv[0], *options, str(folder / "corpus"), str(SEEDS / target)], lambda data: check(target, data)
-    )
+    atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], lambda data: check(target, data))
     atheris.Fuzz()
 
 

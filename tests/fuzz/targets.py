@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,6 +78,9 @@ def _check_image(name: str, content: bytes) -> None:
         pass
 
 
-def seeds(target: str) -> list[Path]:
-    """Inputs that were found to matter, for the fuzzer to start from and the tests to replay."""
-    return sorted((SEEDS / target).glob("*"))
+def seeds(target: str) -> dict[str, bytes]:
+    """Inputs that were found to matter, for the fuzzer to start from and the tests to replay.
+
+    They are kept as text, so that no checkout has a file in it that a program would load.
+    """
+    return {path.stem: b64decode(path.read_bytes()) for path in sorted((SEEDS / target).glob("*.b64"))}
