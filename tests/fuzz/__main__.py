@@ -1,8 +1,8 @@
 """`python -m tests.fuzz [--seconds N] [TARGET …]`: fuzz every target for ten minutes, two at a time.
 
 Prints what was executed and covered. What crashes a parser, hangs it or fills the memory is written to
-`.cache/fuzz/TARGET/found-*`, named, and makes the exit status 1. It goes into `tests/fuzz/seeds/TARGET/NAME.b64`, by the
-command `base64`, together with the mend.
+`.cache/fuzz/TARGET/found-*`, named, and makes the exit status 1. It belongs into `tests/fuzz/seeds/TARGET/NAME.b64`,
+through the command `base64`, together with the mend.
 """
 
 from __future__ import annotations
