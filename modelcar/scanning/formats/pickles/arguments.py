@@ -58,7 +58,7 @@ def optional(check: Check) -> Check:
 def one_of(*allowed: str) -> Check:
     """A global out of these, as `module.name`."""
     names = frozenset(name.rpartition(".")[::2] for name in allowed)
-    return lambda value: isinstance(value, Global) and (value.module, value.name) in names
+    return lambda value: isinstance(value, Global) and value.key in names
 
 
 def made_by(*allowed: str) -> Check:

@@ -79,22 +79,31 @@ def _short_bytes(m: Machine, data: bytes, pos: int) -> int:
 
 def _counted(counter: struct.Struct, kind: Kind, *, signed: bool = False) -> Handler:
     header = counter.size
+    signs = b"\xc2\x80" if kind is Kind.TEXT else _PICKLE_STARTS
+    unpack = counter.unpack_from
 
     def handler(m: Machine, data: bytes, pos: int) -> int:
-        size: int = counter.unpack_from(data, pos)[0]
+        size: int = unpack(data, pos)[0]
         start = pos + header
         end = start + size
-        if signed and size >> 31:
-            m.found(NOT_CANONICAL, "a string has a negative length", m.offset(pos))
-        if m.absolute(end) > m.size:
-            raise m.malformed(f"a constant of {size} bytes is longer than the file", pos)
-        value = data[pos - 1 : end] if size <= LONGEST_KEPT else Blob(kind, m.absolute(start), size)
+        if size <= LONGEST_KEPT and end <= len(data):
+            value: Value = data[pos - 1 : end]
+        else:
+            value = _blob(m, kind, pos, start, size)
+            if signed and size >> 31:
+                m.found(NOT_CANONICAL, "a string has a negative length", m.offset(pos))
         m.stack.append(value)
-        if data.startswith(b"\xc2\x80" if kind is Kind.TEXT else _PICKLE_STARTS, start):
+        if data.startswith(signs, start):
             m.nest(value)
         return end
 
     return handler
+
+
+def _blob(m: Machine, kind: Kind, pos: int, start: int, size: int) -> Blob:
+    if m.absolute(start + size) > m.size:
+        raise m.malformed(f"a constant of {size} bytes is longer than the file", pos)
+    return Blob(kind, m.absolute(start), size)
 
 
 def _long(counter: struct.Struct) -> Handler:

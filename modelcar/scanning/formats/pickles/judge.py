@@ -37,16 +37,14 @@ def judge(module: str, name: str, *, renames: bool) -> tuple[Global, Rule | None
 
 def _judge(module: str, name: str, renames: bool) -> tuple[Global, Rule | None]:
     new = python3_name(module, name)
-    meant = Global(*new) if renames else Global(module, name)
+    key = new if renames else (module, name)
     if denied.is_dangerous(module, name) or denied.is_dangerous(*new):
-        return meant, rules.DANGEROUS
-    if (meant.module, meant.name) in VETTED:
-        return meant, None
-    if denied.is_embedded_code(meant.module):
-        return meant, rules.CODE
-    if (meant.module, meant.name) == JOBLIB_ARRAY:
-        return meant, rules.NEEDS_JOBLIB
-    return meant, rules.UNKNOWN
+        return Global(key), rules.DANGEROUS
+    if key in VETTED:
+        return Global(key, VETTED[key]), None
+    if denied.is_embedded_code(key[0]):
+        return Global(key), rules.CODE
+    return Global(key), rules.NEEDS_JOBLIB if key == JOBLIB_ARRAY else rules.UNKNOWN
 
 
 _judged = lru_cache(4096)(_judge)

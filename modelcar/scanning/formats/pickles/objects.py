@@ -23,7 +23,6 @@ from modelcar.scanning.formats.pickles.values import (
     constant,
     items_of,
 )
-from modelcar.scanning.formats.pickles.vetted import vetted
 from modelcar.scanning.limits import LimitExceeded
 
 __all__ = ["HANDLERS"]
@@ -116,7 +115,11 @@ def _newobj_ex(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
     keywords = m.stack.pop()
     args = m.stack.pop()
     function = m.stack[-1]
-    if vetted(function) and not (isinstance(keywords, Box) and not keywords.items and not keywords.cut):
+    if (
+        isinstance(function, Global)
+        and function.plain
+        and not (isinstance(keywords, Box) and not keywords.items and not keywords.cut)
+    ):
         m.found(rules.UNUSUAL_CALL, f"{function} gets arguments by name", m.offset(pos))
     m.stack[-1] = _call(m, function, args, pos)
     return pos
@@ -150,26 +153,26 @@ def _call(m: Machine, function: Value, args: Value, pos: int) -> Value:
 
 
 def _call_global(m: Machine, function: Global, args: tuple[Value, ...] | None, pos: int) -> Value:
-    plain = vetted(function)
+    plain = function.plain
     if plain is not None and (args is None or plain.call is None or not plain.call(args)):
         m.found(rules.UNUSUAL_CALL, shown(str(function)), m.offset(pos))
     elif plain is not None and plain.nested and args:
         m.loaded.append(args[0])
-    elif (function.module, function.name) in LOOKUPS:
+    elif function.key in LOOKUPS:
         return _look_up(m, function, args, pos)
     return Instance(function, args)
 
 
 def _look_up(m: Machine, function: Global, args: tuple[Value, ...] | None, pos: int) -> Value:
     """`getattr`, which honest pickles of whole objects use for members of enumerations and for bound methods."""
-    names = [m.text(arg) for arg in (args or ())[1 if function.name == "getattr" else 0 :]]
+    names = [m.text(arg) for arg in (args or ())[1 if function.key[1] == "getattr" else 0 :]]
     parts = [part for name in names if name is not None for part in name.split(".")]
     if not names or None in names or any(is_door(part) for part in parts):
         m.found(rules.REACHES, shown(".".join(parts)), m.offset(pos))
     elif args and isinstance(args[0], Global):
-        whole = ".".join([args[0].name, *parts])
-        if is_dangerous(args[0].module, whole):
-            m.found(rules.REACHES, shown(f"{args[0].module}.{whole}"), m.offset(pos))
+        module, name = args[0].key
+        if is_dangerous(module, ".".join([name, *parts])):
+            m.found(rules.REACHES, shown(".".join([module, name, *parts])), m.offset(pos))
     return Instance(function, args)
 
 
@@ -192,7 +195,7 @@ def _build(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 
 
 def _restore(m: Machine, target: Instance, state: Value, pos: int) -> int:
-    plain = vetted(target.of)
+    plain = target.of.plain if isinstance(target.of, Global) else None
     if plain is not None and (plain.state is None or not plain.state(target, state)):
         m.found(rules.UNUSUAL_STATE, shown(str(target.of)), m.offset(pos))
     elif plain is not None and target.built:
@@ -200,7 +203,7 @@ def _restore(m: Machine, target: Instance, state: Value, pos: int) -> int:
     elif not isinstance(target.of, Global):
         m.found(rules.INDIRECT, "it gives a state to what another call returned", m.offset(pos))
     target.state, target.built = state, True
-    if isinstance(target.of, Global) and (target.of.module, target.of.name) == JOBLIB_ARRAY:
+    if isinstance(target.of, Global) and target.of.key == JOBLIB_ARRAY:
         return skip_array(m, state, pos)
     return pos
 

@@ -9,7 +9,6 @@ from typing import Final
 from modelcar.scanning.formats.pickles.machine import Handler, Machine
 from modelcar.scanning.formats.pickles.rules import EXHAUSTS, INDIRECT, NOT_CANONICAL, PATCHES, UNUSUAL_STATE
 from modelcar.scanning.formats.pickles.values import OPAQUE, Blob, Box, Global, Instance, Kind, PersistentId, Value
-from modelcar.scanning.formats.pickles.vetted import vetted
 
 __all__ = ["HANDLERS"]
 
@@ -61,28 +60,35 @@ def _binput(m: Machine, data: bytes, pos: int) -> int:
 
 
 def _long_binput(m: Machine, data: bytes, pos: int) -> int:
-    _put_at(m, _U32.unpack_from(data, pos)[0], pos)
+    index: int = _U32.unpack_from(data, pos)[0]
+    if index in m.memo or index > pos:
+        _check_index(m, index, pos)
+    m.memo[index] = m.stack[-1]
     return pos + 4
 
 
 def _put(m: Machine, data: bytes, pos: int) -> int:
     index, end = _index(m, data, pos)
     if index is not None:
-        _put_at(m, index, pos)
+        _check_index(m, index, pos)
+        m.memo[index] = m.stack[-1]
     return end
 
 
-def _put_at(m: Machine, index: int, pos: int) -> None:
+def _check_index(m: Machine, index: int, pos: int) -> None:
     """There cannot have been more values than bytes; C code makes room for all numbers up to the largest."""
     if index in m.memo:
         m.found(NOT_CANONICAL, "it uses a number of the memo again", m.offset(pos))
     elif index > m.offset(pos):
         m.found(EXHAUSTS, f"it puts a value into the memo under number {index}", m.offset(pos))
-    m.memo[index] = m.stack[-1]
 
 
 def _binget(m: Machine, data: bytes, pos: int) -> int:
-    return _push_from_memo(m, data[pos], pos, pos + 1)
+    index = data[pos]
+    if index not in m.memo:
+        return _push_from_memo(m, index, pos, pos)
+    m.stack.append(m.memo[index])
+    return pos + 1
 
 
 def _long_binget(m: Machine, data: bytes, pos: int) -> int:
@@ -205,7 +211,7 @@ def _add(m: Machine, target: Value, items: list[Value], kind: Kind, pos: int) ->
     elif isinstance(target, Instance):
         m.calls += 1
         target.filled = True
-        plain = vetted(target.of)
+        plain = target.of.plain if isinstance(target.of, Global) else None
         if plain is None:
             m.found(INDIRECT, "items are put into an object that is not known", m.offset(pos))
         elif kind is not plain.takes:

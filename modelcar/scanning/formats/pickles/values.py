@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from modelcar.scanning.formats.pickles.plain import Plain
 
 __all__ = [
     "OPAQUE",
@@ -52,18 +55,23 @@ class Opaque:
 OPAQUE: Final = Opaque()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Global:
-    """Something imported: the attribute `name`, which may have dots, of `module`. Names are those of Python 3."""
+    """Something imported.
 
-    module: str
-    name: str
+    Attributes:
+        key: the module, and the name in it, which may have dots; as they are called today.
+        plain: what may be done with it if it is vetted.
+    """
+
+    key: tuple[str, str]
+    plain: Plain | None = None
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
+        return ".".join(self.key)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Blob:
     """A constant that is too long to be kept: it lies at `[start, start + size)` of the file."""
 
@@ -99,7 +107,7 @@ class Instance:
     filled: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class PersistentId:
     """An object that the loader looks up by `key`; `offset` is that of the opcode."""
 

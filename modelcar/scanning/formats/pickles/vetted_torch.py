@@ -6,9 +6,8 @@ functions run when they are rebuilt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from modelcar.scanning.formats.pickles import arguments as a
 from modelcar.scanning.formats.pickles.plain import DATA, Plain, words
@@ -53,8 +52,7 @@ _LAYOUTS: Final = words(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(NamedTuple):
     """What a persistent id says of a storage: its key, its number of elements, and the bytes of an element."""
 
     key: str
@@ -73,7 +71,7 @@ def storage_of(value: Value) -> Storage | None:
     kind, key, elements = value[1], constant(value[2]), constant(value[4])
     if not (isinstance(kind, Global) and isinstance(key, str) and a.is_text(value[3]) and isinstance(elements, int)):
         return None
-    size = STORAGES.get((kind.module, kind.name))
+    size = STORAGES.get(kind.key)
     if size is None or elements < 0 or (len(value) == 6 and value[5] is not None):
         return None
     return Storage(key, elements, size)
