@@ -18,11 +18,14 @@ from modelcar.scanning.formats import (
     jsons,
     natives,
     notebooks,
+    onnx,
     packed,
     plaintexts,
     pointers,
     safetensors,
+    sentencepieces,
     templates,
+    tiktokens,
     unopened,
     yamls,
 )
@@ -52,6 +55,9 @@ FORMATS: Final[tuple[Format, ...]] = (
     *natives.FORMATS,
     *packed.FORMATS,
     *unopened.FORMATS,
+    *onnx.FORMATS,
+    *sentencepieces.FORMATS,
+    *tiktokens.FORMATS,
     *graphs.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
@@ -77,5 +83,8 @@ RULES: Final[tuple[Rule, ...]] = (
     *notebooks.RULES,
     *natives.RULES,
     *unopened.RULES,
+    *onnx.RULES,
+    *sentencepieces.RULES,
+    *tiktokens.RULES,
     *graphs.RULES,
 )

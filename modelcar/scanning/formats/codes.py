@@ -62,8 +62,9 @@ def _matches(probe: Probe) -> bool:
 
 
 def _scan(scan: FileScan) -> None:
-    # nothing in a file that is unverified as a whole has to be accounted for
-    scan.account_for_all()
+    if scan.size == 0:  # as many an __init__.py is
+        return
+    scan.account_for_all()  # nothing in a file that is unverified as a whole has to be accounted for
     is_python = scan.name.lower().endswith(_PYTHON) or _PYTHON_LINE.match(scan.content.read(0, 200)) is not None
     scan.found(CUSTOM if is_python else SCRIPT)
     report_secrets_in_pieces(scan, scan.content.pieces())

@@ -118,11 +118,14 @@ def test_python_that_cannot_be_parsed_is_code_all_the_same(source: str) -> None:
         ("kernel.cu", b"__global__", "code.script"),
         ("start", b"#!/bin/sh\necho\n", "code.script"),
         ("start", b"#!/usr/bin/env python3\nprint()\n", "code.custom"),
-        ("empty.py", b"", "code.custom"),
     ],
 )
 def test_scripts_by_name_and_by_their_first_line(name: str, data: bytes, rule: str) -> None:
     assert rules_found(name, data) == {rule}
+
+
+def test_an_empty_module_is_empty() -> None:
+    assert findings_in("__init__.py", b"") == ()
 
 
 def test_a_script_under_the_name_of_a_text_is_not_clean() -> None:
