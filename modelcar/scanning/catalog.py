@@ -31,6 +31,7 @@ from modelcar.scanning.formats import (
 )
 from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.pickles import files as pickles
+from modelcar.scanning.formats.pictures import scan as pictures
 from modelcar.scanning.formats.tars import scan as tars
 from modelcar.scanning.formats.zips import scan as zips
 from modelcar.scanning.keras import objects as keras_objects
@@ -58,6 +59,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     *onnx.FORMATS,
     *sentencepieces.FORMATS,
     *tiktokens.FORMATS,
+    *pictures.FORMATS,
     *graphs.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
@@ -86,5 +88,6 @@ RULES: Final[tuple[Rule, ...]] = (
     *onnx.RULES,
     *sentencepieces.RULES,
     *tiktokens.RULES,
+    *pictures.RULES,
     *graphs.RULES,
 )
