@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from modelcar.checkpoint.checkpoint import Checkpoint
 
-__all__ = ["gather_facts"]
+__all__ = ["gather_facts", "licenses_of"]
 
 _PIPELINE_CONFIG = "model_index.json"  # of diffusers
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -51,7 +51,7 @@ def gather_facts(checkpoint: Checkpoint) -> ModelFacts:
         precision=weights.precision,
         quantization=weights.quantization,
         format=_dominant_format(checkpoint),
-        licenses=_licenses(card, gguf),
+        licenses=licenses_of(card, gguf),
         languages=card.texts("language") or _texts(gguf.get("general.languages")),
         base_models=card.texts("base_model") or _base_of_adapter(adapter),
         datasets=card.texts("datasets"),
@@ -96,7 +96,8 @@ def _card(checkpoint: Checkpoint) -> tuple[Card, tuple[str, ...]]:
     return card, (f"{file.path}: {card.problem}",) if card.problem else ()
 
 
-def _licenses(card: Card, gguf: Mapping[str, Any]) -> tuple[str, ...]:
+def licenses_of(card: Card, gguf: Mapping[str, Any]) -> tuple[str, ...]:
+    """The licences that a card, or else the metadata of a GGUF file, names, as SPDX expressions."""
     name = card.text("license_name") or _text(gguf.get("general.license.name"))
     tags = card.texts("license") or tuple(filter(None, [_text(gguf.get("general.license"))]))
     return tuple(dict.fromkeys(filter(None, (spdx_of(tag, name) for tag in tags))))
