@@ -61,6 +61,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     *tiktokens.FORMATS,
     *pictures.FORMATS,
     *graphs.FORMATS,
+    *hdf5.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
@@ -90,4 +91,5 @@ RULES: Final[tuple[Rule, ...]] = (
     *tiktokens.RULES,
     *pictures.RULES,
     *graphs.RULES,
+    *hdf5.RULES,
 )
