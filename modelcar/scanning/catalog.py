@@ -29,6 +29,7 @@ from modelcar.scanning.formats import (
     unopened,
     yamls,
 )
+from modelcar.scanning.formats.hdf5 import scan as hdf5
 from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.pickles import files as pickles
 from modelcar.scanning.formats.pictures import scan as pictures
