@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.scanning import dispatch, image_rules, references, secrets
+from modelcar.scanning import dispatch, image_rules, licences, names, references, secrets
 from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
 from modelcar.scanning.formats import (
@@ -44,6 +44,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     *safetensors.FORMATS,
     *ggufs.FORMATS,
     *zips.FORMATS,
+    *hdf5.FORMATS,
     *pickles.FORMATS,
     *numpys.FORMATS,
     *plaintexts.FORMATS,
@@ -62,11 +63,12 @@ FORMATS: Final[tuple[Format, ...]] = (
     *tiktokens.FORMATS,
     *pictures.FORMATS,
     *graphs.FORMATS,
-    *hdf5.FORMATS,
 )
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
     *image_rules.RULES,
+    *licences.RULES,
+    *names.RULES,
     *references.RULES,
     *keras_objects.RULES,
     *secrets.RULES,
@@ -75,6 +77,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *ggufs.RULES,
     *archives.RULES,
     *zips.RULES,
+    *hdf5.RULES,
     *pickles.RULES,
     *numpys.RULES,
     *plaintexts.RULES,
@@ -92,5 +95,4 @@ RULES: Final[tuple[Rule, ...]] = (
     *tiktokens.RULES,
     *pictures.RULES,
     *graphs.RULES,
-    *hdf5.RULES,
 )

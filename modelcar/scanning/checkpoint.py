@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from modelcar.checkpoint import Checkpoint, CheckpointFile
+from modelcar.errors import MalformedFile
 from modelcar.files import open_unchanged, reading
 from modelcar.progress import SILENT, Progress
 from modelcar.scanning.content import Content
 from modelcar.scanning.files import FileScanner
+from modelcar.scanning.findings import Finding
+from modelcar.scanning.names import name_findings
 from modelcar.scanning.report import FileReport, Report
 from modelcar.scanning.settings import ScanSettings
 from modelcar.scanning.version import RULE_SET
@@ -35,7 +38,20 @@ def scan_checkpoint(checkpoint: Checkpoint, settings: ScanSettings = _DEFAULTS, 
         rule_set=RULE_SET,
         scanners=scanner.scanners,
         scanned_at=datetime.now(UTC),
+        findings=(*name_findings(file.path for file in checkpoint.files), *_licence_findings(checkpoint, settings)),
     )
+
+
+def _licence_findings(checkpoint: Checkpoint, settings: ScanSettings) -> list[Finding]:
+    if not settings.licenses:
+        return []
+    from modelcar.scanning.licences import licence_findings
+
+    try:
+        licences = checkpoint.facts().licenses
+    except MalformedFile:  # which has a finding of its own
+        licences = ()
+    return licence_findings(licences, settings.licenses)
 
 
 def _scan_file(file: CheckpointFile, scanner: FileScanner, progress: Progress) -> FileReport:

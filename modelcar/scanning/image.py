@@ -24,6 +24,7 @@ from modelcar.scanning.findings import Finding, shown
 from modelcar.scanning.image_rules import DISAGREES, HEADERS_ONLY, INDEX_UNREADABLE, PATH_TWICE, UNKNOWN_ENTRY
 from modelcar.scanning.indexed import compare_layer
 from modelcar.scanning.layers import ScannedLayer, digest_pieces, scan_layer
+from modelcar.scanning.names import name_findings
 from modelcar.scanning.report import Report
 from modelcar.scanning.settings import ScanSettings
 from modelcar.scanning.version import RULE_SET
@@ -31,6 +32,7 @@ from modelcar.scanning.version import RULE_SET
 __all__ = ["quick_scan_image", "scan_image"]
 
 _DEFAULTS: Final = ScanSettings()
+_LICENSES: Final = "org.opencontainers.image.licenses"
 
 
 def scan_image(
@@ -103,6 +105,8 @@ class _ImageScan:
         for manifest in manifests:
             findings += _check_paths(manifest, by_digest)
             findings += self._check_index(manifest, by_digest)
+        findings += name_findings(file.path for layer in scanned for file in layer.files)
+        findings += self._check_licences(inspected, scanned)
         return scanned, list(dict.fromkeys(findings))
 
     def _read_models(self, manifests: Sequence[Manifest]) -> Iterator[Finding]:
@@ -155,17 +159,27 @@ class _ImageScan:
             if scanned[digest].files:
                 yield Finding(rule=DISAGREES, path=layer.digest.short, detail=f"it leaves layer {digest} out")
 
+    def _check_licences(self, inspected: Inspected, scanned: Sequence[ScannedLayer]) -> list[Finding]:
+        """Both what the card in the image says and what the image says of itself, which is what policies see."""
+        from modelcar.scanning.licences import CARD, DISAGREES, licence_findings, licences_in_card
+
+        said = {inspected.annotations.get(_LICENSES)}
+        said |= {each.manifest.annotations.get(_LICENSES) for each in inspected.manifests}
+        annotated = sorted(filter(None, said))
+        card = next((layer.card for layer in scanned if layer.card is not None), b"")
+        in_card = licences_in_card(card)
+        findings = licence_findings(list(dict.fromkeys((*in_card, *annotated))), self.scanner.settings.licenses)
+        if in_card and annotated and annotated != [" AND ".join(in_card)]:
+            detail = f"{shown(annotated[0])}, {' AND '.join(in_card)}"
+            findings.append(Finding(rule=DISAGREES, path=CARD, detail=detail))
+        return findings
+
 
 def _with_index(
     scanned: ScannedLayer, content: Content, indexed: Sequence[tuple[str, IndexedLayer]], chunks: tuple[Digest, ...]
 ) -> ScannedLayer:
     findings = [f for root, each in indexed for f in compare_layer(each, content, scanned.payloads, chunks, root)]
-    return ScannedLayer(
-        descriptor=scanned.descriptor,
-        files=scanned.files,
-        findings=(*scanned.findings, *findings),
-        payloads=scanned.payloads,
-    )
+    return replace(scanned, findings=(*scanned.findings, *findings))
 
 
 def _bounds(indexed: Sequence[tuple[str, IndexedLayer]], layer: Descriptor) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from modelcar.checkpoint.card import MAX_CARD
 from modelcar.errors import DigestMismatch, InvalidContent
 from modelcar.holder import ARCHITECTURES, HOLDER_PATH, holder_bytes
 from modelcar.layers.index import INDEX_PATH
@@ -55,13 +56,14 @@ _PIECE: Final = 1 << 20
 class ScannedLayer:
     """What came of one layer.
 
-    `payloads`: where the files of a plain tar lie, by their path in the image.
+    `payloads`: where the files of a tar lie, by their path in the image. `card`: the model card in it.
     """
 
     descriptor: Descriptor
     files: tuple[FileReport, ...] = ()
     findings: tuple[Finding, ...] = ()
     payloads: Mapping[str, Payload] = field(default_factory=dict)
+    card: bytes | None = None
 
 
 def scan_layer(
@@ -135,7 +137,22 @@ def _scan_tar(descriptor: Descriptor, content: Content, scanner: FileScanner) ->
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         findings.append(Finding(rule=OUTSIDE, path=name, detail=f"{shown(outside[0])}{more}"))
-    return ScannedLayer(descriptor=descriptor, files=tuple(files), findings=tuple(findings), payloads=payloads)
+    return ScannedLayer(
+        descriptor=descriptor,
+        files=tuple(files),
+        findings=tuple(findings),
+        payloads=payloads,
+        card=_card(content, payloads),
+    )
+
+
+def _card(content: Content, payloads: Mapping[str, Payload]) -> bytes | None:
+    """The model card, as far as one is read anywhere; `None` in a quick scan that has read enough."""
+    payload = payloads.get(f"{_MODEL}README.md")
+    try:
+        return content.read(payload.offset, min(payload.size, MAX_CARD)) if payload is not None else None
+    except LimitExceeded:
+        return None
 
 
 def _unreadable(descriptor: Descriptor, content: Content | None, scanner: FileScanner, why: str) -> ScannedLayer:

@@ -52,8 +52,7 @@ def name_findings(paths: Iterable[str]) -> list[Finding]:
         elif any(map(_is_refused, path.split("/"))):
             findings.append(Finding(rule=NOT_PORTABLE, path=path))
     for names in alike.values():
-        for other in names[1:]:
-            findings.append(Finding(rule=COLLIDING, path=other, detail=f"and {shown(names[0])}"))
+        findings += [Finding(rule=COLLIDING, path=other, detail=f"and {shown(names[0])}") for other in names[1:]]
     return findings
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelcar.oci import Digest
 from modelcar.scanning.limits import Limits
 from modelcar.scanning.plugins.loading import LoadedPlugin
+
+if TYPE_CHECKING:
+    from modelcar.signing.policy.licenses import LicenseRule
 
 __all__ = ["ScanSettings"]
 
@@ -22,16 +25,19 @@ class ScanSettings:
             temporary files if it is `None`.
         trusted_layers: of images, that are taken for granted.
         plugins: other scanners, to be asked about every file.
+        licenses: rules that every licence of the model has to satisfy.
     """
 
     limits: Limits = field(default_factory=Limits)
     spool: Path | None = None
     trusted_layers: frozenset[Digest] = frozenset()
     plugins: tuple[LoadedPlugin, ...] = ()
+    licenses: tuple[LicenseRule, ...] = ()
 
     def described(self) -> dict[str, Any]:
         """Everything that a verdict depends on, for comparison."""
         return {
             "limits": asdict(self.limits),
             "trustedLayers": sorted(map(str, self.trusted_layers)),
+            "licenses": [[list(rule.allowed), list(rule.denied)] for rule in self.licenses],
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +19,15 @@ from modelcar.cli.output import Output, Table
 from modelcar.cli.places import open_place
 from modelcar.cli.progress import progress
 from modelcar.cli.reports import show_report
+from modelcar.cli.scanning import scan_options
 from modelcar.cli.trust import SignatoryChoice, signatory_options
 from modelcar.errors import StorageError, UsageError
-from modelcar.images.scans import quick_scan, report_memo, scan, scan_at, spool_folder
-from modelcar.oci import Descriptor, Digest
+from modelcar.images.scans import quick_scan, report_memo, scan, scan_at
+from modelcar.oci import Descriptor
 from modelcar.packaging.locations import parse_location
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings
 from modelcar.scanning.findings import Outcome
-from modelcar.scanning.limits import Limits
 from modelcar.scanning.report import Report
 from modelcar.scanning.sarif import to_sarif
 from modelcar.scanning.settings import ScanSettings
@@ -46,21 +47,8 @@ _NOT_CLEAN: Final = 1  # exit status
 @click.option("--quick", is_flag=True, help="Read only headers of a remote image: it may be malicious, never clean.")
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
 @click.option("--again", is_flag=True, help="Scan even if a report by the present rules is at hand.")
-@click.option(
-    "--trust-layer",
-    "trusted_layers",
-    metavar="DIGEST",
-    multiple=True,
-    help="Take this layer, of a base image say, for granted.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=Limits().seconds,
-    show_default=True,
-    metavar="SECONDS",
-    help="For each file.",
-)
+@scan_options
+@click.option("--scanners", is_flag=True, help="List the scanners that --with takes.")
 @click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Write the findings as SARIF 2.1.0.")
 @signatory_options
 @click.option("--allow-same-signer", is_flag=True, help="Attest with the key or identity that signed the image.")
@@ -72,11 +60,11 @@ def command(
     quick: bool,
     remote: bool,
     again: bool,
-    trusted_layers: tuple[str, ...],
-    timeout: float,
+    scanners: bool,
     sarif: Path | None,
     signatory_choice: SignatoryChoice,
     allow_same_signer: bool,
+    how: ScanSettings,
     settings: ClientSettings,
     output: Output,
 ) -> None:
@@ -93,11 +81,9 @@ def command(
       modelcar scan ghcr.io/acme/llm:v1 --quick
       modelcar scan ghcr.io/acme/llm:v1 --key scanner.key
     """
-    how = ScanSettings(
-        limits=Limits(seconds=timeout),
-        spool=spool_folder(),
-        trusted_layers=frozenset(map(Digest.parse, trusted_layers)),
-    )
+    if scanners:
+        _show_scanners(output)
+        return
     signs = signatory_choice.key is not None or signatory_choice.keyless
     if all_images:
         if target is not None or quick or remote or signs or sarif:
@@ -132,6 +118,15 @@ def command(
     _answer(report, answer, output, sarif)
     if signatory is not None:
         output.aside(f"the verdict is attached, signed by {signatory}")
+
+
+def _show_scanners(output: Output) -> None:
+    from modelcar.scanning.plugins.loading import installed_plugins
+
+    installed = installed_plugins()
+    rows = [[each.name, each.version, each.package, each.problem or "ready"] for each in installed]
+    output.table(Table(columns=("scanner", "version", "from", "state"), rows=rows))
+    output.document([asdict(each) for each in installed])
 
 
 def _is_source(target: str) -> bool:

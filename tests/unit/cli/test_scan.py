@@ -221,3 +221,22 @@ def test_wrong_usage(modelcar: ModelcarCli, arguments: tuple[str, ...], line: st
 
 def test_a_folder_carries_no_verdict(modelcar: ModelcarCli, checkpoint: Path, keys: Path) -> None:
     assert "is no image" in modelcar.refusal(2, "scan", checkpoint, "--key", keys / "scanner.key").line
+
+
+def test_a_policy_forbids_the_licence(modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_bytes(as_file(model_policy(licenses={"allowed": ["MIT"]})))
+    status, out, _ = modelcar.run("scan", checkpoint, "--policy", tmp_path / "policy.yaml")
+    assert status == 1
+    assert "forbidden: the policy does not allow this licence [licence.denied]" in out
+    (tmp_path / "open.yaml").write_bytes(as_file(model_policy(licenses={"allowed": ["Apache-2.0"]})))
+    assert modelcar.run("scan", checkpoint, "--policy", tmp_path / "open.yaml")[0] == 0
+
+
+def test_a_policy_without_licences_is_no_policy_here(modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_bytes(as_file(model_policy(formats={"allowed": ["safetensors"]})))
+    assert "no policy says" in modelcar.refusal(2, "scan", checkpoint, "--policy", tmp_path / "policy.yaml").line
+
+
+def test_scanners_are_listed(modelcar: ModelcarCli) -> None:
+    assert {"clamav", "picklescan"} <= {each["name"] for each in modelcar.json("scan", "--scanners")}
+    assert "no scanner 'norton' is installed" in modelcar.refusal(2, "scan", ".", "--with", "norton").line

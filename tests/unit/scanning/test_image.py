@@ -28,6 +28,7 @@ from modelcar.scanning.findings import Outcome
 from modelcar.scanning.image import scan_image
 from modelcar.scanning.report import Report
 from modelcar.scanning.settings import ScanSettings
+from modelcar.signing.policy.licenses import LicenseRule
 from modelcar.store import LocalStore, read_document, write_document
 from tests.support.checkpoints import make_checkpoint
 from tests.support.weights import safetensors_bytes
@@ -253,3 +254,21 @@ def test_files_that_are_layers_themselves(store: LocalStore) -> None:
     named = layer.annotated({"org.cncf.model.filepath": "model.safetensors"})
     report = scan(store, image_of(store, [named]))
     assert [(file.path, file.outcome) for file in report.files] == [("model.safetensors", Outcome.CLEAN)]
+
+
+def test_an_image_that_names_another_licence_than_its_card(store: LocalStore) -> None:
+    layer = layer_of(store, {"models/README.md": b"---\nlicense: gpl-3.0\n---\n# x\n"})
+    config = ImageConfig(architecture="amd64", os="linux", diff_ids=(layer.digest,))
+    annotations = {"org.opencontainers.image.licenses": "MIT"}
+    manifest = Manifest(config=config.descriptor, layers=(layer,), annotations=annotations)
+    put_blob(store, config.content)
+    put_blob(store, manifest.content)
+    assert rules(scan(store, manifest.descriptor)) == {"licence.disagrees"}
+    both = scan(store, manifest.descriptor, ScanSettings(licenses=(LicenseRule(allowed=("MIT",)),)))
+    assert rules(both) == {"licence.disagrees", "licence.denied"}
+
+
+def test_names_in_different_layers_that_collide(store: LocalStore) -> None:
+    other = safetensors_bytes({"a": ("F32", (1,), bytes(4))}, align=8)
+    layers = [layer_of(store, {"models/A.safetensors": WEIGHTS}), layer_of(store, {"models/a.safetensors": other})]
+    assert rules(scan(store, image_of(store, layers))) == {"name.colliding"}
