@@ -63,7 +63,10 @@ bench: install install-debian  ## the figures of docs/benchmarks.md, against the
 	@$(BIN)/python -m tests.bench.peers
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+scan-table: install  ## ask picklescan, modelscan and fickling about the corpus, for docs/scanning-comparison.md
+	@$(BIN)/python -m tests.corpus.peers --write $(ARGS)
+
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian bench fuzz clean
+.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian bench fuzz scan-table clean

@@ -49,18 +49,23 @@ def specimens() -> list[Specimen]:
 
 
 def _joblib() -> list[Specimen]:
-    def joblib(
-        name: str, description: str, content: bytes, *, reference: str = "joblib", loader: str | None = "joblib"
-    ) -> Specimen:
-        return one_file(f"joblib-{name}", "joblib", reference, description, "model.joblib", content, loader=loader)
+    def joblib(name: str, description: str, content: bytes) -> Specimen:
+        return one_file(f"joblib-{name}", "joblib", "joblib", description, "model.joblib", content, loader="joblib")
 
     inside = _wrapped(_dtype("f8"), FALSE, bytes(16))
     objects = _wrapped(_dtype("O8"), FALSE, PICKLE)
-    zstandard = zstd(PICKLE)
     return [
-        joblib("plain", "A bare pickle, which joblib loads", PICKLE, loader="joblib"),
+        joblib("plain", "A bare pickle, which joblib loads", PICKLE),
         *(joblib(name, f"The same, compressed by {name}", pack(PICKLE)) for name, pack in COMPRESSED.items()),
-        joblib("zstd", "The same in a zstd frame, as a plug-in of joblib makes", zstandard, loader=None),
+        one_file(
+            "joblib-zstd",
+            "joblib",
+            "joblib",
+            "The same in a zstd frame, as a plug-in of joblib makes",
+            "model.joblib",
+            zstd(PICKLE),
+            expected=NEVER_CLEAN,
+        ),
         joblib("objects", "An array of objects: a second pickle right in the first", proto(4) + objects + b"."),
         joblib(
             "after-array",

@@ -121,9 +121,7 @@ def _python() -> list[Specimen]:
         _folder(
             "hubconf", "Python", "A hubconf.py, which torch.hub runs", {"hubconf.py": source}, imports="hubconf.py"
         ),
-        _folder(
-            "pyc", "Python", "A compiled module without source", {"__pycache__/modeling_tiny.cpython-311.pyc": compiled}
-        ),
+        _folder("pyc", "Python", "A compiled module without source", {"modeling_tiny.pyc": compiled}),
         _folder(
             "pth",
             "Python",
