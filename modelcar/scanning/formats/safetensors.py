@@ -12,13 +12,21 @@ from modelcar.scanning.secrets import report_secrets, report_secrets_in_pieces
 
 __all__ = ["FORMATS", "RULES"]
 
-MISALIGNED: Final = Rule(
-    id="safetensors.misaligned",
+UNALIGNED_DATA: Final = Rule(
+    id="safetensors.unaligned-data",
     severity=Severity.NOTE,
-    title="tensors do not start at a multiple of their element size",
-    why="The format allows it, but such tensors cannot be mapped in place by every loader.",
+    title="the data begins at an odd place",
+    why="The format allows it and old libraries wrote it, but not every loader can map such tensors in place.",
     fix="Save the file anew with a recent safetensors library.",
 )
+MISALIGNED: Final = Rule(
+    id="safetensors.misaligned-tensor",
+    severity=Severity.UNVERIFIED,
+    title="a tensor does not start at a multiple of its element size within the data",
+    why="Libraries put wide elements first, so this file was put together by other means, and loaders differ about it.",
+    fix="Save the file anew with a recent safetensors library.",
+)
+_ALIGNMENT: Final = 8  # bytes, to which libraries pad the header since 2023
 _ESCAPES: Final = (b"\\u", b"\\/")  # of JSON, behind which a text may look like none
 
 
@@ -36,10 +44,12 @@ def _scan(scan: FileScan) -> None:
         scan.account(tensor.offset, tensor.size)
     for tensor in header.tensors:
         width = DTYPE_BITS[tensor.dtype] // 8
-        if width > 1 and tensor.offset % width:
+        if width > 1 and (tensor.offset - header.size) % width:
             scan.found(MISALIGNED, f"{shown(tensor.name)} at byte {tensor.offset}", offset=tensor.offset)
             break
+    if header.tensors and header.size % _ALIGNMENT:
+        scan.found(UNALIGNED_DATA, f"at byte {header.size}")
 
 
 FORMATS: Final = (Format(name="safetensors", matches=_matches, scan=_scan),)
-RULES: Final = (MISALIGNED,)
+RULES: Final = (UNALIGNED_DATA, MISALIGNED)

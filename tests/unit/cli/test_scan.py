@@ -185,7 +185,7 @@ def test_a_policy_asks_for_the_verdict(modelcar: ModelcarCli, checkpoint: Path, 
     status, out, err = modelcar.run("scan", ref, "--remote", "--key", keys / "scanner.key")
     assert status == 0, err
     assert "the verdict is attached, signed by " in err
-    status, out, err = modelcar.run("verify", ref, "--remote", "--policy", keys / "policy.yaml")
+    status, _, err = modelcar.run("verify", ref, "--remote", "--policy", keys / "policy.yaml")
     assert status == 0, err
     (keys / "newer.yaml").write_bytes(policy(keys, least="9999"))
     assert modelcar.run("verify", ref, "--remote", "--policy", keys / "newer.yaml")[0] == 1

@@ -21,10 +21,16 @@ def test_an_ordinary_file_is_clean() -> None:
     assert findings_in("model", data) == ()
 
 
-def test_misalignment_is_a_note() -> None:
+def test_a_header_of_an_odd_length_is_a_note() -> None:
     data = safetensors_bytes(TENSORS, pad=1)
-    assert rules_found("model.safetensors", data) == {"safetensors.misaligned"}
+    assert rules_found("model.safetensors", data) == {"safetensors.unaligned-data"}
     assert outcome("model.safetensors", data) is Outcome.CLEAN
+
+
+def test_a_tensor_at_an_odd_place_in_the_data_is_the_work_of_no_library() -> None:
+    tensors = {"a": ("U8", (3,), bytes(3)), "b": ("F64", (1,), bytes(8))}
+    (finding,) = findings_in("model.safetensors", data := safetensors_bytes(tensors, align=8))
+    assert (finding.rule.id, finding.offset) == ("safetensors.misaligned-tensor", len(data) - 8)
 
 
 def test_secrets_in_metadata() -> None:

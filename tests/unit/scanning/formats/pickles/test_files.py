@@ -15,6 +15,8 @@ from modelcar.scanning.filescan import Probe
 from modelcar.scanning.findings import Outcome, outcome_of
 from modelcar.scanning.formats.pickles import machine
 from modelcar.scanning.formats.pickles.files import FORMATS
+from modelcar.scanning.formats.pickles.sharing import excess
+from modelcar.scanning.formats.pickles.values import Box, Kind, Value
 from modelcar.scanning.limits import Limits
 from tests.corpus.formats import pickles as p
 from tests.corpus.formats.torch_files import LEGACY_MAGIC, legacy_file, legacy_prologue, storages_bytes, tensor, weights
@@ -287,6 +289,12 @@ def test_bz2_is_left_to_the_archives() -> None:
 )
 def test_bombs(bomb: bytes) -> None:
     assert "pickle.exhausts" in rules(p.stream(4, bomb))
+
+
+def test_weighing_values_that_share_takes_linear_time() -> None:
+    inner: Value = Box(Kind.LIST, [1] * 20_000)
+    assert excess([Box(Kind.LIST, [inner] * 20_000)]) == "it holds the same values over and over"
+    assert excess([Box(Kind.LIST, [inner, inner])]) == ""
 
 
 def test_what_repeats_itself_within_reason_is_no_bomb() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import _pickle
+import contextlib
+import io
 import os
 import pickle
 import struct
+import sys
+from typing import Any
 
 import pytest
 
@@ -205,6 +210,32 @@ def test_what_unpicklers_read_differently_is_never_clean(crafted: bytes) -> None
 )
 def test_frames_that_do_not_hold_what_they_say(framed: bytes) -> None:
     assert verdict(p.proto(4) + framed) is not Outcome.CLEAN
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        p.frame(b"cxx", 3) + b"os\nsystem\n.",
+        p.frame(b"cos\nxx", 6) + b"system\n.",
+        p.frame(b"\x8c\x05ab", 4) + b"cdeNNcos\nsystem\n.",
+        p.frame(b"X\x05\x00\x00\x00ab", 7) + b"cdeNNcos\nsystem\n.",
+        p.frame(b"J\x01", 2) + b"NNNNcos\nsystem\n.",
+        p.frame(b"N" + b"\x95\x0c" + bytes(7) + b"K", 11) + b"cos\nsystem\n.",
+        p.frame(b"cxx", 3) + b"collections\nOrderedDict\n" + p.frame(b"cyy", 3) + b"os\nsystem\n.",
+    ],
+)
+def test_what_is_left_of_a_frame_may_be_dropped(data: bytes) -> None:
+    class Recording(_pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            imported.append((module, name))
+            return dict
+
+    imported: list[tuple[str, str]] = []
+    with contextlib.suppress(Exception):
+        Recording(io.BytesIO(p.proto(4) + data)).load()
+    assert ATTACK in rules(p.proto(4) + data)
+    if sys.version_info < (3, 13):  # later ones refuse such frames
+        assert ("os", "system") in imported
 
 
 def test_frames_as_programs_write_them() -> None:
