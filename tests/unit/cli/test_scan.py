@@ -182,7 +182,7 @@ def test_a_policy_asks_for_the_verdict(modelcar: ModelcarCli, checkpoint: Path, 
     modelcar("build", checkpoint, "-t", ref, "--push", "--sign-key", keys / "ci.key", "-q")
     (keys / "policy.yaml").write_bytes(policy(keys))
     assert modelcar.run("verify", ref, "--remote", "--policy", keys / "policy.yaml")[0] == 1
-    status, out, err = modelcar.run("scan", ref, "--remote", "--key", keys / "scanner.key")
+    status, _, err = modelcar.run("scan", ref, "--remote", "--key", keys / "scanner.key")
     assert status == 0, err
     assert "the verdict is attached, signed by " in err
     status, _, err = modelcar.run("verify", ref, "--remote", "--policy", keys / "policy.yaml")
