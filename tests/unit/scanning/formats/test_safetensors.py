@@ -28,7 +28,7 @@ def test_a_header_of_an_odd_length_is_a_note() -> None:
 
 
 def test_a_tensor_at_an_odd_place_in_the_data_is_the_work_of_no_library() -> None:
-    tensors = {"a": ("U8", (3,), bytes(3)), "b": ("F64", (1,), bytes(8))}
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {"a": ("U8", (3,), bytes(3)), "b": ("F64", (1,), bytes(8))}
     (finding,) = findings_in("model.safetensors", data := safetensors_bytes(tensors, align=8))
     assert (finding.rule.id, finding.offset) == ("safetensors.misaligned-tensor", len(data) - 8)
 
