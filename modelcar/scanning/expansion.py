@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from modelcar.scanning.content import Content
 from modelcar.scanning.limits import Budget, LimitExceeded
 
-__all__ = ["Decoder", "Expansion", "Inflater", "bz2_decoder", "lzma1_decoder", "xz_decoder"]
+__all__ = ["Decoder", "Expansion", "Inflater", "bz2_decoder", "lzma1_decoder", "lzma_decoder", "xz_decoder"]
 
 _IN: Final = 1 << 16
 _OUT: Final = 1 << 20
@@ -125,6 +125,11 @@ def lzma1_decoder(properties: bytes) -> Decoder | None:
 
 def bz2_decoder() -> Decoder:
     return bz2.BZ2Decompressor()
+
+
+def lzma_decoder() -> Decoder:
+    """Of the format before xz."""
+    return lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=_MOST_MEMORY)
 
 
 def xz_decoder() -> Decoder:

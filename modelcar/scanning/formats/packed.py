@@ -14,7 +14,7 @@ from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.findings import Rule, shown
 from modelcar.scanning.formats.archives import DAMAGED, leaves, report_name
 
-__all__ = ["FORMATS", "RULES"]
+__all__ = ["FORMATS", "RULES", "Kind", "scan_packed"]
 
 RULES: Final[tuple[Rule, ...]] = ()
 _HAS_CHECKSUM, _HAS_FIELDS, _HAS_NAME, _HAS_COMMENT, _RESERVED = 0x02, 0x04, 0x08, 0x10, 0xE0
@@ -25,29 +25,36 @@ _ENDINGS: Final = {".tgz": ".tar", ".tbz2": ".tar", ".tbz": ".tar", ".txz": ".ta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """`begin` reads what stands before the data at an offset and says where that begins; `end` what follows it."""
+class Kind:
+    """A kind of compressed file.
+
+    Attributes:
+        magic: what every stream begins with; empty where no second one can follow.
+        begin: reads what stands before the data at an offset, and says where that begins.
+        end: reads what follows the data, and says where that ends.
+    """
 
     name: str
-    magic: bytes
     decoder: Callable[[], Decoder]
-    begin: Callable[[FileScan, int], int]
-    end: Callable[[FileScan, Expansion, int], int]
+    magic: bytes = b""
+    begin: Callable[[FileScan, int], int] = lambda _, start: start
+    end: Callable[[FileScan, Expansion, int], int] = lambda _, __, end: end
 
 
-def _matches(probe: Probe, kind: _Kind) -> bool:
+def _matches(probe: Probe, kind: Kind) -> bool:
     return probe.head.startswith(kind.magic)
 
 
-def _scan(scan: FileScan, kind: _Kind) -> None:
+def scan_packed(scan: FileScan, kind: Kind) -> None:
+    """Scan what comes out of all streams of a file, as far as they go."""
     with scan.spool(_pieces(scan, kind)) as content:
         scan.scan_member(_unpacked_name(scan.name), content)
 
 
-def _pieces(scan: FileScan, kind: _Kind) -> Iterator[bytes]:
+def _pieces(scan: FileScan, kind: Kind) -> Iterator[bytes]:
     """The content of all streams; what is wrong with them is reported, and what came before counts."""
     at: int | None = 0
-    while at is not None and (at == 0 or scan.content.read(at, len(kind.magic)) == kind.magic):
+    while at is not None and (at == 0 or (kind.magic and scan.content.read(at, len(kind.magic)) == kind.magic)):
         start = at
         try:
             data = kind.begin(scan, start)
@@ -61,13 +68,14 @@ def _pieces(scan: FileScan, kind: _Kind) -> Iterator[bytes]:
         _account_for_zeros(scan, at)
 
 
-def _finish(scan: FileScan, kind: _Kind, expansion: Expansion, start: int) -> int | None:
+def _finish(scan: FileScan, kind: Kind, expansion: Expansion, start: int) -> int | None:
     """Where the stream that began at `start` ends; `None` if nothing can follow."""
     if expansion.limit:
         scan.found(LIMIT, expansion.limit)
     if expansion.end is None:
         if expansion.problem:
             scan.found(DAMAGED, expansion.problem, offset=start)
+        scan.account(start, scan.size - start)  # it has been said already that the rest was not looked at
         return None
     end = kind.end(scan, expansion, expansion.end)
     scan.account(start, end - start)
@@ -136,25 +144,6 @@ def _end_gzip(scan: FileScan, expansion: Expansion, end: int) -> int:
     return end + len(trailer)
 
 
-_KINDS: Final = (
-    _Kind(name="gzip", magic=b"\x1f\x8b", decoder=lambda: Inflater(-15), begin=_begin_gzip, end=_end_gzip),
-    _Kind(
-        name="bzip2",
-        magic=b"BZh",
-        decoder=bz2_decoder,
-        begin=lambda _, start: start,
-        end=lambda _, __, end: end,
-    ),
-    _Kind(
-        name="xz",
-        magic=b"\xfd7zXZ\0",
-        decoder=xz_decoder,
-        begin=lambda _, start: start,
-        end=lambda scan, _, end: _behind_padding(scan.content, end),
-    ),
-)
-
-
 def _behind_padding(content: Content, at: int) -> int:
     """Where the next xz stream begins: zeros may stand before it, four or a multiple of that."""
     while content.read(at, 4) == bytes(4):
@@ -162,6 +151,14 @@ def _behind_padding(content: Content, at: int) -> int:
     return at
 
 
+_KINDS: Final = (
+    Kind(name="gzip", magic=b"\x1f\x8b", decoder=lambda: Inflater(-15), begin=_begin_gzip, end=_end_gzip),
+    Kind(name="bzip2", magic=b"BZh", decoder=bz2_decoder),
+    Kind(
+        name="xz", magic=b"\xfd7zXZ\0", decoder=xz_decoder, end=lambda scan, _, end: _behind_padding(scan.content, end)
+    ),
+)
 FORMATS: Final = tuple(
-    Format(name=kind.name, matches=partial(_matches, kind=kind), scan=partial(_scan, kind=kind)) for kind in _KINDS
+    Format(name=kind.name, matches=partial(_matches, kind=kind), scan=partial(scan_packed, kind=kind))
+    for kind in _KINDS
 )

@@ -257,12 +257,13 @@ def test_compression_of_joblib() -> None:
         assert DANGEROUS in rules(pack(PLAIN * 50 + ATTACK), "model.joblib")
         assert DANGEROUS in rules(pack(ATTACK), "anything")
         assert rules(pack(PLAIN * 50) + b"x", "model.joblib") == {"file.unaccounted-bytes"}
-        assert rules(pack(PLAIN * 500)[:-5], "model.joblib") == {"file.malformed"}
+        assert "archive.damaged-member" in rules(pack(PLAIN * 500)[:-5], "model.joblib")
+        assert DANGEROUS in rules(pack(ATTACK + PLAIN * 5000)[:-50], "model.joblib")
 
 
 def test_a_compression_bomb_is_stopped() -> None:
     found = found_in(FORMATS, zlib.compress(bytes(3 << 20), 9), limits=Limits(piece=1 << 20, ratio=10))
-    assert [finding.rule.id for finding in found] == ["scan.limit-exceeded"]
+    assert "scan.limit-exceeded" in [finding.rule.id for finding in found]
 
 
 @pytest.mark.parametrize("text", [b"x^2 + y^2 = z^2", b"x\x9c", b"]\0\0 and so on", b"x\xda is no zlib stream"])
