@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 from jinja2 import Environment, nodes
@@ -36,7 +37,9 @@ def parse_template(source: str) -> nodes.Template:
         ValueError: it is no template; `str(e)` says why.
     """
     try:
-        return _environment().parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of literals that are not quite right
+            return _environment().parse(source)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except Exception as e:  # the parser has no list of what it raises on hostile input

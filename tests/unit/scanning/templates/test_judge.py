@@ -160,6 +160,10 @@ def test_hidden_characters() -> None:
     assert rules("{{ messages }}\u200b") == {INVISIBLE.id}
 
 
+def test_escapes_that_python_does_not_know_are_text() -> None:
+    assert rules(r"{{ x.split('\d') }}") == set()
+
+
 def test_a_remark_names_the_line() -> None:
     (remark,) = judge_template("a\nb\n{{ x.__class__ }}")
     assert (remark.line, remark.detail) == (3, "'__class__'")
