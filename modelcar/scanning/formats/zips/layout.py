@@ -12,6 +12,7 @@ from modelcar.scanning.filescan import FileScan, Malformed
 from modelcar.scanning.findings import shown
 from modelcar.scanning.formats.archives import SPECIAL, Names, report_link
 from modelcar.scanning.formats.zips.directory import Entry, view_of
+from modelcar.scanning.formats.zips.members import opened
 from modelcar.scanning.formats.zips.records import LOCAL, Header, parse_local
 from modelcar.scanning.formats.zips.rules import ENCRYPTED, FLAGS, HIDDEN, OVERLAP
 
@@ -24,10 +25,10 @@ _LOOK: Final = 1 << 20  # bytes of a gap that are searched
 _MOST_GAPS: Final = 100
 
 
-def check_entries(scan: FileScan, entries: Sequence[Entry], directory: int) -> None:
+def check_entries(scan: FileScan, entries: Sequence[Entry], directory: range) -> None:
     """Report names, kinds and flags that are not as they should be, and members that share bytes.
 
-    `directory` is where the directory begins.
+    `directory` are the bytes that the directory takes.
     """
     names = Names(scan)
     for entry in entries:
@@ -38,8 +39,9 @@ def check_entries(scan: FileScan, entries: Sequence[Entry], directory: int) -> N
     for one, other in pairwise(sorted(entries, key=lambda entry: entry.start)):
         if other.start < one.end:
             scan.found(OVERLAP, f"{shown(one.name)} and {shown(other.name)}", offset=other.start)
-    if any(entry.start < directory < entry.end for entry in entries):
-        scan.found(OVERLAP, "a member and the directory", offset=directory)
+    for entry in entries:
+        if entry.start < directory.stop and entry.end > directory.start:
+            scan.found(OVERLAP, f"{shown(entry.name)} and the directory", offset=entry.start)
 
 
 def _check_flags(scan: FileScan, entry: Entry) -> None:
@@ -52,8 +54,9 @@ def _check_flags(scan: FileScan, entry: Entry) -> None:
 def _check_kind(scan: FileScan, entry: Entry) -> None:
     kind = stat.S_IFMT(entry.mode)
     if kind == stat.S_IFLNK:
-        target = scan.content.read(entry.data, min(_MAX_TARGET, entry.views[0].compressed))
-        report_link(scan, entry.name, target.decode(errors="replace"), entry.start)
+        with opened(scan, entry, entry.views[0]) as content:
+            target = content.read(0, _MAX_TARGET).decode(errors="replace")
+        report_link(scan, entry.name, target, entry.start)
     elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         scan.found(SPECIAL, shown(entry.name), offset=entry.start)
 

@@ -78,7 +78,7 @@ def _scan_archive(scan: FileScan, end: End, place: Place) -> None:
     if place.shift or place.start + end.size != end.start:
         scan.found(rules.SHIFTED, f"by {end.start - end.size - end.directory} bytes", offset=place.start)
     entries = read_entries(scan, end, place)
-    check_entries(scan, entries, place.start)
+    check_entries(scan, entries, range(place.start, place.start + end.size))
     archive = Archive(scan, entries)
     for inspect in _KINDS:
         inspect(archive)

@@ -155,8 +155,9 @@ def test_both_members_of_one_name_are_scanned() -> None:
         (b"x", "archive.link"),
     ],
 )
-def test_links(target: bytes, rule: str) -> None:
-    data = make_zip([Member(name=b"d/link", data=target, central={"mode": UNIX_LINK})])
+@pytest.mark.parametrize("method", [0, DEFLATED])
+def test_links(target: bytes, rule: str, method: int) -> None:
+    data = make_zip([Member(name=b"d/link", data=target, method=method, central={"mode": UNIX_LINK})])
     assert rule in rules(data)
 
 
@@ -255,6 +256,14 @@ def test_a_member_that_is_not_there() -> None:
 def test_two_names_for_the_same_bytes() -> None:
     data = make_zip([plain(b"a"), plain(b"b", header=False)])
     assert rules(data) >= {"zip.overlap", "zip.disagreement"}
+
+
+def test_a_member_inside_of_the_directory() -> None:
+    inner = make_zip([evil(b"c")])[: -22 - 46 - 1]
+    first = plain(b"a", central={"extra": extra(0x5455, inner)})
+    at = 30 + 1 + len(PLAIN) + 46 + 1 + 4
+    data = make_zip([first, evil(b"c", header=False, central={"offset": at})])
+    assert rules(data) == {"zip.overlap", "zip.extra-field", "evil"}
 
 
 def test_members_inside_of_members() -> None:
