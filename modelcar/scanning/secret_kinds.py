@@ -75,6 +75,11 @@ def _password(secret: bytes) -> bool:
     )
 
 
+def _url_password(secret: bytes) -> bool:
+    """Words in small letters are what manuals put there."""
+    return _password(secret) and not (secret.isalpha() and secret.islower())
+
+
 def _mixed(secret: bytes) -> bool:
     """For secrets that are known by the name of a variable only."""
     digits = sum(c in b"0123456789" for c in secret)
@@ -214,7 +219,7 @@ KINDS: Final[tuple[SecretKind, ...]] = (
         b"://",
         rb"(?<=[A-Za-z0-9])://[^\s:/@\"'<>`\\?#,()\[\]{}]{0,64}:([^\s:/@\"'<>`\\?#,()\[\]{}]{4,128})"
         rb"@(?!localhost|127\.|host[:/]|hostname|example|[^\s/\"']{0,60}example\.)[A-Za-z0-9]",
-        _password,
+        _url_password,
         within_words=True,
     ),
     _kind(

@@ -164,12 +164,17 @@ class _Judge:
                     yield from self._attribute(node, part)
             return
         literals = [each for each in self._values.literals_behind(index) if isinstance(each, str)]
-        if _spells_internals(literals):
+        is_built = self._values.kind(index) is Kind.BUILT
+        if any(is_internal(literal) for literal in literals if len(literal) < 60):
+            yield self._attack(node, "an index that is one of Python's internals")
+        elif is_built and _spells_internals(literals):
             yield self._attack(node, "an index that is put together from pieces: " + " ".join(literals))
-        elif self._values.kind(index) is Kind.BUILT:
+        elif is_built:
             yield self._beyond(node, "an index that the template puts together")
         elif any(literal.startswith("_") for literal in literals):
             yield self._beyond(node, "an index that may begin with an underscore")
+        elif any(isinstance(part, nodes.Name) and part.name.endswith("_token") for part in walk(index)):
+            yield self._beyond(node, "an index that is one of the model's own special tokens")
 
     def on_call(self, node: nodes.Call) -> Iterator[Remark]:
         target = node.node
@@ -267,13 +272,12 @@ _CHECKS: Final[dict[type[nodes.Node], Callable[[_Judge, Any], Iterator[Remark]]]
 
 
 def _spells_internals(literals: list[str]) -> bool:
-    """Whether pieces of text, put together or turned round, make the name of one of Python's internals."""
-    if any(is_internal(literal) for literal in literals if len(literal) < 60):
-        return True
-    together = "".join(literals)
-    letters = re.sub(r"[^a-z]", "", together[:10_000].lower())
+    """Whether pieces of text, put together or turned round, may make the name of one of Python's internals."""
+    together = "".join(literals)[:10_000]
+    letters = re.sub(r"[^a-z]", "", together.lower())
     spelled = any(word in letters or word[::-1] in letters for word in ATTACK_WORDS)
-    return spelled and ("_" in together or "%c" in together)
+    underscores = "__" in together or "%c" in together or any(each and not each.strip("_") for each in literals)
+    return spelled and underscores
 
 
 def _is_huge(node: nodes.Node) -> bool:

@@ -42,6 +42,7 @@ _ROUNDS = 12  # more than any honest chain of assignments needs; after that ever
 class Kind(IntEnum):
     """What an expression may yield, harmless first; of several the last counts."""
 
+    NOTHING = -1  # before anything is known of it
     NUMBER = 0
     LITERAL = 1
     DATA = 2
@@ -58,7 +59,7 @@ class Values:
         everything = list(walk(template))
         self._macros = _parameters(everything)
         self._learn_all(everything)  # only to know what is assigned at all
-        self._kinds = dict.fromkeys(self._kinds, Kind.NUMBER)
+        self._kinds = dict.fromkeys(self._kinds, Kind.NOTHING)
         for _ in range(_ROUNDS):
             before = dict(self._kinds)
             self._learn_all(everything)
@@ -111,7 +112,9 @@ class Values:
 
     def _learn(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Assign):
-            self._assign(node.target, self.kind(node.node), node.node)
+            # Where the assignment is not carried out, the name may be one that the program passes in.
+            is_name = not isinstance(node.target, nodes.NSRef)
+            self._assign(node.target, max(self.kind(node.node), Kind.DATA if is_name else Kind.NOTHING), node.node)
         elif isinstance(node, nodes.AssignBlock):
             for part in node.body:
                 self._assign(node.target, Kind.BUILT, part)
@@ -157,7 +160,7 @@ class Values:
                 self._keep(part.name, kind, source)
 
     def _keep(self, key: str, kind: Kind, source: nodes.Node) -> None:
-        self._kinds[key] = max(kind, self._kinds.get(key, Kind.NUMBER))
+        self._kinds[key] = max(kind, self._kinds.get(key, Kind.NOTHING))
         if not isinstance(source, nodes.Macro | nodes.CallBlock):
             self._sources.setdefault(key, {})[id(source)] = source
 
@@ -194,6 +197,8 @@ class Values:
         if isinstance(node, nodes.Add):
             if Kind.NUMBER in (left, right):
                 return Kind.NUMBER  # nothing but a number can be added to a number
+            if left is right is Kind.NOTHING:
+                return Kind.NOTHING
             lists = _is_list(node.left) or _is_list(node.right)
             return max(left, right) if lists else Kind.BUILT
         if isinstance(node, nodes.Mod):
@@ -232,8 +237,9 @@ class Values:
     def _called(self, node: nodes.Call) -> Kind:
         target = node.node
         if isinstance(target, nodes.Name):
-            known = {"range": Kind.NUMBER, "namespace": Kind.NUMBER, "raise_exception": Kind.NUMBER}
-            return known.get(target.name, Kind.BUILT)
+            if target.name == "namespace":
+                return max(Kind.NUMBER, self._worst(node.args))
+            return Kind.NUMBER if target.name in ("range", "raise_exception") else Kind.BUILT
         if not isinstance(target, nodes.Getattr):
             return Kind.BUILT
         if target.attr in NUMBER_METHODS:

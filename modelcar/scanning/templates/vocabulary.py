@@ -115,7 +115,7 @@ REFUSED_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 
-_DUNDER: Final = re.compile(r"_{2,}[A-Za-z0-9_]{1,60}")
+_DUNDER: Final = re.compile(r"(?<![A-Za-z0-9])(?:_{2,}[A-Za-z]|_[A-Za-z0-9]{1,60}__[A-Za-z])")
 ATTACK_NAMES: Final = frozenset(
     {
         "mro", "func_globals", "func_code", "func_closure", "im_func", "im_class", "gi_frame", "gi_code", "cr_frame",

@@ -88,6 +88,7 @@ def test_secrets_are_found_once_and_not_shown(name: str) -> None:
         "https://user:${TOKEN}@host.com/repo.git",
         "https://user:<token>@host.com/repo.git",
         "https://huggingface.co/a/b@main: c",
+        "amqp://guest:guest@rabbitmq/",
         "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
         "-----BEGIN PUBLIC KEY-----\n" + drawn(64),
         '"auth": "none"',

@@ -73,6 +73,7 @@ def test_a_way_into_python_is_an_attack(source: str) -> None:
         "{% set k %}__class__{% endset %}{{ x[k] }}",
         "{% set a = '__class__' %}{{ x | attr(a) }}",
         "{{ x['a' | int('__class__')] }}",
+        "{% set n = namespace({'k': '__cla' ~ 'ss__'}) %}{{ x[n.k] }}",
         "{{ x['a'.replace('a', '__class__')] }}",
         "{% set l = [] %}{% set m = ['__cla' ~ 'ss__'] %}{% set n = l + m %}{{ x[n[0]] }}",
         "{% set l = [] %}{% set _ = l.append('__cla' ~ 'ss__') %}{{ x[l[0]] }}",
@@ -91,6 +92,12 @@ def test_an_index_that_spells_internals_is_an_attack_however_it_is_put_together(
     [
         "{{ x['ssalc'[::-1]] }}",
         "{{ x[a ~ b] }}",
+        "{{ x[a + b] }}",
+        "{{ x[bos_token] }}",
+        "{{ x[a * 2] }}",
+        "{% set bos_token = bos_token + bos_token %}{{ x[bos_token] }}",
+        "{% if false %}{% set bos_token = 1 %}{% set eos_token = 1 %}{% endif %}{{ x[bos_token + eos_token] }}",
+        "{% set n = namespace() %}{% set n.s = n.s + 'a' %}{{ x[n.s] }}",
         "{{ x[strftime_now('%Y')] }}",
         "{% macro f() %}{{ x[caller()] }}{% endmacro %}{% call f() %}anything{% endcall %}",
         "{% import 'other' as other %}",
@@ -144,6 +151,11 @@ def test_what_cannot_be_parsed_is_unverified(source: str) -> None:
 
 def test_a_long_chain_is_judged_or_refused_but_never_a_crash() -> None:
     assert rules("{{ x['a'" + " ~ 'b'" * 50_000 + "] }}") <= {UNREADABLE.id, BEYOND.id}
+
+
+def test_keys_that_only_look_like_internals() -> None:
+    assert rules("{{ x.my__key }}{{ x['class_name'] }}{% set k = 'init_class' %}{{ x[k] }}") == set()
+    assert rules("{{ x['class_' ~ name] }}") == {BEYOND.id}
 
 
 def test_small_powers_and_repetitions() -> None:
