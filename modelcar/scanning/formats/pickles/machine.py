@@ -50,7 +50,9 @@ class Machine:
         loaded: constants that loading it would load as files of their own.
         arrays: how many arrays of joblib there were; they lie between the opcodes if `reads_arrays`.
         depth: how many streams this one lies inside.
+        crossed: offset of the first end of a frame that a read crosses; 0 if none does.
         end: offset behind STOP.
+        resumes: where unpicklers that read whole frames look for the next stream; 0 if that is `end`.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Machine:
         "below",
         "budget",
         "calls",
+        "crossed",
         "data",
         "depth",
         "end",
@@ -80,6 +83,7 @@ class Machine:
         "protocol",
         "reads_arrays",
         "result",
+        "resumes",
         "size",
         "stack",
         "start",
@@ -116,6 +120,8 @@ class Machine:
         self.calls = 0
         self.globals = 0
         self.depth = 0
+        self.crossed = 0
+        self.resumes = 0
         self.result: Value = None
         self.end = start
         self.data = b""
@@ -128,8 +134,10 @@ class Machine:
         self._wide = 0
         self._blocks = sys.getallocatedblocks()
 
-    def run(self, handlers: Sequence[Handler], *, windows: int | None = None) -> bool:
-        """Walk to STOP. Returns whether it was reached; `windows` bounds how many are looked at.
+    def run(self, handlers: Sequence[Handler], *, windows: int | None = None, until_crossed: bool = False) -> bool:
+        """Walk to STOP, or no farther than the first read that crosses a frame. Returns whether STOP was reached.
+
+        `windows` bounds how many are looked at.
 
         Raises:
             Malformed: the stream breaks.
@@ -143,6 +151,8 @@ class Machine:
                     if self._windows == windows:
                         return False
                     data, pos = self._advance(pos)
+                    if until_crossed and self.crossed:
+                        return False
                 pos = handlers[data[pos]](self, data, pos + 1)
         except (IndexError, struct.error):
             where = self._base + max(pos, 0)
@@ -189,6 +199,8 @@ class Machine:
         start = self.absolute(pos)
         if self._frame_end != _NEVER:
             self.found(NOT_CANONICAL, "a frame begins inside another one", start - 9)
+            if start + size > self._frame_end:
+                self.crossed = self.crossed or self._frame_end
         if start + size > self.size:
             self.found(NOT_CANONICAL, "a frame is longer than the file", start - 9)
         self._frame_end = start + size
@@ -206,11 +218,13 @@ class Machine:
         self.end = self.absolute(pos)
         if self._frame_end != _NEVER and self.end != self._frame_end:
             self.found(NOT_CANONICAL, "it stops inside a frame", self.end - 1)
+            self.resumes = self._frame_end
 
     def _advance(self, pos: int) -> tuple[bytes, int]:
         at = self._base + pos
         if at >= self._frame_end:
             if at > self._frame_end:
+                self.crossed = self.crossed or self._frame_end
                 self.found(NOT_CANONICAL, "an opcode crosses the end of its frame", self._frame_end)
             self._frame_end = _NEVER
         if len(self.data) - pos < LOOKAHEAD and self._base + len(self.data) < self.size:

@@ -44,7 +44,7 @@ def is_pickle(content: Content, *, sure: bool = False) -> bool:
             return _does_something(machine, seen) or (streams > 0 and content.read(0, 1)[0] == _PROTO)
         if not stopped:
             return not sure or _does_something(machine, seen)
-        if machine.globals or EXTENSION in seen:
+        if machine.globals or machine.resumes or EXTENSION in seen:
             return True
         start = machine.end
         streams += 1
@@ -54,4 +54,4 @@ def is_pickle(content: Content, *, sure: bool = False) -> bool:
 def _does_something(machine: Machine, seen: list[Rule]) -> bool:
     """Before it broke: a text can look like an import by chance, but hardly like an import and a call."""
     is_attack = any(rule.severity is Severity.MALICIOUS for rule in seen)
-    return is_attack or (machine.globals > 0 and machine.calls > 0)
+    return is_attack or machine.crossed > 0 or (machine.globals > 0 and machine.calls > 0)

@@ -11,6 +11,7 @@ __all__ = ["excess"]
 
 _DEEPEST: Final = 1000  # no pickler of Python gets deeper
 _HEAVIEST: Final = 100_000_000
+_CONTAINERS: Final = frozenset({tuple, Box, Instance})
 
 
 def excess(roots: Iterable[Value]) -> str:
@@ -20,7 +21,7 @@ def excess(roots: Iterable[Value]) -> str:
     """
     known: dict[int, tuple[int, int]] = {}
     for root in roots:
-        if isinstance(root, (tuple, Box, Instance)) and id(root) not in known:
+        if type(root) in _CONTAINERS and id(root) not in known:
             weight, depth = _measure(root, known)
             if weight > _HEAVIEST:
                 return "it holds the same values over and over"
@@ -31,27 +32,25 @@ def excess(roots: Iterable[Value]) -> str:
 
 def _measure(root: Value, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """Weight and depth of a container; those of all inside it become `known`. A cycle counts once."""
-    pending: list[tuple[Value, bool]] = [(root, False)]
+    pending: list[tuple[Value, Sequence[Value], list[Value] | None]] = [(root, _children(root), None)]
     while pending:
-        value, inside_is_known = pending.pop()
-        if inside_is_known:
-            weight, depth = 1, 0
-            for child in _children(value):
-                if isinstance(child, (tuple, Box, Instance)):
-                    w, d = known[id(child)]
-                    weight += w
-                    depth = max(depth, d)
-                else:
-                    weight += 1
-            known[id(value)] = (min(weight, _HEAVIEST + 1), depth + 1)
-        elif id(value) not in known:
+        value, children, inner = pending.pop()
+        if inner is None:
+            if id(value) in known:
+                continue
+            inner = [child for child in children if type(child) in _CONTAINERS]
             known[id(value)] = (1, 1)
-            pending.append((value, True))
-            pending += [
-                (child, False)
-                for child in _children(value)
-                if isinstance(child, (tuple, Box, Instance)) and id(child) not in known
-            ]
+            new = [child for child in inner if id(child) not in known]
+            if new:
+                pending.append((value, children, inner))
+                pending += [(child, _children(child), None) for child in new]
+                continue
+        weight, depth = len(children) - len(inner) + 1, 0
+        for child in inner:
+            w, d = known[id(child)]
+            weight += w
+            depth = max(depth, d)
+        known[id(value)] = (min(weight, _HEAVIEST + 1), depth + 1)
     return known[id(root)]
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from modelcar.scanning.filescan import FileScan, Malformed
 from modelcar.scanning.findings import Rule, Severity
+from modelcar.scanning.formats.pickles.frames import walk_dropping
 from modelcar.scanning.formats.pickles.machine import Machine
 from modelcar.scanning.formats.pickles.nested import scan_nested
 from modelcar.scanning.formats.pickles.opcodes import OPCODES
@@ -18,6 +19,7 @@ from modelcar.scanning.formats.pickles.values import PersistentId, Value
 
 __all__ = ["Walked", "walk"]
 
+_MOST_RESUMED: Final = 16
 _MOST_FINDINGS: Final = 100  # of one severity in one stream
 
 
@@ -82,6 +84,10 @@ def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None
         scan_nested(scan, machine)
         if too_much := excess([machine.result, *machine.memo.values()]):
             scan.found(EXHAUSTS, too_much, offset=start)
+        if machine.crossed:
+            walk_dropping(scan.content, start, scan.budget, _Reporter(scan, otherwise=True))
+        if machine.resumes:
+            _walk_on(scan, machine.resumes)
         if machine.arrays:
             _walk_otherwise(scan, start, None)
     if memo:
@@ -101,3 +107,15 @@ def _walk_otherwise(scan: FileScan, start: int, memo: dict[int, Value] | None) -
     machine = Machine(scan.content, start, scan.budget, _Reporter(scan, otherwise=True), memo=memo, reads_arrays=False)
     with suppress(Malformed):
         machine.run(OPCODES)
+
+
+def _walk_on(scan: FileScan, start: int) -> None:
+    """The streams from there on, as unpicklers come upon them that read whole frames."""
+    found = _Reporter(scan, otherwise=True)
+    for _ in range(_MOST_RESUMED):
+        machine = Machine(scan.content, start, scan.budget, found)
+        try:
+            machine.run(OPCODES)
+        except Malformed:
+            return
+        start = machine.resumes or machine.end

@@ -238,6 +238,12 @@ def test_what_is_left_of_a_frame_may_be_dropped(data: bytes) -> None:
         assert ("os", "system") in imported
 
 
+def test_the_next_stream_may_begin_behind_the_frame() -> None:
+    hidden = p.proto(4) + p.frame(p.NONE + p.STOP + b"junk") + RUN + p.STOP
+    assert ATTACK in rules(hidden)
+    assert ATTACK in rules(p.proto(4) + p.frame(p.NONE + p.STOP + b"C") + p.stream(4, p.NONE) + RUN + p.STOP)
+
+
 def test_frames_as_programs_write_them() -> None:
     assert verdict(p.proto(4) + p.frame(p.EMPTY_LIST + p.MARK) + p.frame(b"NNe.")) is Outcome.CLEAN
 
