@@ -36,7 +36,7 @@ RULES: Final = (DUPLICATE, NOT_A_NUMBER)
 
 LONGEST: Final = 128 << 20  # bytes of a document; the largest tokenizers have some 35 million
 _LONGEST_LINE: Final = 16 << 20
-_MAX_VALUES: Final = 8_000_000  # of a document; the largest tokenizers have some 2 million
+_MAX_VALUES: Final = 5_000_000  # of a document; the largest tokenizers have some 2 million
 _MAX_REPORTS: Final = 50
 _LINES: Final = (".jsonl", ".ndjson")
 _ESCAPED: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)++"', re.DOTALL)

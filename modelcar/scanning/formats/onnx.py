@@ -79,7 +79,8 @@ _PYTHON_DOMAINS: Final = ("pyop", "pyopmulti", "ai.onnx.contrib")
 _COMPILED: Final = frozenset({"EPContext", "OpenVINO", "SNPE", "TRTKernel"})
 _ABSOLUTE: Final = re.compile(r"[/\\~]|[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*://|\*/")
 _DATA_NAME: Final = re.compile(r".*\.onnx[._-]?(?:data|weights?)(?:[._-].{0,40})?|.*\.onnx\.(?:bin|ext)")
-_LARGE_DATA: Final = {"float_data": 32, "double_data": 64}
+_COMPLEX: Final = (14, 15)
+_CONTINUED: Final = bytes(range(0x80, 0x100))
 
 
 def _matches(probe: Probe) -> bool:
@@ -146,26 +147,38 @@ class _Model:
             self._scan.found(CUSTOM, what, offset=offset)
 
     def _tensor(self, fields: list[Occurrence], offset: int) -> None:
-        numbers = {
-            name: [n for f in fields if f.field.name == name for n in self._wire.numbers(f)]
-            for name in ("dims", "data_type")
-        }
+        kinds = self._numbers(fields, "data_type")
+        bits = ELEMENT_BITS.get(kinds[-1]) if kinds else None
         elements = 1
-        for dimension in numbers["dims"]:
+        for dimension in self._numbers(fields, "dims"):
             elements = min(elements * dimension, 1 << 64)
-        bits = ELEMENT_BITS.get(numbers["data_type"][-1]) if numbers["data_type"] else None
-        location = self._external(fields)
-        for field in fields:
-            name = field.field.name
-            width = _LARGE_DATA.get(name, bits if name == "raw_data" else None)
-            if width is None or (name != "raw_data" and field.size in (4, 8)):
-                continue
-            factor = 2 if bits in (64, 128) and numbers["data_type"][-1] in (14, 15) and name != "raw_data" else 1
-            expected = -(-elements * factor * width // 8)
-            if field.size != expected:
-                self._scan.found(SIZE, f"{field.size} bytes instead of {expected}", offset=field.start)
-        if location and any(f.field.name == "raw_data" and f.size for f in fields):
+        halves = 2 if bits in (64, 128) and kinds[-1] in _COMPLEX else 1  # two numbers an element
+        expected = {
+            "raw_data": -(-elements * bits // 8) if bits else 0,
+            "float_data": elements * halves * 4,
+            "double_data": elements * halves * 8,
+        }
+        for name, size in expected.items():
+            self._check_size(fields, name, sum(f.size for f in fields if f.field.name == name), size)
+        per_number = 8 // bits if bits in (2, 4) else 1
+        for name in ("int32_data", "int64_data", "uint64_data"):
+            self._check_size(fields, name, self._count_numbers(fields, name), -(-elements // per_number), "numbers")
+        if self._external(fields) and any(f.field.name == "raw_data" and f.size for f in fields):
             self._scan.found(SIZE, "data inside and outside of the file", offset=offset)
+
+    def _check_size(self, fields: list[Occurrence], name: str, size: int, expected: int, unit: str = "bytes") -> None:
+        start = next((field.start for field in fields if field.field.name == name), None)
+        if start is not None and size != expected:
+            self._scan.found(SIZE, f"{size} {unit} instead of {expected}", offset=start)
+
+    def _numbers(self, fields: list[Occurrence], name: str) -> list[int]:
+        return [number for field in fields if field.field.name == name for number in self._wire.numbers(field)]
+
+    def _count_numbers(self, fields: list[Occurrence], name: str) -> int:
+        """Each ends with the only byte below 128 in it."""
+        ranges = [(field.start, field.size) for field in fields if field.field.name == name]
+        pieces = (piece for start, size in ranges for piece in self._scan.content.pieces(start, size))
+        return sum(len(piece.translate(None, _CONTINUED)) for piece in pieces)
 
     def _external(self, fields: list[Occurrence]) -> bool:
         """Look at where a tensor's data lie; whether it says anything about that."""

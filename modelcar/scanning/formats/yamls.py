@@ -54,7 +54,7 @@ DUPLICATE: Final = Rule(
 )
 RULES: Final = (PYTHON_CALL, PYTHON_OBJECT, CUSTOM_TAG, ALIASES, DUPLICATE)
 
-_LONGEST: Final = 4 << 20  # bytes; the parser is slow, and honest files have some thousands
+_LONGEST: Final = 2 << 20  # bytes; the parser is slow, and honest files have some thousands
 _DEEPEST: Final = 100
 _MOST_EXPANDED: Final = 10_000_000  # nodes after all aliases
 _NULLS: Final = ("", "~", "null", "Null", "NULL")

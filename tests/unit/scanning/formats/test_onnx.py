@@ -14,7 +14,7 @@ FLOAT, STRING, COMPLEX64, INT4 = 1, 8, 14, 22
 TOKEN = "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"
 
 
-def tensor(*fields: tuple[int, int | bytes | str], dims: tuple[int, ...] = (2, 3), kind: int = FLOAT) -> bytes:
+def tensor(*fields: tuple[int, int | float | bytes | str], dims: tuple[int, ...] = (2, 3), kind: int = FLOAT) -> bytes:
     return message(*((1, n) for n in dims), (2, kind), (8, "weight"), *fields)
 
 
@@ -53,6 +53,12 @@ def test_an_ordinary_model_is_clean(name: str) -> None:
         tensor((6, "a"), (6, "b"), dims=(2,), kind=STRING),
         tensor((9, bytes(4)), dims=()),
         tensor((9, b""), dims=(0, 7)),
+        tensor((5, varint(300) + varint(2)), dims=(2,), kind=6),
+        tensor((5, 300), (5, 2), dims=(2,), kind=6),
+        tensor((5, varint(0x21)), dims=(2,), kind=INT4),
+        tensor((7, varint(-1) + varint(5)), dims=(2,), kind=7),
+        tensor((4, 1.5), (4, 2.5), dims=(2,)),
+        tensor((10, struct.pack("<4d", 1, 2, 3, 4)), dims=(2,), kind=15),
         message((1, varint(2) + varint(3)), (2, FLOAT), (9, bytes(24))),  # packed dimensions
     ],
 )
@@ -67,6 +73,14 @@ def test_tensors_of_every_kind(content: bytes) -> None:
         tensor((9, bytes(23))),
         tensor((4, bytes(28))),
         tensor((9, bytes(24)), dims=(2**40, 2**40)),
+        tensor((9, bytes(12)), (9, bytes(24))),
+        tensor((9, bytes(24)), kind=0),
+        tensor((9, bytes(24)), kind=99),
+        tensor((9, bytes(24)), kind=STRING),
+        message((9, bytes(24))),
+        tensor((5, varint(1) * 7), kind=6),
+        tensor((7, varint(1) * 5), kind=7),
+        tensor((10, bytes(8)), kind=11),
         tensor((9, bytes(24)), dims=(-1,)),
         tensor((9, bytes(24)), (13, message((1, "location"), (2, "x")))),
     ],

@@ -48,7 +48,7 @@ def test_ordinary_documents_are_clean(text: str) -> None:
         ("a: \x07", "file.malformed"),
         ("- " * 200, "scan.limit-exceeded"),
         ("[" * 100_000, "scan.limit-exceeded"),
-        ("# " + "x" * (4 << 20), "scan.limit-exceeded"),
+        ("# " + "x" * (2 << 20), "scan.limit-exceeded"),
     ],
 )
 def test_findings(text: str, rule: str) -> None:
