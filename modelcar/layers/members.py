@@ -1,12 +1,13 @@
 """Where the files in somebody's tar lie, found from its headers alone, without unpacking or trusting it.
 
-Tars that programs disagree about are refused: links, sparse files, two members of one name, two names for one member,
-anything after the end.
+Tars that programs disagree about are refused: links, sparse files, two members of one name, two names for one member, a
+file in the place of a folder, names that no system can hold, anything after the end.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +15,15 @@ from modelcar.errors import InvalidContent
 from modelcar.files import ReadAt
 from modelcar.layers.tar import BLOCK, Payload
 
-__all__ = ["locate_members"]
+__all__ = ["Members", "locate_members", "read_members"]
 
 _MAX_HEADERS: Final = 1 << 16
 _MAX_EXTENSION: Final = 1 << 20  # bytes of a long name, or of PAX records
 _MAX_FILL: Final = 1 << 20  # bytes after the end mark; GNU tar fills up to 10 KiB by default
+_MAX_PATH: Final = 4096  # bytes; Linux opens no longer ones
+_MAX_DEPTH: Final = 128  # folders
+_SET_ID: Final = 0o6000
+_LARGE: Final = 8 << 30  # bytes; the size field of ustar holds less
 _END: Final = bytes(2 * BLOCK)
 _FILE, _OLD_FILE, _FOLDER, _LONG_NAME, _PAX = b"0", b"\0", b"5", b"L", b"x"
 _KINDS: Final = {
@@ -33,6 +38,25 @@ _KINDS: Final = {
 }
 _OCTAL: Final = re.compile(rb" *([0-7]*)[ \0]*")
 _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,6}) ")
+# PAX records that change neither what a file holds nor what may be done with it.
+_PLAIN_RECORDS: Final = frozenset(
+    {b"path", b"size", b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """What a tar holds, by path, without a leading `./`.
+
+    Attributes:
+        folders: those with an entry of their own.
+        privileged: files and folders with more than content and plain permissions, such as set-user-id programs and
+            extended attributes, each with what that is.
+    """
+
+    files: Mapping[str, Payload]
+    folders: frozenset[str]
+    privileged: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +65,7 @@ class _Header:
 
     kind: bytes
     name: bytes
+    mode: int
     size: int
 
 
@@ -51,6 +76,7 @@ class _Announced:
     name: bytes | None = None
     size: int | None = None
     has_pax: bool = False
+    attribute: str = ""
 
     @property
     def is_pending(self) -> bool:
@@ -58,7 +84,12 @@ class _Announced:
 
 
 def locate_members(read_at: ReadAt, size: int) -> dict[str, Payload]:
-    """The regular files of a tar of `size` bytes by their path, without a leading `./`.
+    """The regular files of a tar of `size` bytes by their path. See `read_members`."""
+    return dict(read_members(read_at, size).files)
+
+
+def read_members(read_at: ReadAt, size: int) -> Members:
+    """What a tar of `size` bytes holds.
 
     Reads one block a member, not the payloads. Understands ustar, PAX and GNU headers, base-256 sizes included.
 
@@ -74,8 +105,9 @@ class _Scan:
         self._size = size
         self._files: dict[str, Payload] = {}
         self._folders: set[str] = set()
+        self._privileged: dict[str, str] = {}
 
-    def run(self) -> dict[str, Payload]:
+    def run(self) -> Members:
         offset, announced = 0, _Announced()
         for _ in range(_MAX_HEADERS):
             block = self._read(offset, BLOCK)
@@ -83,7 +115,9 @@ class _Scan:
                 if announced.is_pending:
                     raise InvalidContent(f"a header before byte {offset} belongs to no member")
                 self._check_end(offset)
-                return self._files
+                self._check_parents()
+                folders = frozenset(self._folders)
+                return Members(files=self._files, folders=folders, privileged=self._privileged)
             header = _parse_header(block, offset)
             offset += BLOCK
             if header.kind in (_LONG_NAME, _PAX):
@@ -103,8 +137,12 @@ class _Scan:
             kind = _KINDS.get(header.kind, f"of an unknown type {header.kind!r}")
             raise InvalidContent(f"{path!r} in it is {kind}")
         size = header.size if announced.size is None else announced.size
+        if header.size not in (0, size) and size < _LARGE:
+            raise InvalidContent(f"two sizes for {path!r}, at byte {offset}")
         if path in self._files or (path in self._folders and header.kind != _FOLDER):
             raise InvalidContent(f"{path!r} is in it twice")
+        if announced.attribute or (header.kind != _FOLDER and header.mode & _SET_ID):
+            self._privileged[path] = announced.attribute or f"mode {header.mode:04o}"
         if header.kind == _FOLDER:
             if size:
                 raise InvalidContent(f"{path!r} in it is a folder of {size} bytes")
@@ -119,6 +157,16 @@ class _Scan:
         if header.size > _MAX_EXTENSION:
             raise InvalidContent(f"the header at byte {offset - BLOCK} announces {header.size} bytes about one member")
         return self._read(offset, header.size)
+
+    def _check_parents(self) -> None:
+        checked = set()
+        for path in (*self._files, *self._folders):
+            parent = path.rpartition("/")[0]
+            while parent and parent not in checked:
+                if parent in self._files:
+                    raise InvalidContent(f"{path!r} lies within {parent!r}, which is a file")
+                checked.add(parent)
+                parent = parent.rpartition("/")[0]
 
     def _check_end(self, offset: int) -> None:
         rest = self._size - offset
@@ -146,9 +194,10 @@ def _parse_header(block: bytes, offset: int) -> _Header:
         name = prefix + b"/" + name if prefix else name
     elif block[257:265] not in (b"ustar  \0", bytes(8)) or any(block[345:500]):
         raise InvalidContent(f"the header {where} is of an unknown kind")
-    for field in (block[100:108], block[108:116], block[116:124], block[136:148], block[329:337], block[337:345]):
+    for field in (block[108:116], block[116:124], block[136:148], block[329:337], block[337:345]):
         _number(field, where)
-    return _Header(kind=block[156:157], name=name, size=_number(block[124:136], where))
+    mode, size = _number(block[100:108], where), _number(block[124:136], where)
+    return _Header(kind=block[156:157], name=name, mode=mode, size=size)
 
 
 def _number(field: bytes, where: str) -> int:
@@ -171,7 +220,9 @@ def _announce(announced: _Announced, kind: bytes, content: bytes, offset: int) -
         if announced.has_pax:
             raise InvalidContent(f"two PAX headers before one member, at byte {offset}")
         announced.has_pax = True
-        name, size = _pax_fields(content, offset)
+        records = _pax_records(content, offset)
+        name, size = records.get(b"path"), _pax_size(records, offset)
+        announced.attribute = ", ".join(repr(key)[2:-1] for key in sorted(records.keys() - _PLAIN_RECORDS))
     if name is not None:
         if announced.name is not None:
             raise InvalidContent(f"two names for one member, at byte {offset}")
@@ -179,8 +230,7 @@ def _announce(announced: _Announced, kind: bytes, content: bytes, offset: int) -
     announced.size = announced.size if size is None else size
 
 
-def _pax_fields(content: bytes, offset: int) -> tuple[bytes | None, int | None]:
-    """The path and the size in PAX records, as far as they say them."""
+def _pax_records(content: bytes, offset: int) -> dict[bytes, bytes]:
     records: dict[bytes, bytes] = {}
     while content:
         match = _PAX_RECORD.match(content)
@@ -192,14 +242,20 @@ def _pax_fields(content: bytes, offset: int) -> tuple[bytes | None, int | None]:
         if key.startswith(b"GNU.sparse."):
             raise InvalidContent(f"a sparse file is in it, at byte {offset}")
         records[key] = value
+    return records
+
+
+def _pax_size(records: Mapping[bytes, bytes], offset: int) -> int | None:
     size = records.get(b"size")
     if size is not None and not (size.isdigit() and len(size) <= 20):
         raise InvalidContent(f"the PAX header at byte {offset} is damaged")
-    return records.get(b"path"), None if size is None else int(size)
+    return None if size is None else int(size)
 
 
 def _path(raw: bytes, *, is_folder: bool) -> str:
     """A member's name as a relative path. The folder `./` itself is the empty path."""
+    if len(raw) > _MAX_PATH or raw.count(b"/") > _MAX_DEPTH:
+        raise InvalidContent(f"the name {raw[:40]!r}… in it is too long")
     try:
         path = raw.decode()
     except UnicodeDecodeError:

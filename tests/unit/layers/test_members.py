@@ -10,7 +10,7 @@ import pytest
 
 from modelcar.errors import InvalidContent
 from modelcar.layers.bytemap import Literal
-from modelcar.layers.members import locate_members
+from modelcar.layers.members import locate_members, read_members
 from modelcar.layers.tar import Entry, Payload, build_tar
 from tests.support.tars import FORMATS, header, make_tar, reseal
 
@@ -133,6 +133,11 @@ REFUSED = {
     "twice but for ./": (HELLO + header("./hello") + END, "'hello' is in it twice"),
     "file and folder": (HELLO + header("hello/", b"5") + END, "'hello' is in it twice"),
     "folder and file": (header("hello/", b"5") + HELLO + END, "'hello' is in it twice"),
+    "a file in a file": (HELLO + header("hello/a/b") + END, "'hello/a/b' lies within 'hello', which is a file"),
+    "a file under a later one": (header("hello/a/b") + HELLO + END, "'hello/a/b' lies within 'hello'"),
+    "a folder in a file": (HELLO + header("hello/a/", b"5") + END, "'hello/a' lies within 'hello'"),
+    "a long path": (long_name(b"n" * 4097) + HELLO + END, "is too long"),
+    "a deep path": (long_name(b"n/" * 130 + b"n") + HELLO + END, "is too long"),
     "a folder with content": (header("hello/", b"5", 5) + HELLO[512:] + END, "a folder of 5 bytes"),
     "a hard link": (header("hello", b"1") + END, "'hello' in it is a hard link"),
     "a link": (header("hello", b"2") + END, "'hello' in it is a symbolic link"),
@@ -160,6 +165,7 @@ REFUSED = {
     "PAX size": (pax(record(b"size", b"-5")) + HELLO + END, "is damaged"),
     "PAX size of digits that are none": (pax(record(b"size", b"\xef\xbc\x95")) + HELLO + END, "is damaged"),
     "PAX size endless": (pax(record(b"size", b"9" * 40)) + HELLO + END, "is damaged"),
+    "two sizes": (pax(record(b"size", b"0")) + HELLO + END, "two sizes for 'hello'"),
     "PAX size too large": (pax(record(b"size", b"9" * 20)) + HELLO + END, "ends within 'hello'"),
     "a prefix that GNU headers have not": (reseal(HELLO[:345] + b"a" + HELLO[346:512]) + END, "of an unknown kind"),
     "a time": (reseal(HELLO[:136] + b"today       " + HELLO[148:512]) + END, "a number in the header"),
@@ -194,6 +200,23 @@ def test_names_that_are_no_paths(name: str) -> None:
 def test_long_names_that_are_no_paths(announce: Callable[[bytes], bytes], name: bytes, message: str) -> None:
     with pytest.raises(InvalidContent, match=message):
         located(announce(name) + HELLO + END)
+
+
+def test_folders_and_what_is_more_than_content() -> None:
+    def with_mode(block: bytes, mode: bytes) -> bytes:
+        return reseal(block[:100] + mode + block[108:])
+
+    tar = (
+        with_mode(header("folder/", b"5"), b"0002755\0")
+        + with_mode(header("folder/program"), b"0004755\0")
+        + pax(record(b"mtime", b"1"), record(b"SCHILY.xattr.user.a", b"b"))
+        + header("tagged")
+        + with_mode(header("plain"), b"0000777\0")
+    )
+    members = read_members(reader(tar + END), len(tar + END))
+    assert members.folders == {"folder"}
+    assert members.files.keys() == {"folder/program", "tagged", "plain"}
+    assert members.privileged == {"folder/program": "mode 4755", "tagged": "SCHILY.xattr.user.a"}
 
 
 def test_no_more_headers_than_any_archive_needs() -> None:
