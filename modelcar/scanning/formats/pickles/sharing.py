@@ -22,6 +22,8 @@ def excess(roots: Iterable[Value]) -> str:
     known: dict[int, tuple[int, int]] = {}
     for root in roots:
         if type(root) in _CONTAINERS and id(root) not in known:
+            if type(root) is tuple and _CONTAINERS.isdisjoint(map(type, root)):
+                continue  # most are like that
             weight, depth = _measure(root, known)
             if weight > _HEAVIEST:
                 return "it holds the same values over and over"
