@@ -28,7 +28,6 @@ _MAGIC: Final = (
     (b"\xcf\xfa\xed\xfe", "Mach-O"),
     (b"\xca\xfe\xba\xbe", "Mach-O or Java"),
     (b"\0asm", "WebAssembly"),
-    (b"!<arch>\n", "a library of object files"),
     (b"dex\n0", "Dalvik"),
     (b"BC\xc0\xde", "LLVM"),
     (b"\x1bLua", "Lua"),
@@ -36,7 +35,7 @@ _MAGIC: Final = (
     (b"L\0\0\0\x01\x14\x02\0", "a Windows shortcut"),
 )
 _NAMES: Final = re.compile(
-    r".*\.(?:a|class|com|cubin|dll|dylib|elf|exe|fatbin|lib|lnk|msi|node|o|obj|ocx|ptx|pyc|pyd|pyo|scr|sys|wasm|xpi"
+    r".*\.(?:class|com|cubin|dll|dylib|elf|exe|fatbin|lnk|msi|node|o|obj|ocx|ptx|pyc|pyd|pyo|scr|sys|wasm|xpi"
     r"|so(?:\.[0-9]{1,6}){0,4})"
 )
 _PYC_MAGIC: Final = re.compile(rb".[\x0b-\x11]\r\n[\0-\x03]\0\0\0", re.DOTALL)
