@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
 from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.findings import Rule, Severity, shown
-from modelcar.scanning.formats.templates import report_template
+from modelcar.scanning.formats.templates import report_templates
 from modelcar.scanning.limits import LimitExceeded
 from modelcar.scanning.references import KEYS, references_in
 from modelcar.scanning.secrets import report_secrets
@@ -40,7 +39,6 @@ _MAX_VALUES: Final = 5_000_000  # of a document; the largest tokenizers have som
 _MAX_REPORTS: Final = 50
 _LINES: Final = (".jsonl", ".ndjson")
 _ESCAPED: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)++"', re.DOTALL)
-_TEMPLATE_MARKS: Final = ("{%", "{{")
 
 
 class _Objects:
@@ -63,7 +61,7 @@ class _Objects:
                 self._report(rule, detail)
         for key, value in pairs:
             if "template" in key and isinstance(value, str | list | dict):
-                self._templates(key, value)
+                report_templates(self._scan, key, value)
         return members
 
     def constant(self, name: str) -> float:
@@ -74,30 +72,6 @@ class _Objects:
         if rule.severity is Severity.MALICIOUS or self._reports < _MAX_REPORTS:
             self._reports += 1
             self._scan.found(rule, detail)
-
-    def _templates(self, key: str, value: Any) -> None:
-        for name, source in _sources(key, value):
-            # under other names it may be for another engine, so only what is an attack in any of them counts
-            is_chat = key.endswith(("chat_template", "chat_templates"))
-            if is_chat or any(mark in source for mark in _TEMPLATE_MARKS):
-                report_template(self._scan, source, name, attacks_only=not is_chat)
-
-
-def _sources(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Templates are a text, texts by their names, or a list of objects with a name and a template."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict):
-        yield from ((f"{key} {name}", source) for name, source in value.items() if isinstance(source, str))
-    else:
-        named = (each for each in value if isinstance(each, dict))
-        yield from (
-            (f"{key} {each.get('name')}", source)
-            for each in named
-            for source in each.values()
-            if isinstance(source, str) and any(mark in source for mark in _TEMPLATE_MARKS)
-        )
-        yield from ((key, source) for source in value if isinstance(source, str))
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> str:

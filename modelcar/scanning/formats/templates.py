@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from modelcar.scanning.filescan import FileScan, Format, Probe
 from modelcar.scanning.findings import shown
@@ -11,7 +12,9 @@ from modelcar.scanning.templates import MAX_TEMPLATE
 from modelcar.scanning.templates.rules import ATTACK, RULES
 from modelcar.scanning.texts import decoded
 
-__all__ = ["FORMATS", "RULES", "report_template"]
+__all__ = ["FORMATS", "RULES", "report_template", "report_templates"]
+
+_MARKS: Final = ("{%", "{{")
 
 
 def report_template(scan: FileScan, source: str, where: str = "", *, attacks_only: bool = False) -> None:
@@ -22,6 +25,32 @@ def report_template(scan: FileScan, source: str, where: str = "", *, attacks_onl
     for remark in judge_template(source, scan.budget.check_time):
         if not attacks_only or remark.rule is ATTACK:
             scan.found(remark.rule, f"{beginning}line {remark.line}: {remark.detail}")
+
+
+def report_templates(scan: FileScan, key: str, value: Any) -> None:
+    """The same for whatever templates a document has under `key`."""
+    for name, source in _sources(key, value):
+        # under other names it may be for another engine, so only what is an attack in any of them counts
+        is_chat = key.endswith(("chat_template", "chat_templates"))
+        if is_chat or any(mark in source for mark in _MARKS):
+            report_template(scan, source, name, attacks_only=not is_chat)
+
+
+def _sources(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Templates are a text, texts by their names, or a list of objects with a name and a template."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        yield from ((f"{key} {name}", source) for name, source in value.items() if isinstance(source, str))
+    elif isinstance(value, list):
+        named = (each for each in value if isinstance(each, dict))
+        yield from (
+            (f"{key} {each.get('name')}", source)
+            for each in named
+            for source in each.values()
+            if isinstance(source, str) and any(mark in source for mark in _MARKS)
+        )
+        yield from ((key, source) for source in value if isinstance(source, str))
 
 
 def _matches(probe: Probe) -> bool:

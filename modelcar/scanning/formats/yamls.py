@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from modelcar.scanning.callables import is_dangerous
 from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.findings import Rule, Severity, shown
+from modelcar.scanning.formats.templates import report_templates
 from modelcar.scanning.limits import LimitExceeded
 from modelcar.scanning.references import DANGEROUS, KEYS, references_in
 from modelcar.scanning.secrets import report_secrets
@@ -127,6 +128,9 @@ class _Documents:
         if collection.is_mapping and not KEYS.isdisjoint(collection.members):
             for rule, detail in references_in(collection.members):
                 self._scan.found(rule, detail)
+        for key, value in collection.members.items():
+            if "template" in key:
+                report_templates(self._scan, key, value)
         value = collection.members if collection.is_mapping else collection.items
         self._value(value, collection.weight, collection.anchor)
 

@@ -15,7 +15,7 @@ from tests.support.scanning import findings_in, outcome, rules_found
         "a: 1\nb: [x, 'y', \"z\"]\nc: |\n  text\n---\nsecond: document\n",
         "a: !!str 1\nb: !!binary aGk=\nc: ! x\n",
         "base: &base {a: 1}\nmore:\n  <<: *base\n  b: *base\n",
-        "trust_remote_code: false\n_target_:\n",
+        "trust_remote_code: false\n_target_:\ntemplate:\nchat_template: ~\n",
     ],
 )
 def test_ordinary_documents_are_clean(text: str) -> None:
@@ -43,6 +43,8 @@ def test_ordinary_documents_are_clean(text: str) -> None:
         ("auto_map: {AutoModel: x.Y}", "config.custom-code"),
         ("trust_remote_code: True", "config.trusts-code"),
         ("a: 1\na: 2", "yaml.duplicate-key"),
+        ("chat_template: '{{ x.__class__ }}'", "template.attack"),
+        ("a: {chat_template: [{name: b, template: '{{ x.y() }}'}]}", "template.beyond-subset"),
         ("a: 'open", "file.malformed"),
         ("a: *nobody", "file.malformed"),
         ("a: \x07", "file.malformed"),
