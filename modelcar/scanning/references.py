@@ -43,7 +43,7 @@ TRUST: Final = Rule(
     id="config.trusts-code",
     severity=Severity.UNVERIFIED,
     title="a configuration that gives itself leave to run code",
-    why="trust_remote_code is for who loads a model to decide; set in the model itself it decides for them.",
+    why="Such a setting is for who loads a model to decide; in the model itself it decides for them.",
     fix="Remove the setting from the file.",
 )
 RULES: Final = (CODE, REMOTE, TARGET, DANGEROUS, TRUST)

@@ -12,6 +12,7 @@ from typing import Final
 from modelcar.scanning.content import Content
 from modelcar.scanning.filescan import FileScan, Malformed
 from modelcar.scanning.findings import Rule, Severity, shown
+from modelcar.scanning.formats.pickles.rules import STORAGE
 from modelcar.scanning.formats.pickles.torch_storages import storages
 from modelcar.scanning.formats.pickles.walk import walk
 from modelcar.scanning.formats.zips.archive import Archive
@@ -34,14 +35,7 @@ SEVERAL: Final = Rule(
     why="PyTorch unpickles one of them; which one depends on the order of the members and on its version.",
     fix="Have the file saved anew with torch.save.",
 )
-MISMATCH: Final = Rule(
-    id="torch.storage-mismatch",
-    severity=Severity.UNVERIFIED,
-    title="a storage is not what its pickle says",
-    why="Bytes that belong to no tensor are there for something else; a missing storage makes the file useless.",
-    fix="Have the file saved anew with torch.save.",
-)
-RULES: Final = (SCRIPT, SEVERAL, MISMATCH)
+RULES: Final = (SCRIPT, SEVERAL)
 # What else lies in a checkpoint, and all that may be in it.
 _NOTES: Final = {
     "version": re.compile(rb"[0-9]{1,4}\n?"),
@@ -92,7 +86,7 @@ def _expect_storages(archive: Archive, entry: Entry, folder: str, names: set[str
     for key, size in promised.items():
         name = folder + key
         if name not in names:
-            archive.scan.found(MISMATCH, f"{shown(name)} is missing", offset=entry.start)
+            archive.scan.found(STORAGE, f"{shown(name)} is missing", offset=entry.start)
         elif size is not None:
             archive.known[name] = partial(_is_storage, archive.scan, name, size)
 
@@ -103,7 +97,7 @@ def _is_note(pattern: re.Pattern[bytes], content: Content) -> bool:
 
 def _is_storage(scan: FileScan, name: str, size: int, content: Content) -> bool:
     if content.size != size:
-        scan.found(MISMATCH, f"{shown(name)} has {content.size} bytes in place of {size}")
+        scan.found(STORAGE, f"{shown(name)} has {content.size} bytes in place of {size}")
         return False
     return not imports_something(content.read(0, _LOOK))
 

@@ -11,7 +11,9 @@ __all__ = ["NO_PICKLES", "NUMBERS", "may_hold_pickles"]
 # A header and then numbers to the last byte: nothing is packed, and nothing is anywhere but where it stands.
 NUMBERS: Final = frozenset({"gguf", "safetensors"})
 # No program looks for a pickle in these. What is also something else has the name of that, too.
-NO_PICKLES: Final = NUMBERS | {"git-lfs-pointer", "jinja", "json", "text", "yaml"}
+NO_PICKLES: Final = NUMBERS | {
+    "git-lfs-pointer", "jinja", "json", "onnx", "picture", "sentencepiece", "svg", "text", "tiktoken", "yaml",
+}  # fmt: skip
 
 
 def may_hold_pickles(file: FileUnderScan) -> bool:

@@ -25,7 +25,7 @@ NO_ARRAY: Final = Rule(
     id="numpy.not-an-array",
     severity=Severity.UNVERIFIED,
     title="a member of this collection of arrays is no array",
-    why="numpy writes nothing else into an .npz file: somebody added it.",
+    why="NumPy writes nothing else into an .npz file: somebody added it.",
     fix="Have the file saved anew with numpy.savez.",
 )
 RULES: Final = (OBJECTS, NO_ARRAY)

@@ -117,8 +117,8 @@ NEEDS_JOBLIB: Final = Rule(
 STORAGE: Final = Rule(
     id="torch.storage-mismatch",
     severity=Severity.UNVERIFIED,
-    title="it contradicts itself about a tensor's storage",
-    why="Programs that load it disagree about which bytes are the tensor's.",
+    title="a storage is not what its pickle says",
+    why="Bytes that belong to no tensor are there for something else, and programs disagree about which are a tensor's.",
     fix="Have the file saved anew with torch.save.",
 )
 RULES: Final = (
