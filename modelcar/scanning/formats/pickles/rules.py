@@ -118,7 +118,7 @@ STORAGE: Final = Rule(
     id="torch.storage-mismatch",
     severity=Severity.UNVERIFIED,
     title="a storage is not what its pickle says",
-    why="Bytes that belong to no tensor are there for something else, and programs disagree about which are a tensor's.",
+    why="Bytes that are no tensor's are there for something else, and programs disagree about which are a tensor's.",
     fix="Have the file saved anew with torch.save.",
 )
 RULES: Final = (
