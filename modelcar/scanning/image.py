@@ -1,31 +1,33 @@
-"""Scanning an image: every layer of every manifest once, and whether the model index tells the truth."""
+"""Scanning an image: every layer of every manifest in every way in which it is read, and whether all of it agrees."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from modelcar.errors import InvalidContent
+from modelcar.errors import InvalidContent, SizeMismatch
 from modelcar.layers.index import IndexedLayer, ModelIndex
 from modelcar.oci import Descriptor, Digest, Manifest
+from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.packaging.fetch import ImageSource
-from modelcar.packaging.inspect import Inspected, index_layer_of, inspect_image, parse_index_layer
-from modelcar.packaging.plan import MODEL_ROOT
+from modelcar.packaging.inspect import Inspected, InspectedManifest, index_layer_of, inspect_image, parse_index_layer
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import run_parallel
 from modelcar.scanning.blobs import Blobs
-from modelcar.scanning.content import Content
+from modelcar.scanning.content import Content, literal
 from modelcar.scanning.files import FileScanner
-from modelcar.scanning.findings import Finding, shown
-from modelcar.scanning.image_rules import DISAGREES, HEADERS_ONLY, INDEX_UNREADABLE, PATH_TWICE, UNKNOWN_ENTRY
+from modelcar.scanning.findings import Finding, Outcome, outcome_of, shown
+from modelcar.scanning.image_rules import HEADERS_ONLY, INDEX_UNREADABLE, NO_MODEL, UNKNOWN_ENTRY, UNREADABLE
 from modelcar.scanning.indexed import compare_layer
-from modelcar.scanning.layers import ScannedLayer, digest_pieces, scan_layer
+from modelcar.scanning.layers import LayerScanner, ScannedLayer, digest_pieces
+from modelcar.scanning.manifests import Scanned, check_manifest
 from modelcar.scanning.names import name_findings
-from modelcar.scanning.report import Report
+from modelcar.scanning.readings import Reading, reading_of
+from modelcar.scanning.report import FileReport, Report
 from modelcar.scanning.settings import ScanSettings
 from modelcar.scanning.version import RULE_SET
 
@@ -71,14 +73,14 @@ def quick_scan_image(
 def _scan(scan: _ImageScan, subject: str) -> Report:
     root = scan.source.resolve()
     inspected = inspect_image(root, scan.source.read, models=False)
-    layers, findings = scan.run(inspected)
+    files, findings = scan.run(inspected)
     return Report(
         subject=subject,
-        files=tuple(file for layer in layers for file in layer.files),
+        files=tuple(files),
         rule_set=RULE_SET,
         scanners=scan.scanner.scanners,
         scanned_at=datetime.now(UTC),
-        findings=(*findings, *(finding for layer in layers for finding in layer.findings)),
+        findings=tuple(findings),
         facts={"digest": str(root.digest), "scope": "headers" if scan.quick else "everything"},
     )
 
@@ -92,22 +94,24 @@ class _ImageScan:
     quick: bool = False
     _models: dict[Digest, ModelIndex] = field(default_factory=dict)  # by the digest of the layer that they are in
 
-    def run(self, inspected: Inspected) -> tuple[list[ScannedLayer], list[Finding]]:
+    def run(self, inspected: Inspected) -> tuple[list[FileReport], list[Finding]]:
         manifests = [each.manifest for each in inspected.manifests]
         findings = [Finding(rule=UNKNOWN_ENTRY, path=other.digest.short) for other in inspected.others]
         if self.quick:
             findings.append(Finding(rule=HEADERS_ONLY, path=inspected.root.digest.short))
         else:
             findings += self._read_models(manifests)
-        unique = _unique_layers(manifests)
-        scanned = self._scan_layers(unique)
-        by_digest = {layer.descriptor.digest: layer for layer in scanned}
-        for manifest in manifests:
-            findings += _check_paths(manifest, by_digest)
-            findings += self._check_index(manifest, by_digest)
-        findings += name_findings(file.path for layer in scanned for file in layer.files)
+        scanned = self._scan_layers(_unique_layers(manifests), manifests)
+        findings += [finding for layer in scanned.values() for finding in layer.findings]
+        for each in inspected.manifests:
+            findings += check_manifest(each, scanned, self._models, self.scanner.settings.trusted_layers)
+        files = [file for layer in scanned.values() for file in layer.files]
+        findings += name_findings(file.path for file in files)
         findings += self._check_licences(inspected, scanned)
-        return scanned, list(dict.fromkeys(findings))
+        if not files and outcome_of(findings) is Outcome.CLEAN:
+            findings.append(Finding(rule=NO_MODEL, path=inspected.root.digest.short))
+        files += self._scan_configs(inspected.manifests)
+        return files, list(dict.fromkeys(findings))
 
     def _read_models(self, manifests: Sequence[Manifest]) -> Iterator[Finding]:
         layers = {layer.digest: layer for layer in map(index_layer_of, manifests) if layer is not None}
@@ -117,69 +121,79 @@ class _ImageScan:
             except InvalidContent as e:
                 yield Finding(rule=INDEX_UNREADABLE, path=layer.digest.short, detail=shown(str(e))[1:-1])
 
-    def _scan_layers(self, layers: Sequence[Descriptor]) -> list[ScannedLayer]:
+    def _scan_configs(self, manifests: Sequence[InspectedManifest]) -> Iterator[FileReport]:
+        """Configurations with something in them that does not belong there, such as a token."""
+        for each in {each.manifest.config.digest: each for each in manifests}.values():
+            config = each.manifest.config
+            name = f"{config.digest.short}.json"
+            if each.config is not None:
+                report = self.scanner.scan(name, literal(each.config.content))
+            elif self.quick:
+                continue
+            elif config.size > MAX_DOCUMENT:
+                finding = Finding(rule=UNREADABLE, path=name, detail=f"a configuration of {config.size} bytes")
+                report = FileReport(path=name, size=config.size, formats=(), findings=(finding,))
+            else:
+                report = self.scanner.scan(name, literal(self.source.read(config)))
+            if report.findings:
+                yield replace(report, layer=config.digest)
+
+    def _scan_layers(
+        self, layers: Sequence[tuple[Descriptor, tuple[Reading, ...]]], manifests: Sequence[Manifest]
+    ) -> dict[tuple[Digest, Reading], ScannedLayer]:
+        indexes = {layer.digest for layer in map(index_layer_of, manifests) if layer is not None}
+        scanner = LayerScanner(files=self.scanner, indexes=indexes, quick=self.quick)
+        scanned: dict[tuple[Digest, Reading], ScannedLayer] = {}
+
+        def scan(layer: Descriptor, readings: Sequence[Reading]) -> None:
+            with self.blobs.open(layer) as content:
+                self._scan_layer(layer, readings, content, scanner, scanned)
+
         if self.quick:  # those with small files first: there is only so much that may be read
-            return [self._scan_layer(layer) for layer in sorted(layers, key=lambda d: d.size)]
-        self.progress.expect(sum(layer.size for layer in layers))
-        scanned: dict[Digest, ScannedLayer] = {}
+            for layer, readings in sorted(layers, key=lambda pair: pair[0].size):
+                scan(layer, readings)
+        else:
+            self.progress.expect(sum(layer.size for layer, _ in layers))
+            run_parallel([partial(scan, layer, readings) for layer, readings in layers], os.cpu_count() or 1)
+        return {(layer.digest, each): scanned[layer.digest, each] for layer, readings in layers for each in readings}
 
-        def scan(layer: Descriptor) -> None:
-            scanned[layer.digest] = self._scan_layer(layer)
-
-        run_parallel([partial(scan, layer) for layer in layers], os.cpu_count() or 1)
-        return [scanned[layer.digest] for layer in layers]
-
-    def _scan_layer(self, layer: Descriptor) -> ScannedLayer:
+    def _scan_layer(
+        self,
+        layer: Descriptor,
+        readings: Sequence[Reading],
+        content: Content,
+        scanner: LayerScanner,
+        scanned: dict[tuple[Digest, Reading], ScannedLayer],
+    ) -> None:
         key = f"scan {layer.digest}"
         indexed = [(m.root, x) for m in self._models.values() for x in m.layers if x.digest == layer.digest]
-        bounds = _bounds(indexed, layer)
-        trusted = layer.digest in self.scanner.settings.trusted_layers
-        with self.blobs.open(layer) as content:
-            self.progress.start(key, layer.digest.short, layer.size)
-            chunks: tuple[Digest, ...] = ()
-            if not self.quick:
-                chunks = digest_pieces(layer, content, bounds, lambda n: self.progress.advance(key, n))
-            scanned = scan_layer(layer, content, self.scanner, trusted=trusted)
-            self.progress.finish(key)
-            return _with_index(scanned, content, indexed, chunks) if scanned.payloads else scanned
+        self.progress.start(key, layer.digest.short, layer.size)
+        chunks: tuple[Digest, ...] = ()
+        if not self.quick:
+            bounds = _bounds(indexed, layer)
+            chunks = digest_pieces(layer, content, bounds, lambda n: self.progress.advance(key, n))
+        for reading in readings:
+            found = scanner.scan(layer, reading, content)
+            for root, each in indexed:
+                wrong = compare_layer(each, content, found.members.files, chunks, root)
+                found = replace(found, findings=(*found.findings, *wrong))
+            scanned[layer.digest, reading] = found
+        self.progress.finish(key)
 
-    def _check_index(self, manifest: Manifest, scanned: Mapping[Digest, ScannedLayer]) -> Iterator[Finding]:
-        """Every layer with model files is in the index, and the index has no others."""
-        layer = index_layer_of(manifest)
-        model = self._models.get(layer.digest) if layer is not None else None
-        if layer is None or model is None:
-            return
-        listed = {d.digest for d in manifest.layers}
-        indexed = {x.digest for x in model.layers}
-        for missing in indexed - listed:
-            yield Finding(
-                rule=DISAGREES, path=layer.digest.short, detail=f"it lists layer {missing}, which is not there"
-            )
-        for digest in listed - indexed:
-            if scanned[digest].files:
-                yield Finding(rule=DISAGREES, path=layer.digest.short, detail=f"it leaves layer {digest} out")
-
-    def _check_licences(self, inspected: Inspected, scanned: Sequence[ScannedLayer]) -> list[Finding]:
+    def _check_licences(self, inspected: Inspected, scanned: Scanned) -> list[Finding]:
         """Both what the card in the image says and what the image says of itself, which is what policies see."""
         from modelcar.scanning.licences import CARD, DISAGREES, licence_findings, licences_in_card
 
         said = {inspected.annotations.get(_LICENSES)}
         said |= {each.manifest.annotations.get(_LICENSES) for each in inspected.manifests}
         annotated = sorted(filter(None, said))
-        card = next((layer.card for layer in scanned if layer.card is not None), b"")
+        card = next((layer.card for layer in scanned.values() if layer.card is not None), b"")
         in_card = licences_in_card(card)
         findings = licence_findings(list(dict.fromkeys((*in_card, *annotated))), self.scanner.settings.licenses)
         if in_card and annotated and annotated != [" AND ".join(in_card)]:
             detail = f"{shown(annotated[0])}, {' AND '.join(in_card)}"
             findings.append(Finding(rule=DISAGREES, path=CARD, detail=detail))
         return findings
-
-
-def _with_index(
-    scanned: ScannedLayer, content: Content, indexed: Sequence[tuple[str, IndexedLayer]], chunks: tuple[Digest, ...]
-) -> ScannedLayer:
-    findings = [f for root, each in indexed for f in compare_layer(each, content, scanned.payloads, chunks, root)]
-    return replace(scanned, findings=(*scanned.findings, *findings))
 
 
 def _bounds(indexed: Sequence[tuple[str, IndexedLayer]], layer: Descriptor) -> list[tuple[int, int]]:
@@ -190,19 +204,12 @@ def _bounds(indexed: Sequence[tuple[str, IndexedLayer]], layer: Descriptor) -> l
     return []
 
 
-def _unique_layers(manifests: Sequence[Manifest]) -> list[Descriptor]:
-    """Each layer once, however many manifests list it; as an image's, where an image does."""
-    unique: dict[Digest, Descriptor] = {}
-    for manifest in sorted(manifests, key=lambda m: not m.is_image):
-        for layer in manifest.layers:
-            unique.setdefault(layer.digest, layer)
-    return list(unique.values())
-
-
-def _check_paths(manifest: Manifest, scanned: Mapping[Digest, ScannedLayer]) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for layer in manifest.layers:
-        paths = {path for path in scanned[layer.digest].payloads if path.startswith(f"{MODEL_ROOT}/")}
-        for path in sorted(paths & seen):
-            yield Finding(rule=PATH_TWICE, path=path.removeprefix(f"{MODEL_ROOT}/"), detail=layer.digest.short)
-        seen |= paths
+def _unique_layers(manifests: Sequence[Manifest]) -> list[tuple[Descriptor, tuple[Reading, ...]]]:
+    """Each layer once, however many manifests list it, with all the ways in which it is read."""
+    layers: dict[Digest, Descriptor] = {}
+    readings: dict[Digest, dict[Reading, None]] = {}
+    for layer in [layer for manifest in manifests for layer in manifest.layers]:
+        if layers.setdefault(layer.digest, layer).size != layer.size:
+            raise SizeMismatch(f"{layer.digest} has {layers[layer.digest].size} bytes, and {layer.size} elsewhere")
+        readings.setdefault(layer.digest, {})[reading_of(layer)] = None
+    return [(layer, tuple(readings[digest])) for digest, layer in layers.items()]

@@ -7,12 +7,17 @@ from typing import Final
 from modelcar.scanning.findings import Rule, Severity
 
 __all__ = [
+    "ANNOTATIONS",
+    "CONFIG",
     "DISAGREES",
     "HEADERS_ONLY",
     "INDEX_UNREADABLE",
+    "NO_MODEL",
     "OUTSIDE",
     "PATH_TWICE",
+    "PRIVILEGED",
     "RULES",
+    "RUNS",
     "TRUSTED",
     "UNKNOWN_ENTRY",
     "UNREADABLE",
@@ -36,7 +41,7 @@ INDEX_UNREADABLE: Final = Rule(
 PATH_TWICE: Final = Rule(
     id="image.path-twice",
     severity=Severity.UNVERIFIED,
-    title="two layers hold a file of the same name",
+    title="two layers hold something of the same name",
     why="A container sees only the upper one; a tool that reads single layers may take the other.",
     fix="Have the image built anew, with every file once.",
 )
@@ -82,7 +87,48 @@ DISAGREES: Final = Rule(
     why="Nodes that pull lazily read by the index, others the layer: they would see two different models.",
     fix="Do not use the image; have it built anew.",
 )
+PRIVILEGED: Final = Rule(
+    id="image.privileged-file",
+    severity=Severity.UNVERIFIED,
+    title="a file has rights or attributes that no model needs",
+    why="Engines obey them: a program runs as another user, a folder hides what lies below it.",
+    fix="Build the image anew from plain files.",
+)
+CONFIG: Final = Rule(
+    id="image.config-disagrees",
+    severity=Severity.UNVERIFIED,
+    title="the image's configuration names other layers than its manifest",
+    why="Engines find what they have unpacked before by what the configuration says: a container may see files of "
+    "another image.",
+    fix="Do not use the image; have it built anew.",
+)
+RUNS: Final = Rule(
+    id="image.runs-program",
+    severity=Severity.UNVERIFIED,
+    title="the image starts a program, or sets variables for one",
+    why="A model image starts our holder or nothing; a scan of models does not judge other commands.",
+    fix="Use the default base, or vouch for the configuration once you have read it: --trust-layer DIGEST.",
+)
+ANNOTATIONS: Final = Rule(
+    id="image.annotations-disagree",
+    severity=Severity.UNVERIFIED,
+    title="annotations of the layers make tools see different models",
+    why="Tools that go by annotations leave files out, or read by another index, that containers and scanners see.",
+    fix="Do not use the image; have it built anew.",
+)
+NO_MODEL: Final = Rule(
+    id="image.no-model",
+    severity=Severity.UNVERIFIED,
+    title="nothing in it is a file of a model",
+    why="Where nothing was looked at, nothing is known.",
+    fix="Scan the image that holds the model; its files lie under /models.",
+)
 RULES: Final = (
+    ANNOTATIONS,
+    CONFIG,
+    NO_MODEL,
+    PRIVILEGED,
+    RUNS,
     HEADERS_ONLY,
     INDEX_UNREADABLE,
     PATH_TWICE,

@@ -2,99 +2,206 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import posixpath
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Final
 
 from modelcar.checkpoint.card import MAX_CARD
 from modelcar.errors import DigestMismatch, InvalidContent
 from modelcar.holder import ARCHITECTURES, HOLDER_PATH, holder_bytes
 from modelcar.layers.index import INDEX_PATH
-from modelcar.layers.members import locate_members
-from modelcar.layers.tar import Payload
-from modelcar.oci import Descriptor, Digest, media_types
-from modelcar.packaging.annotations import LAYER
-from modelcar.packaging.plan import MODEL_ROOT, LayerKind
+from modelcar.layers.members import Members, read_members
+from modelcar.layers.tar import BLOCK, Payload
+from modelcar.oci import Descriptor, Digest
+from modelcar.packaging.plan import MODEL_ROOT
 from modelcar.scanning.content import Content, spooled
+from modelcar.scanning.dispatch import LIMIT
 from modelcar.scanning.files import FileScanner
-from modelcar.scanning.findings import Finding, shown
-from modelcar.scanning.image_rules import OUTSIDE, TRUSTED, UNREADABLE, WHITEOUT
-from modelcar.scanning.limits import Budget, LimitExceeded
+from modelcar.scanning.filescan import FileScan, Findings, Malformed
+from modelcar.scanning.findings import Finding, Rule, shown
+from modelcar.scanning.formats.tars.entries import entries, is_header
+from modelcar.scanning.image_rules import OUTSIDE, PRIVILEGED, TRUSTED, UNREADABLE, WHITEOUT
+from modelcar.scanning.limits import LimitExceeded
+from modelcar.scanning.readings import Form, Reading
 from modelcar.scanning.report import FileReport
+from modelcar.scanning.unpacking import Unpacking
 
-__all__ = ["ScannedLayer", "digest_pieces", "scan_layer"]
-
+__all__ = ["LayerScanner", "ScannedLayer", "digest_pieces"]
 
 _MODEL: Final = f"{MODEL_ROOT}/"
-_TAR_TYPES: Final = re.compile(r"application/vnd\.cncf\.model\.[a-z.]+\.v1\.tar")
-_GZIP_TYPES: Final = re.compile(r"application/vnd\.cncf\.model\.[a-z.]+\.v1\.tar\+gzip")
-_TITLES: Final = ("org.cncf.model.filepath", "org.opencontainers.image.title")
-# What a layer is called that is a single file and says no name: Ollama's and Docker's models.
-_NAMES: Final[Mapping[str, str]] = {
-    "application/vnd.ollama.image.model": "model.gguf",
-    "application/vnd.ollama.image.adapter": "adapter.gguf",
-    "application/vnd.ollama.image.projector": "projector.gguf",
-    "application/vnd.ollama.image.template": "template.txt",
-    "application/vnd.ollama.image.system": "system.txt",
-    "application/vnd.ollama.image.license": "LICENSE",
-    "application/vnd.ollama.image.params": "params.json",
-    "application/vnd.ollama.image.messages": "messages.json",
-    "application/vnd.docker.ai.gguf.v3": "model.gguf",
-    "application/vnd.docker.ai.safetensors": "model.safetensors",
-    "application/vnd.docker.ai.license": "LICENSE",
-    "application/vnd.docker.ai.chat.template.jinja": "chat_template.jinja",
-}
-_PIECE: Final = 1 << 20
+_WHITEOUT: Final = ".wh."
+_GZIP: Final = b"\x1f\x8b"
+_NO_MEMBERS: Final = Members(files={}, folders=frozenset(), privileged={})
+_LONGEST_NAME: Final = 1024  # characters of what can be a name nowhere
+_MOST_FILES: Final = 100_000  # of one image; a checkpoint has as many at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScannedLayer:
     """What came of one layer.
 
-    `payloads`: where the files of a tar lie, by their path in the image. `card`: the model card in it.
+    Attributes:
+        members: of a tar that is read in one way only.
+        diff_id: the digest of the tar that it is, once decompressed; `None` where nobody knows.
+        card: the model card in it.
     """
 
-    descriptor: Descriptor
     files: tuple[FileReport, ...] = ()
     findings: tuple[Finding, ...] = ()
-    payloads: Mapping[str, Payload] = field(default_factory=dict)
+    members: Members = _NO_MEMBERS
+    diff_id: Digest | None = None
     card: bytes | None = None
 
 
-def scan_layer(
-    descriptor: Descriptor, content: Content, scanner: FileScanner, *, trusted: bool = False
-) -> ScannedLayer:
-    """Scan the files in a layer. `trusted` ones are only noted."""
-    name = descriptor.digest.short
-    if trusted:
-        return ScannedLayer(descriptor=descriptor, findings=(Finding(rule=TRUSTED, path=name),))
-    kind = descriptor.media_type
-    if kind in media_types.UNCOMPRESSED_LAYERS or _TAR_TYPES.fullmatch(kind):
-        return _scan_tar(descriptor, content, scanner)
-    if kind in (media_types.LAYER_TAR_GZIP, media_types.DOCKER_LAYER_GZIP) or _GZIP_TYPES.fullmatch(kind):
+@dataclass(slots=True, kw_only=True)
+class LayerScanner:
+    """Scans the layers of one image; several threads may share it.
+
+    Attributes:
+        indexes: layers whose model index is compared elsewhere.
+        quick: whether what costs reading and finds nothing malicious is left out.
+    """
+
+    files: FileScanner
+    indexes: Collection[Digest] = ()
+    quick: bool = False
+    _left: int = field(default=_MOST_FILES, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def scan(self, layer: Descriptor, reading: Reading, content: Content) -> ScannedLayer:
+        """Scan the files in a layer, as who goes by `reading` sees them."""
         try:
-            with _decompressed(content, scanner.budget(content)) as tar:
-                return _scan_tar(descriptor, tar, scanner)
-        except (OSError, EOFError, zlib.error, LimitExceeded) as e:
-            return _unreadable(descriptor, content, scanner, str(e))
-    report = scanner.scan(_name(descriptor), content)
-    return ScannedLayer(descriptor=descriptor, files=(report,))
+            scanned = self._scan(layer, reading, content)
+        except LimitExceeded as e:
+            scanned = ScannedLayer(findings=(_about(layer, LIMIT, str(e)),))
+        return replace(scanned, files=tuple(replace(file, layer=layer.digest) for file in scanned.files))
+
+    def _scan(self, layer: Descriptor, reading: Reading, content: Content) -> ScannedLayer:
+        if layer.digest in self.files.settings.trusted_layers:
+            return self._trusted(layer, reading, content)
+        if reading.form is Form.FILE:
+            return ScannedLayer(files=tuple(self.files.scan(name, content) for name in reading.names))
+        is_gzip = content.read(0, len(_GZIP)) == _GZIP  # engines go by the bytes
+        if not is_gzip:
+            scanned = replace(self._tar(layer, content), diff_id=_sha256(layer, content, quick=self.quick))
+        else:
+            unpacked = Unpacking(content, self.files.budget(content))
+            with spooled(unpacked.pieces(), self.files.settings.spool) as tar:
+                scanned = replace(self._tar(layer, tar), diff_id=unpacked.diff_id)
+                if unpacked.problem:
+                    scanned = _with(scanned, _about(layer, UNREADABLE, unpacked.problem))
+        if is_gzip is not (reading.form is Form.GZIPPED_TAR):
+            scanned = _with(scanned, _about(layer, UNREADABLE, f"its type says {reading.form}, which it is not"))
+        return scanned
+
+    def _trusted(self, layer: Descriptor, reading: Reading, content: Content) -> ScannedLayer:
+        """Somebody vouches for its files, and not for the configuration that says which layer it is."""
+        diff_id = _sha256(layer, content, quick=self.quick)
+        if reading.form is Form.GZIPPED_TAR:
+            unpacked = Unpacking(content, self.files.budget(content))
+            for _ in unpacked.pieces():
+                pass
+            diff_id = unpacked.diff_id
+        return ScannedLayer(findings=(_about(layer, TRUSTED),), diff_id=diff_id)
+
+    def _tar(self, layer: Descriptor, content: Content) -> ScannedLayer:
+        try:
+            members = read_members(content.read, content.size)
+        except InvalidContent as e:
+            return self._refused(layer, content, str(e))
+        except LimitExceeded as e:
+            return ScannedLayer(findings=(_about(layer, LIMIT, str(e)),))
+        findings = [*self._oddities(layer, content, members)]
+        found = {path: payload for path, payload in members.files.items() if _is_models(path)}
+        try:
+            self._take(len(found))
+        except LimitExceeded as e:
+            return ScannedLayer(findings=(*findings, _about(layer, LIMIT, str(e))))
+        files = [
+            self.files.scan(path.removeprefix(_MODEL), content.part(payload.offset, payload.size))
+            for path, payload in found.items()
+        ]
+        return ScannedLayer(
+            files=tuple(files), findings=tuple(findings), members=members, card=_card(content, members.files)
+        )
+
+    def _take(self, files: int) -> None:
+        with self._lock:
+            self._left -= files
+            if self._left < 0:
+                raise LimitExceeded(f"the image has more than {_MOST_FILES} files")
+
+    def _oddities(self, layer: Descriptor, content: Content, members: Members) -> Iterator[Finding]:
+        """What in a tar is no plain file of the model."""
+        paths = [*members.files, *sorted(members.folders)]
+        if whiteouts := [path for path in paths if any(part.startswith(_WHITEOUT) for part in path.split("/"))]:
+            yield _about(layer, WHITEOUT, _listed(whiteouts))
+        if members.privileged:
+            first = f"{shown(next(iter(members.privileged)))} ({shown(next(iter(members.privileged.values())))[1:-1]})"
+            yield _about(layer, PRIVILEGED, first + _and_more(len(members.privileged)))
+        try:
+            outside = [path for path in members.files if not self._is_ours(layer, path, content, members)]
+            padded = [] if self.quick else [p for p in members.files.values() if any(_padding(content, p))]
+        except LimitExceeded as e:
+            yield _about(layer, LIMIT, str(e))
+            return
+        if outside:
+            yield _about(layer, OUTSIDE, _listed(outside))
+        if padded:
+            yield _about(layer, UNREADABLE, f"bytes that belong to nothing follow {shown(padded[0].path)}")
+
+    def _is_ours(self, layer: Descriptor, path: str, content: Content, members: Members) -> bool:
+        """The model's files, which are scanned, its index, which is compared, and the holder, byte for byte."""
+        if path.startswith(_MODEL):
+            return True
+        if path == INDEX_PATH:
+            return layer.digest in self.indexes
+        if path != HOLDER_PATH.lstrip("/"):
+            return False
+        programs = [holder_bytes(architecture) for architecture in ARCHITECTURES]
+        payload = members.files[path]
+        return any(payload.size == len(p) and content.read(payload.offset, len(p)) == p for p in programs)
+
+    def _refused(self, layer: Descriptor, content: Content, why: str) -> ScannedLayer:
+        """A tar that is refused as a whole: what a lenient program sees in it of the model may still be malicious.
+
+        Links and other things that are no plain files are ordinary in layers of programs, which nobody judges.
+        """
+        if not is_header(content.read(0, BLOCK)):
+            report = self.files.scan(layer.digest.short, content)
+            return ScannedLayer(files=(report,), findings=(_about(layer, UNREADABLE, why),))
+        lenient = FileScan(layer.digest.short, content, self.files.budget(content), Findings(limit=1), lambda _: None)
+        reports, elsewhere, touches = [], [], False
+        try:
+            for entry in entries(lenient):
+                path = posixpath.normpath(f"/{entry.name}").strip("/")
+                if f"{path}/".startswith(_MODEL) or _WHITEOUT in path:
+                    touches = True
+                else:
+                    elsewhere.append(path)
+                if entry.is_file and _is_models(path):
+                    self._take(1)
+                    name = path.removeprefix(_MODEL)[-_LONGEST_NAME:]
+                    reports.append(self.files.scan(name, content.part(entry.data, entry.end - entry.data)))
+        except (Malformed, LimitExceeded):
+            touches = True  # or so it may be
+        is_base = elsewhere and not touches
+        finding = _about(layer, OUTSIDE, _listed(elsewhere)) if is_base else _about(layer, UNREADABLE, why)
+        return ScannedLayer(files=tuple(reports), findings=(finding,))
 
 
 def digest_pieces(
-    descriptor: Descriptor, content: Content, bounds: Sequence[tuple[int, int]], advance: Callable[[int], None]
+    layer: Descriptor, content: Content, bounds: Sequence[tuple[int, int]], advance: Callable[[int], None]
 ) -> tuple[Digest, ...]:
     """The digests of each `(offset, size)` of a layer; they tile it. One pass over its bytes.
 
     Raises:
         DigestMismatch: they are not those of the descriptor.
     """
-    whole, pieces = descriptor.digest.hasher(), []
+    whole, pieces = layer.digest.hasher(), []
     for offset, size in bounds or [(0, content.size)]:
         piece = hashlib.sha256()
         for data in content.pieces(offset, size):
@@ -102,86 +209,51 @@ def digest_pieces(
             piece.update(data)
             advance(len(data))
         pieces.append(Digest("sha256", piece.hexdigest()))
-    found = Digest(descriptor.digest.algorithm, whole.hexdigest())
-    if found != descriptor.digest:
-        raise DigestMismatch(f"the bytes of layer {descriptor.digest} hash to {found}")
+    found = Digest(layer.digest.algorithm, whole.hexdigest())
+    if found != layer.digest:
+        raise DigestMismatch(f"the bytes of layer {layer.digest} hash to {found}")
     return tuple(pieces)
 
 
-def _name(descriptor: Descriptor) -> str:
-    """What a layer that is a file is called: as its title says, else by its type."""
-    for key in _TITLES:
-        if title := descriptor.annotations.get(key):
-            return title
-    ending = ".json" if descriptor.media_type.endswith("+json") else ""
-    return _NAMES.get(descriptor.media_type, f"{descriptor.digest.short}{ending}")
+def _sha256(layer: Descriptor, content: Content, *, quick: bool) -> Digest | None:
+    if layer.digest.algorithm == "sha256" or quick:
+        return layer.digest if layer.digest.algorithm == "sha256" else None
+    whole = hashlib.sha256()
+    for piece in content.pieces():
+        whole.update(piece)
+    return Digest("sha256", whole.hexdigest())
 
 
-def _scan_tar(descriptor: Descriptor, content: Content, scanner: FileScanner) -> ScannedLayer:
-    try:
-        payloads = locate_members(content.read, content.size)
-    except InvalidContent as e:
-        return _unreadable(descriptor, content, scanner, str(e))
-    except LimitExceeded as e:
-        return _unreadable(descriptor, None, scanner, str(e))
-    files, outside, findings = [], [], []
-    name = descriptor.digest.short
-    for path, payload in payloads.items():
-        part = content.part(payload.offset, payload.size)
-        if path.rpartition("/")[2].startswith(".wh."):
-            findings.append(Finding(rule=WHITEOUT, path=name, detail=shown(path)))
-        elif path.startswith(_MODEL):
-            files.append(scanner.scan(path.removeprefix(_MODEL), part))
-        elif not _is_ours(path, part, descriptor):
-            outside.append(path)
-    if outside:
-        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
-        findings.append(Finding(rule=OUTSIDE, path=name, detail=f"{shown(outside[0])}{more}"))
-    return ScannedLayer(
-        descriptor=descriptor,
-        files=tuple(files),
-        findings=tuple(findings),
-        payloads=payloads,
-        card=_card(content, payloads),
-    )
+def _about(layer: Descriptor, rule: Rule, detail: str = "") -> Finding:
+    return Finding(rule=rule, path=layer.digest.short, detail=shown(detail, 500)[1:-1])
 
 
-def _card(content: Content, payloads: Mapping[str, Payload]) -> bytes | None:
+def _with(scanned: ScannedLayer, finding: Finding) -> ScannedLayer:
+    return replace(scanned, findings=(*scanned.findings, finding))
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return shown(paths[0]) + _and_more(len(paths))
+
+
+def _and_more(count: int) -> str:
+    return f" and {count - 1} more" if count > 1 else ""
+
+
+def _is_models(path: str) -> bool:
+    """Whether it is a file of the model and not a mark that one is deleted."""
+    return path.startswith(_MODEL) and not path.rpartition("/")[2].startswith(_WHITEOUT)
+
+
+def _padding(content: Content, payload: Payload) -> bytes:
+    end = payload.offset + payload.size
+    return content.read(end, -end % BLOCK)
+
+
+def _card(content: Content, files: Mapping[str, Payload]) -> bytes | None:
     """The model card, as far as one is read anywhere; `None` in a quick scan that has read enough."""
-    payload = payloads.get(f"{_MODEL}README.md")
+    payload = files.get(f"{_MODEL}README.md")
     try:
         return content.read(payload.offset, min(payload.size, MAX_CARD)) if payload is not None else None
     except LimitExceeded:
         return None
-
-
-def _unreadable(descriptor: Descriptor, content: Content | None, scanner: FileScanner, why: str) -> ScannedLayer:
-    """A layer that is refused as a whole: what can be seen in it all the same may still be malicious."""
-    name = descriptor.digest.short
-    findings = (Finding(rule=UNREADABLE, path=name, detail=shown(why)[1:-1]),)
-    files = (scanner.scan(f"{name}.tar", content),) if content is not None else ()
-    return ScannedLayer(descriptor=descriptor, files=files, findings=findings)
-
-
-def _is_ours(path: str, content: Content, descriptor: Descriptor) -> bool:
-    """The model index, which is compared elsewhere, and the holder, byte for byte."""
-    if path == INDEX_PATH:
-        return descriptor.annotations.get(LAYER) == LayerKind.INDEX
-    if path == HOLDER_PATH.lstrip("/"):
-        programs = [holder_bytes(architecture) for architecture in ARCHITECTURES]
-        return any(content.size == len(p) and content.read(0, len(p)) == p for p in programs)
-    return False
-
-
-@contextmanager
-def _decompressed(content: Content, budget: Budget) -> Iterator[Content]:
-    def pieces() -> Iterator[bytes]:
-        total = 0
-        with gzip.GzipFile(fileobj=content.stream(), mode="rb") as stream:
-            while piece := stream.read(_PIECE):
-                total += len(piece)
-                budget.expand(len(piece), total=total, compressed=content.size)
-                yield piece
-
-    with spooled(pieces(), budget.spool) as tar:
-        yield tar

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from modelcar.oci import Digest
 from modelcar.scanning.findings import Finding, Outcome, outcome_of
 from modelcar.signing.ruleset import RuleSet
 
@@ -23,12 +24,18 @@ class Scanner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """One file. `formats` are the names of what it can be read as; exactly one where all is well."""
+    """One file.
+
+    Attributes:
+        formats: the names of what it can be read as; exactly one where all is well.
+        layer: of an image, that it lies in.
+    """
 
     path: str
     size: int
     formats: tuple[str, ...]
     findings: tuple[Finding, ...]
+    layer: Digest | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -37,6 +44,7 @@ class FileReport:
     def to_dict(self) -> dict[str, Any]:
         return {
             "path": self.path,
+            **({"layer": str(self.layer)} if self.layer is not None else {}),
             "size": self.size,
             "formats": list(self.formats),
             "verdict": str(self.outcome),
@@ -47,6 +55,7 @@ class FileReport:
     def from_dict(cls, data: Mapping[str, Any]) -> FileReport:
         return cls(
             path=data["path"],
+            layer=Digest.parse(data["layer"]) if "layer" in data else None,
             size=data["size"],
             formats=tuple(data["formats"]),
             findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),

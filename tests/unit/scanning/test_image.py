@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,26 +12,22 @@ import pytest
 
 from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import DigestMismatch
-from modelcar.layers.bytemap import Literal
 from modelcar.layers.index import INDEX_PATH, IndexedLayer, ModelIndex
-from modelcar.layers.tar import Entry, build_tar
-from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, media_types
-from modelcar.packaging.annotations import LAYER
+from modelcar.oci import Descriptor, Digest, Index, Manifest, media_types
+from modelcar.packaging.annotations import SNAPSHOT_INDEX
 from modelcar.packaging.base import DEFAULT_PLATFORMS, holder_base
 from modelcar.packaging.build import BuiltImage, build_image
-from modelcar.packaging.fetch import StoreSource
 from modelcar.packaging.inspect import index_layer_of, parse_index_layer
 from modelcar.packaging.plan import LayerKind
-from modelcar.scanning.blobs import StoredBlobs
 from modelcar.scanning.findings import Outcome
-from modelcar.scanning.image import scan_image
-from modelcar.scanning.report import Report
 from modelcar.scanning.settings import ScanSettings
 from modelcar.signing.policy.licenses import LicenseRule
-from modelcar.store import LocalStore, read_document, write_document
+from modelcar.store import LocalStore, read_document
 from tests.support.checkpoints import make_checkpoint
+from tests.support.scanned_images import artifact_of, blob_of, image_of, layer_of, member, rules, scan, tar_of
 from tests.support.weights import safetensors_bytes
 
+EVIL = b"\x80\x02cposix\nsystem\nU\x02idR."
 WEIGHTS = safetensors_bytes({"a": ("F32", (4,), bytes(16))}, align=8)
 
 
@@ -50,36 +45,6 @@ def image(store: LocalStore, tmp_path: Path) -> BuiltImage:
     return build(store, make_checkpoint(tmp_path / "checkpoint"))
 
 
-def scan(store: LocalStore, root: Descriptor, settings: ScanSettings | None = None) -> Report:
-    source = StoreSource(store.content, root)
-    return scan_image(source, StoredBlobs(store.content), settings or ScanSettings(), subject="test")
-
-
-def rules(report: Report) -> set[str]:
-    return {finding.rule.id for finding in report.all_findings}
-
-
-def put_blob(store: LocalStore, content: bytes) -> Digest:
-    return write_document(store.content, content)
-
-
-def layer_of(store: LocalStore, files: dict[str, bytes], kind: str | None = LayerKind.FILES) -> Descriptor:
-    tar = build_tar([Entry(path=path, content=Literal(content)) for path, content in files.items()])
-    with tar.content.open() as reader:
-        content = reader.read()
-    put_blob(store, content)
-    annotations = {LAYER: kind} if kind else {}
-    return Descriptor.of(media_types.LAYER_TAR, content).annotated(annotations)
-
-
-def image_of(store: LocalStore, layers: Sequence[Descriptor]) -> Descriptor:
-    config = ImageConfig(architecture="amd64", os="linux", diff_ids=tuple(layer.digest for layer in layers))
-    manifest = Manifest(config=config.descriptor, layers=tuple(layers))
-    put_blob(store, config.content)
-    put_blob(store, manifest.content)
-    return manifest.descriptor
-
-
 def first_manifest(store: LocalStore, root: Descriptor) -> Manifest:
     index = Index.parse(read_document(store.content, root))
     return Manifest.parse(read_document(store.content, index.manifests[0]))
@@ -92,7 +57,8 @@ def with_index(store: LocalStore, image: BuiltImage, change: Callable[[ModelInde
     assert layer is not None
     model = parse_index_layer(read_document(store.content, layer))
     forged = layer_of(store, {INDEX_PATH: change(model).to_json()}, LayerKind.INDEX)
-    return image_of(store, [forged if each == layer else each for each in manifest.layers])
+    marked = [each.annotated({SNAPSHOT_INDEX: str(forged.digest)}) for each in manifest.layers]
+    return image_of(store, [forged if each.digest == layer.digest else each for each in marked])
 
 
 def test_what_we_build_is_clean_and_every_file_is_reported_once(store: LocalStore, image: BuiltImage) -> None:
@@ -105,7 +71,7 @@ def test_what_we_build_is_clean_and_every_file_is_reported_once(store: LocalStor
 
 
 def test_a_malicious_file_is_found_in_its_layer(store: LocalStore) -> None:
-    layer = layer_of(store, {"models/model.bin": b"\x80\x02cposix\nsystem\nU\x02idR."})
+    layer = layer_of(store, {"models/model.bin": EVIL})
     report = scan(store, image_of(store, [layer]))
     assert report.outcome is Outcome.MALICIOUS
     assert {file.path for file in report.files if file.outcome is Outcome.MALICIOUS} == {"model.bin"}
@@ -200,35 +166,26 @@ def test_a_file_in_two_layers(store: LocalStore) -> None:
 
 
 def test_a_whiteout(store: LocalStore) -> None:
-    layers = [layer_of(store, {"models/a.safetensors": WEIGHTS}), _tar(store, {"models/.wh.a.safetensors": b""})]
+    layers = [
+        layer_of(store, {"models/a.safetensors": WEIGHTS}, None),
+        tar_of(store, member("models/.wh.a.safetensors")),
+    ]
     assert rules(scan(store, image_of(store, layers))) == {"image.whiteout"}
 
 
-def _tar(store: LocalStore, files: dict[str, bytes], *, compress: bool = False, link: str = "") -> Descriptor:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path, content in files.items():
-            member = tarfile.TarInfo(path)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-        if link:
-            member = tarfile.TarInfo(link)
-            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            tar.addfile(member)
-    content = gzip.compress(buffer.getvalue()) if compress else buffer.getvalue()
-    put_blob(store, content)
-    return Descriptor.of(media_types.LAYER_TAR_GZIP if compress else media_types.LAYER_TAR, content)
-
-
 def test_compressed_layers_are_looked_into(store: LocalStore) -> None:
-    good = image_of(store, [_tar(store, {"models/a.safetensors": WEIGHTS}, compress=True)])
-    assert scan(store, good).outcome is Outcome.CLEAN
-    evil = image_of(store, [_tar(store, {"models/a.bin": b"\x80\x02cposix\nsystem\nU\x02idR."}, compress=True)])
-    assert scan(store, evil).outcome is Outcome.MALICIOUS
+    def packed(path: str, content: bytes) -> Descriptor:
+        layer = tar_of(store, member(path, content), media_type=media_types.LAYER_TAR_GZIP)
+        diff_id = Digest.of(gzip.decompress(read_document(store.content, layer)))
+        return image_of(store, [layer], diff_ids=[diff_id])
+
+    assert scan(store, packed("models/a.safetensors", WEIGHTS)).outcome is Outcome.CLEAN
+    assert scan(store, packed("models/a.bin", EVIL)).outcome is Outcome.MALICIOUS
 
 
 def test_a_layer_that_is_refused_is_still_looked_into(store: LocalStore) -> None:
-    evil = _tar(store, {"models/a.bin": b"\x80\x02cposix\nsystem\nU\x02idR."}, link="models/link")
+    link = member("models/link", kind=tarfile.SYMTYPE, link="/etc/passwd")
+    evil = tar_of(store, member("models/a.bin", EVIL), link)
     report = scan(store, image_of(store, [evil]))
     assert "image.unreadable-layer" in rules(report)
     assert report.outcome is Outcome.MALICIOUS
@@ -249,22 +206,17 @@ def test_bytes_that_are_not_those_of_the_digest_are_no_verdict(
 
 
 def test_files_that_are_layers_themselves(store: LocalStore) -> None:
-    put_blob(store, WEIGHTS)
-    layer = Descriptor.of("application/vnd.cncf.model.weight.v1.raw", WEIGHTS)
+    layer = blob_of(store, WEIGHTS, "application/vnd.cncf.model.weight.v1.raw")
     named = layer.annotated({"org.cncf.model.filepath": "model.safetensors"})
-    report = scan(store, image_of(store, [named]))
+    report = scan(store, artifact_of(store, [named]))
     assert [(file.path, file.outcome) for file in report.files] == [("model.safetensors", Outcome.CLEAN)]
 
 
 def test_an_image_that_names_another_licence_than_its_card(store: LocalStore) -> None:
     layer = layer_of(store, {"models/README.md": b"---\nlicense: gpl-3.0\n---\n# x\n"})
-    config = ImageConfig(architecture="amd64", os="linux", diff_ids=(layer.digest,))
-    annotations = {"org.opencontainers.image.licenses": "MIT"}
-    manifest = Manifest(config=config.descriptor, layers=(layer,), annotations=annotations)
-    put_blob(store, config.content)
-    put_blob(store, manifest.content)
-    assert rules(scan(store, manifest.descriptor)) == {"licence.disagrees"}
-    both = scan(store, manifest.descriptor, ScanSettings(licenses=(LicenseRule(allowed=("MIT",)),)))
+    root = image_of(store, [layer], annotations={"org.opencontainers.image.licenses": "MIT"})
+    assert rules(scan(store, root)) == {"licence.disagrees"}
+    both = scan(store, root, ScanSettings(licenses=(LicenseRule(allowed=("MIT",)),)))
     assert rules(both) == {"licence.disagrees", "licence.denied"}
 
 
