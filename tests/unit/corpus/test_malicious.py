@@ -78,6 +78,7 @@ def test_nothing_is_what_it_is_by_its_folder(tmp_path: Path) -> None:
 FEW = ("pickle-protocol-0", "pickle-build-class", "pickle-GHSA-vvpj-8cmc-gx39", "npz-objects", "code-auto-map")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("specimen", [s for s in PROVABLE if s.name in FEW], ids=lambda s: s.name)
 def test_a_payload_runs_when_it_is_loaded(specimen: Specimen) -> None:
     assert detonate(specimen)

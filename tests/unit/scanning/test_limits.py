@@ -53,6 +53,7 @@ def test_time_is_bounded() -> None:
         budget.check_time()
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_bomb_ends_early() -> None:
     inner = gzip.compress(bytes(50 << 20))
     buffer = io.BytesIO()

@@ -110,6 +110,7 @@ def test_what_only_looks_like_one_is_a_note() -> None:
     assert not key_id.kind.certain
 
 
+@pytest.mark.slow
 def test_hostile_repetitions_take_no_more_than_a_look_each() -> None:
     """Each would take hours if a pattern went over the same bytes again and again."""
     for unit in (

@@ -68,6 +68,7 @@ def test_anything_else_that_follows_is_not_accounted_for(compress: Compress) -> 
     assert rules(compress(PLAIN) + bytes(20) + EVIL) == {"file.unaccounted-bytes"}
 
 
+@pytest.mark.slow
 @kinds
 def test_a_broken_stream_hides_nothing_that_comes_before(compress: Compress) -> None:
     content = EVIL + bytes(range(256)) * 20_000  # more than one block of bzip2
@@ -129,6 +130,7 @@ def test_checksum_and_size_of_gzip(at: int) -> None:
     assert rules(bytes(data)) == {"archive.damaged-member", "evil"}
 
 
+@pytest.mark.slow
 @kinds
 def test_bombs_are_stopped_and_hide_nothing(compress: Compress) -> None:
     limits = Limits(piece=1 << 20, ratio=100)

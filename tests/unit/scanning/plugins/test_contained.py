@@ -14,6 +14,8 @@ from modelcar.scanning.limits import Limits
 from modelcar.scanning.plugins import FileUnderScan, Isolation
 from tests.unit.scanning.plugins.conftest import AskContained
 
+pytestmark = pytest.mark.slow  # a process for each
+
 
 def said(findings: list[Finding]) -> list[str]:
     return [f"{finding.rule.id}: {finding.detail.removeprefix('fake: ')}" for finding in findings]

@@ -149,6 +149,7 @@ def test_what_cannot_be_parsed_is_unverified(source: str) -> None:
     assert rules(source) == {UNREADABLE.id}
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_judged_or_refused_but_never_a_crash() -> None:
     assert rules("{{ x['a'" + " ~ 'b'" * 50_000 + "] }}") <= {UNREADABLE.id, BEYOND.id}
 

@@ -251,6 +251,7 @@ def test_an_array_whose_end_nobody_knows(broken: bytes) -> None:
     assert "file.malformed" in rules(p.stream(3, broken), "model.joblib")
 
 
+@pytest.mark.slow
 def test_compression_of_joblib() -> None:
     for pack in (zlib.compress, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)):
         assert rules(pack(PLAIN * 50), "model.joblib") == set()
@@ -306,6 +307,7 @@ def test_what_repeats_itself_within_reason_is_no_bomb() -> None:
     assert rules(pickle.dumps(loop)) == set()
 
 
+@pytest.mark.slow
 def test_too_many_streams_exceed_a_bound() -> None:
     assert rules(b"N." * 20_000) == {"scan.limit-exceeded"}
 
@@ -331,6 +333,7 @@ def test_opcodes_at_the_end_of_the_view(at: int) -> None:
     assert rules(p.stream(2, fill, p.POP, p.text("a" * 200), p.POP, p.glob("os", "system"))) == {DANGEROUS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bound", "data"),
     [
