@@ -22,6 +22,7 @@ __all__ = ["INDEX_PATH", "MEDIA_TYPE", "IndexedFile", "IndexedLayer", "ModelInde
 INDEX_PATH: Final = ".modelcar/index.json"
 MEDIA_TYPE: Final = "application/vnd.modelcar.index.v1+json"
 _MAX_INDEX = 256 << 20  # bytes; a 2 TB model of 4 MiB chunks needs about 60 MB
+_MAX_PARTS = 4_000_000  # objects and arrays in it, each of which takes much more memory than it has bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,8 @@ class ModelIndex:
         Raises:
             InvalidDocument: with the path to the offending field.
         """
+        if raw.count(b"{") + raw.count(b"[") > _MAX_PARTS:
+            raise InvalidDocument(f"model index has more than {_MAX_PARTS} objects and arrays")
         fields = Fields(parse_object(raw, "model index", limit=_MAX_INDEX), "index")
         if fields.size("schemaVersion") != 1 or fields.text("mediaType") != MEDIA_TYPE:
             raise InvalidDocument("model index is of another version", hint="a newer modelcar may read it")

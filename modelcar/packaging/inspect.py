@@ -11,6 +11,7 @@ from typing import Any, Final
 from modelcar.errors import InvalidContent, InvalidDocument
 from modelcar.layers.index import INDEX_PATH, ModelIndex
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, media_types, parse_manifest
+from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.oci.validate import MAX_NESTING
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.plan import LayerKind
@@ -20,6 +21,7 @@ __all__ = ["Inspected", "InspectedManifest", "index_layer_of", "inspect_image", 
 
 Read = Callable[[Descriptor], bytes]
 _MAX_DOCUMENTS: Final = 1000  # of one image
+_MAX_BYTES: Final = 64 << 20  # of all of them and their configurations together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +130,19 @@ class _Looker:
     """Reads every document of an image once, in the order in which they are listed."""
 
     def __init__(self, read: Read, *, models: bool) -> None:
-        self._read = read
+        self._open = read
+        self._left = _MAX_BYTES
         self._wants_models = models
         self._models: dict[Digest, ModelIndex] = {}
         self.documents: dict[Digest, Manifest | Index] = {}
         self.manifests: list[InspectedManifest] = []
         self.others: list[Descriptor] = []
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        self._left -= descriptor.size
+        if descriptor.size > MAX_DOCUMENT or self._left < 0:
+            raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, more than documents have")
+        return self._open(descriptor)
 
     def visit(self, descriptor: Descriptor, depth: int) -> Manifest | Index:
         if depth > MAX_NESTING or len(self.documents) >= _MAX_DOCUMENTS:
@@ -161,7 +170,7 @@ class _Looker:
         if layer is None:
             return None
         if layer.digest not in self._models:
-            self._models[layer.digest] = parse_index_layer(self._read(layer))
+            self._models[layer.digest] = parse_index_layer(self._open(layer))
         index, listed = self._models[layer.digest], {d.digest for d in manifest.layers}
         return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
 

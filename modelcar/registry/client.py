@@ -79,10 +79,11 @@ class Registry:
         return answer.length
 
     def open_blob(
-        self, ref: Reference, descriptor: Descriptor, offset: int = 0, length: int | None = None
+        self, ref: Reference, descriptor: Descriptor, offset: int = 0, length: int | None = None, *, exact: bool = False
     ) -> BlobStream:
-        """A stream of a blob, verified if it is read whole, or of a range of it."""
-        return BlobStream(self._session, self._session.remote(ref), descriptor, offset=offset, length=length)
+        """A stream of a blob, verified if it is read whole, or of a range of it: see `BlobStream`."""
+        remote = self._session.remote(ref)
+        return BlobStream(self._session, remote, descriptor, offset=offset, length=length, exact=exact)
 
     def fetch_blob(self, ref: Reference, descriptor: Descriptor, writer: Writer) -> None:
         """Write a blob, verified, to `writer`, which the caller commits."""

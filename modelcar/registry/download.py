@@ -25,6 +25,10 @@ class BlobStream(io.RawIOBase):
     A whole blob is verified: before its last bytes are returned, size and digest have been found to be as the
     descriptor promises. A range is not (only its length is), so whoever reads ranges has digests of their own.
 
+    Args:
+        exact: take no bytes but those that were asked for; else, of a registry that ignores ranges, what lies before
+            them is read and dropped.
+
     Raises, on any read:
         DigestMismatch, SizeMismatch: the registry returned something else.
         RegistryError: the registry refuses, or the connection broke more often than the settings allow.
@@ -39,6 +43,7 @@ class BlobStream(io.RawIOBase):
         offset: int = 0,
         length: int | None = None,
         verify: bool = True,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         stop = descriptor.size if length is None else offset + length
@@ -51,6 +56,7 @@ class BlobStream(io.RawIOBase):
         whole = self.size == descriptor.size
         self._hash = descriptor.digest.hasher() if verify and whole else None
         self._answer: Answer | None = None
+        self._exact = exact
         self._failures, self._failed_at = 0, offset
         if self.size == 0:
             self._verify()
@@ -123,6 +129,10 @@ class BlobStream(io.RawIOBase):
                 raise SizeMismatch(f"{self._where()}: the registry has fewer than the {total} bytes promised")
             if answer.status == 206:
                 self._check_range(answer, start)
+            elif part and self._exact:
+                raise ProtocolViolation(
+                    f"{self._where()}: asked for a range of {self.remaining} bytes, it sends the whole blob"
+                )
             elif answer.length is not None and answer.length != total:
                 raise SizeMismatch(
                     f"{self._where()}: the registry has {answer.length} bytes where {total} were promised"

@@ -9,16 +9,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Final, Protocol
+from typing import IO, Final, Protocol
 
-from modelcar.errors import SizeMismatch, StorageError
+from modelcar.errors import SizeMismatch
 from modelcar.files import ReadAt, reading
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Reference
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import Registry
 from modelcar.registry.cancel import current_scope
-from modelcar.scanning.content import Content
+from modelcar.scanning.content import Content, check_room, on_disk
 from modelcar.scanning.limits import LimitExceeded
 from modelcar.store import Store
 
@@ -75,21 +75,25 @@ class DownloadedBlobs:
             with StoredBlobs(self.here).open(descriptor) as content:
                 yield content
             return
+        check_room(self.spool, descriptor.size)
+        with on_disk(self.spool):
+            file = tempfile.TemporaryFile(dir=self.spool)  # noqa: SIM115  # closed below
+        with file:
+            self._download(descriptor, file)
+            yield Content(reading(file.fileno(), descriptor.digest.short), descriptor.size)
+
+    def _download(self, descriptor: Descriptor, file: IO[bytes]) -> None:
         key = f"download {descriptor.digest}"
         self.progress.expect(descriptor.size)
         self.progress.start(key, f"download {descriptor.digest.short}", descriptor.size)
-        try:
-            with tempfile.TemporaryFile(dir=self.spool, buffering=0) as file:
-                with self.registry.open_blob(self.ref, descriptor) as stream:
-                    while piece := stream.read(_PIECE):
-                        file.write(piece)
-                        self.progress.advance(key, len(piece))
-                self.progress.finish(key)
-                yield Content(reading(file.fileno(), descriptor.digest.short), descriptor.size)
-        except OSError as e:
-            where = self.spool or tempfile.gettempdir()
-            hint = "a layer is kept there while it is scanned; TMPDIR names another place"
-            raise StorageError(f"cannot write to {where}: {e.strerror}", hint=hint) from None
+        with self.registry.open_blob(self.ref, descriptor) as stream:
+            while piece := stream.read(_PIECE):
+                with on_disk(self.spool):
+                    file.write(piece)
+                self.progress.advance(key, len(piece))
+        with on_disk(self.spool):
+            file.flush()
+        self.progress.finish(key)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,7 +113,7 @@ class QuickBlobs:
     def open(self, descriptor: Descriptor) -> Iterator[Content]:
         def read_at(offset: int, n: int) -> bytes:
             self._take(n)
-            with self.registry.open_blob(self.ref, descriptor, offset, n) as stream:
+            with self.registry.open_blob(self.ref, descriptor, offset, n, exact=True) as stream:
                 return stream.readall()
 
         yield Content(blocks(read_at, descriptor.size, _QUICK_BLOCK), descriptor.size)

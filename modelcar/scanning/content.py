@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,12 +12,16 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
+from modelcar.errors import StorageError
 from modelcar.files import ReadAt
 
-__all__ = ["Content", "literal", "spooled"]
+__all__ = ["Content", "check_room", "literal", "on_disk", "spooled"]
 
 _IN_MEMORY: Final = 8 << 20  # bytes of a spooled content that need no file
 _PIECE: Final = 1 << 20
+_STEP: Final = 64 << 20  # bytes between two looks at how full the disk is
+_RESERVE: Final = 512 << 20  # bytes that are left to others
+_ELSEWHERE: Final = "what is scanned is kept there meanwhile; free some space, or name another place with MODELCAR_HOME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +98,49 @@ def literal(data: bytes) -> Content:
 
 @contextmanager
 def spooled(pieces: Iterable[bytes], folder: Path | None = None) -> Iterator[Content]:
-    """What `pieces` yields, kept in memory or in a nameless file in `folder` as long as the block lasts."""
+    """What `pieces` yields, kept in memory or in a nameless file in `folder` as long as the block lasts.
+
+    Raises:
+        StorageError: the disk is full, or nearly.
+    """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder) if folder else None) as file:
-        size = 0
+        size, checked = 0, _IN_MEMORY
         for piece in pieces:
-            file.write(piece)
+            if size + len(piece) > checked:
+                check_room(folder, _STEP)
+                checked = size + _STEP
+            with on_disk(folder):
+                file.write(piece)
             size += len(piece)
 
         def read_at(offset: int, n: int) -> bytes:
-            file.seek(offset)
-            return file.read(n)
+            with on_disk(folder):
+                file.seek(offset)
+                return file.read(n)
 
         yield Content(read_at, size)
+
+
+@contextmanager
+def on_disk(folder: Path | None) -> Iterator[None]:
+    """What the disk refuses is no verdict on the file that was to be kept there."""
+    try:
+        yield
+    except OSError as e:
+        raise StorageError(f"cannot write to {_place(folder)}: {e.strerror}", hint=_ELSEWHERE) from None
+
+
+def check_room(folder: Path | None, size: int) -> None:
+    """Before `size` bytes are kept in `folder`: others need the disk, too.
+
+    Raises:
+        StorageError: hardly anything would be left.
+    """
+    with on_disk(folder):
+        free = shutil.disk_usage(_place(folder)).free
+    if free < size + _RESERVE:
+        raise StorageError(f"{_place(folder)} has {free} bytes left, too few for {size} more", hint=_ELSEWHERE)
+
+
+def _place(folder: Path | None) -> str:
+    return str(folder or tempfile.gettempdir())
