@@ -51,6 +51,15 @@ RULES: Final = (CODE, REMOTE, TARGET, DANGEROUS, TRUST)
 _MOST_STEPS: Final = 10_000  # through one value
 Found = Iterator[tuple[Rule, str]]
 _TARGET_KEYS: Final = ("_target_", "py/object", "py/type", "py/function", "py/class", "py/reduce", "py/repr")
+# Keys of everyday words, which name an object to be called where they stand beside one of these: latent diffusion and
+# NeMo (target), pyannote (name), Lightning (class_path), GluonTS (class), skops (__module__).
+_BESIDE: Final = {
+    "target": ("params", "target"),
+    "name": ("params",),
+    "class_path": ("class_path",),
+    "class": ("__kind__",),
+    "__module__": ("__loader__",),
+}
 _ACTIVATIONS: Final = (
     "activation_fct", "activation_fn", "activation_function", "default_activation_function",
     "sbert_ce_default_activation_function",
@@ -81,7 +90,8 @@ _PIPELINES: Final = frozenset(
 )  # fmt: skip
 _KEYS_ALWAYS: Final = (
     "auto_map", "custom_pipelines", "auto_mapping", "trust_remote_code", "megatron_core", "_attn_implementation",
-    "attn_implementation", "type", "class_name", "_class_name",
+    "attn_implementation", "type", "class_name", "_class_name", "params", "target", "class_path", "__kind__",
+    "__loader__", "structure",
 )  # fmt: skip
 KEYS: Final = frozenset({*_KEYS_ALWAYS, *_TARGET_KEYS, *_ACTIVATIONS})
 
@@ -127,6 +137,14 @@ def _targets(members: Mapping[str, Any]) -> Found:
         for name in _texts(members.get(key)):
             if name:
                 yield DANGEROUS if is_dangerous(name) else TARGET, shown(name)
+    for key, others in _BESIDE.items():
+        value = members.get(key)
+        if isinstance(value, str) and any(other in members for other in others):
+            name = f"{value}.{members.get('__class__')}" if key == "__module__" else value
+            if is_dangerous(name):
+                yield DANGEROUS, shown(name)
+            elif is_dotted(name):
+                yield TARGET, shown(name)
 
 
 def _libraries(members: Mapping[str, Any]) -> Found:
@@ -148,6 +166,8 @@ def _sentence_transformers(members: Mapping[str, Any]) -> Found:
     names: list[str] = []
     if "idx" in members and "path" in members and isinstance(members.get("type"), str):
         names.append(members["type"])
+    if "structure" in members and isinstance(members.get("types"), dict):
+        names += _texts(members["types"])  # of a router
     names += [members[key] for key in _ACTIVATIONS if isinstance(members.get(key), str) and "." in members[key]]
     for name in names:
         if is_dangerous(name):
@@ -162,7 +182,8 @@ def _model_index(members: Mapping[str, Any]) -> Found:
     """diffusers: a list names a module of the checkpoint, or of a library, and a class in it."""
     if isinstance(members.get("_class_name"), list):
         yield CODE, "_class_name: " + ", ".join(shown(name) for name in _texts(members["_class_name"]))
-    if "_class_name" not in members or "_diffusers_version" not in members:
+    pipeline = str(members.get("_class_name", ""))
+    if not pipeline or ("_diffusers_version" not in members and "Pipeline" not in pipeline):
         return
     for component, value in members.items():
         if not component.startswith("_") and isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):

@@ -120,6 +120,14 @@ def test_code_of_other_repositories_is_worse(data: bytes) -> None:
         document(_target_="torch.serialization.os.system"),
         document(**{"py/reduce": [{"py/type": "subprocess.Popen"}, {"py/tuple": ["id"]}]}),
         document(_class_name="A", _diffusers_version="1", unet=["subprocess", "run"]),
+        document(_class_name="APipeline", unet=["subprocess", "run"]),
+        document(model={"target": "subprocess.Popen", "params": {"args": ["id"]}}),
+        document(target="os.system"),
+        document(pipeline={"name": "subprocess.Popen", "params": {"args": ["id"]}}),
+        document(class_path="os.system", init_args={}),
+        document(__kind__="instance", **{"class": "os.system"}, args=["id"]),
+        document(__module__="os", __class__="system", __loader__="FunctionNode"),
+        document(types={"a": "os.system"}, structure={"a": ["a"]}),
         document(activation_fn="os.system"),
     ],
 )
@@ -131,6 +139,12 @@ def test_a_call_that_no_model_needs_is_malicious(data: bytes) -> None:
 @pytest.mark.parametrize("name", ["nemo.collections.asr.models.Model", "os.path.join", "builtins.dict"])
 def test_other_call_targets_are_unverified(name: str) -> None:
     assert rules_found("config.json", document(_target_=name)) == {"config.call-target"}
+    assert rules_found("config.json", document(target=name, params={})) == {"config.call-target"}
+
+
+def test_words_that_name_no_object_are_no_call_targets() -> None:
+    members = document(name="a.b", target="text", a={"name": "relu", "params": {}}, b={"class": "a.b"}, structure="x")
+    assert rules_found("config.json", members) == set()
 
 
 def test_a_model_that_trusts_itself() -> None:

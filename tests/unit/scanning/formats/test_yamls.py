@@ -40,6 +40,8 @@ def test_ordinary_documents_are_clean(text: str) -> None:
         ("_target_: os.system", "config.dangerous-call"),
         ("name: &n os.system\nmodel: {_target_: *n}", "config.dangerous-call"),
         ("_target_: nemo.Model", "config.call-target"),
+        ("model: {target: subprocess.Popen, params: {args: [id]}}", "config.dangerous-call"),
+        ("pipeline: {name: pyannote.audio.pipelines.X, params: {}}", "config.call-target"),
         ("auto_map: {AutoModel: x.Y}", "config.custom-code"),
         ("trust_remote_code: True", "config.trusts-code"),
         ("a: 1\na: 2", "yaml.duplicate-key"),
