@@ -191,12 +191,13 @@ def _adds(kind: Kind) -> Handler:
 def _fill(m: Machine, box: Box, items: list[Value], pos: int) -> None:
     if box.kind is Kind.DICT and len(items) % 2:
         raise m.malformed("a key has no value", pos)
-    if box.cut or not items:
+    if not items:
         return
-    if m.may_keep(len(items)):
+    if not box.cut and m.may_keep(len(items)):
         box.items += items
     else:
         box.cut = True
+        box.more += len(items)
 
 
 def _add(m: Machine, target: Value, items: list[Value], kind: Kind, pos: int) -> None:

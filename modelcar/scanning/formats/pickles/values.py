@@ -82,11 +82,12 @@ class Blob:
 
 @dataclass(slots=True, eq=False)
 class Box:
-    """A mutable container. `items` alternates keys and values in a dict; `cut` says that it holds more than those."""
+    """A mutable container. `items` alternates keys and values in a dict; `cut` says that it holds `more` than those."""
 
     kind: Kind
     items: list[Value] = field(default_factory=list)
     cut: bool = False
+    more: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -7,11 +7,12 @@ with the size that their code says.
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Final
 
 from modelcar.scanning.formats.pickles import arguments as a
 from modelcar.scanning.formats.pickles.plain import DATA, Plain, words
-from modelcar.scanning.formats.pickles.values import Box, Instance, Kind, Value, constant
+from modelcar.scanning.formats.pickles.values import Box, Instance, Kind, Value, constant, items_of
 
 __all__ = ["DTYPE", "NUMPY", "item_size", "simple_dtype"]
 
@@ -83,7 +84,10 @@ def _array_state(_: Instance, state: Value) -> bool:
         return False
     if _is_plain_dtype(dtype):
         return a.is_bytes(data)
-    return _is_dtype(dtype) and isinstance(data, Box) and data.kind is Kind.LIST
+    if not (_is_dtype(dtype) and isinstance(data, Box) and data.kind is Kind.LIST):
+        return False
+    # NumPy takes as many objects as the shape says, also from behind the end of the list.
+    return prod(constant(size) for size in items_of(shape) or ()) == len(data.items) + data.more  # type: ignore[misc]
 
 
 _ARRAY: Final = Plain(

@@ -103,6 +103,7 @@ def array(element_type: bytes, data: bytes, shape: bytes = p.tuple_of(p.integer(
 
 def test_the_array_that_the_following_variations_spoil() -> None:
     assert rules(array(dtype("f4", *state_of()), p.binary(bytes(4)))) == set()
+    assert rules(array(dtype("O8", *state_of(flags=63)), p.list_of(p.NONE))) == set()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,8 @@ def test_the_array_that_the_following_variations_spoil() -> None:
     [
         array(dtype("O8", *state_of(flags=63)), p.binary(bytes(8))),
         array(dtype("f4"), p.binary(bytes(4))),
+        array(dtype("O8", *state_of(flags=63)), p.list_of(p.NONE), p.tuple_of(p.integer(2))),
+        array(dtype("O8", *state_of(flags=63)), p.list_of(p.NONE), p.tuple_of(p.integer(0))),
         array(dtype("f4", *state_of()), p.list_of(p.NONE)),
         array(dtype("f4", *state_of()), p.binary(bytes(4)), p.tuple_of(p.integer(-1))),
         array(p.call(p.glob("a", "b")), p.binary(bytes(4))),
