@@ -37,6 +37,7 @@ LONGEST: Final = 128 << 20  # bytes of a document; the largest tokenizers have s
 _LONGEST_LINE: Final = 16 << 20
 _MAX_VALUES: Final = 5_000_000  # of a document; the largest tokenizers have some 2 million
 _MAX_REPORTS: Final = 50
+_MOST_DIGITS: Final = 4000
 _LINES: Final = (".jsonl", ".ndjson")
 _ESCAPED: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)++"', re.DOTALL)
 
@@ -74,6 +75,13 @@ class _Objects:
             self._scan.found(rule, detail)
 
 
+def _integer(digits: str) -> int:
+    """A number; those of thousands of digits are read by some Pythons and refused by others."""
+    if len(digits) > _MOST_DIGITS:
+        raise LimitExceeded(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
 def _repeated(pairs: list[tuple[str, Any]]) -> str:
     seen: set[str] = set()
     for key, _ in pairs:
@@ -97,7 +105,9 @@ def read_json(scan: FileScan, data: bytes, offset: int = 0) -> Any:
     report_secrets(scan, data, offset)
     objects = _Objects(scan)
     try:
-        document = json.loads(text, object_pairs_hook=objects.build, parse_constant=objects.constant)
+        document = json.loads(
+            text, object_pairs_hook=objects.build, parse_constant=objects.constant, parse_int=_integer
+        )
     except json.JSONDecodeError as e:
         raise Malformed(f"it is not JSON: {e.msg}", offset + len(text[: e.pos].encode(errors="replace"))) from None
     except ValueError as e:

@@ -20,6 +20,7 @@ from modelcar.scanning.formats.tars.entries import BLOCK, is_header
 __all__ = ["FORMATS", "RULES"]
 
 _CONFIG: Final = re.compile(rb'\{\s{0,20}"(?:class_name|module|config|name|registered_name|loss|optimizer_config)"')
+_ENDINGS: Final = (".h5", ".hdf5", ".hdf", ".he5", ".h5ad", ".loom", ".mat", ".nc")  # of what the library is given
 _PIECE: Final = 1 << 20
 _OVERLAP: Final = 256
 _LONGEST: Final = 16 << 20  # bytes of a configuration
@@ -27,10 +28,10 @@ _MOST: Final = 64  # configurations
 
 
 def _matches(probe: Probe) -> bool:
-    """By a signature where the library looks for one; within an archive it is that of a member."""
+    """By a signature where the library looks for one; within an archive, if it is called one, it is a member's."""
     start = find_superblock(probe.content)
-    if start is None or start == 0:
-        return start == 0
+    if start is None or start == 0 or probe.name.endswith(_ENDINGS):
+        return start is not None
     return not probe.head.startswith(b"PK") and not is_header(probe.head[:BLOCK])
 
 

@@ -130,6 +130,7 @@ def test_archives_are_not_taken_for_blocks_of_the_users() -> None:
     assert rules_found("model.tar", make_tar({"model.h5": data})) == set()
     padding = {"extra": struct.pack("<HH", 0x4246, 473) + b"Z" * 473}
     assert rules_found("model.zip", make_zip([Member(name=b"a.h5", data=data, local=padding)])) == set()
+    assert "file.several-formats" in rules(make_zip([Member(name=b"a.h5", data=data, local=padding)]))
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,10 @@ def test_secrets_are_found_in_whatever_way_they_are_written() -> None:
 def test_an_attack_is_reported_even_after_many_milder_findings() -> None:
     many = [{"auto_map": {"a": f"m{i}.X"}} for i in range(500)]
     assert outcome("config.json", document(a=many, b={"_target_": "os.system"})) is Outcome.MALICIOUS
+
+
+def test_numbers_that_only_some_pythons_read() -> None:
+    assert rules_found("config.json", b'{"a": %b}' % (b"1" * 4000)) == set()
+    assert rules_found("config.json", b'{"a": %b, "b": {"_target_": "os.system"}}' % (b"1" * 4001)) == {
+        "scan.limit-exceeded"
+    }
