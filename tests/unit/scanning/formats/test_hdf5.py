@@ -128,7 +128,7 @@ def test_a_block_of_the_users_has_to_be_empty() -> None:
 def test_archives_are_not_taken_for_blocks_of_the_users() -> None:
     data = hdf5(keras_weights)
     assert rules_found("model.tar", make_tar({"model.h5": data})) == set()
-    padding = {"extra": struct.pack("<HH", 0x4246, 473) + b"Z" * 473}
+    padding = {"extra": struct.pack("<HH", 0x4246, 474) + b"Z" * 474}
     assert rules_found("model.zip", make_zip([Member(name=b"a.h5", data=data, local=padding)])) == set()
     assert "file.several-formats" in rules(make_zip([Member(name=b"a.h5", data=data, local=padding)]))
 

@@ -57,7 +57,6 @@ def test_lines_are_documents_of_their_own() -> None:
         '{"a": 1}'.encode("utf-16"),
         b'{"a": "\x01"}',
         b'{"a": 1}\0',
-        b"9" * 5000,
     ],
 )
 def test_what_is_not_strict_is_malformed(data: bytes) -> None:
@@ -194,6 +193,7 @@ def test_an_attack_is_reported_even_after_many_milder_findings() -> None:
 
 
 def test_numbers_that_only_some_pythons_read() -> None:
+    assert rules_found("config.json", b"9" * 5000) == {"scan.limit-exceeded"}
     assert rules_found("config.json", b'{"a": %b}' % (b"1" * 4000)) == set()
     assert rules_found("config.json", b'{"a": %b, "b": {"_target_": "os.system"}}' % (b"1" * 4001)) == {
         "scan.limit-exceeded"
