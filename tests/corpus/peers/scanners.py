@@ -8,11 +8,12 @@ and its own summary where that says more.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,13 @@ __all__ = ["SCANNERS", "Answer", "Fickling", "Modelcar", "Modelscan", "Picklesca
 Reply = Literal["flagged", "silent", "clean"]
 
 TIMEOUT: Final = 120.0
+MODELSCAN_PROGRAM: Final = Path(__file__).with_name("modelscan_program.py")
 FICKLING_PROGRAM: Final = Path(__file__).with_name("fickling_program.py")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """`why` is what decided; `seconds` the wall time of the process, start included."""
+    """`why` is what decided; `seconds` the processor time of the process, start included."""
 
     reply: Reply
     why: str
@@ -39,11 +41,12 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a process has left: `status` is None if its time ran out. `report` is the file it was asked to write."""
+    """What a process has left: `status` is None if its time ran out, `report` the file that it was asked to write."""
 
     status: int | None
     output: str
     report: str
+    seconds: float
 
 
 class Scanner(ABC):
@@ -63,25 +66,35 @@ class Scanner(ABC):
     def ask(self, folder: Path) -> Answer:
         """Run the scanner on the folder, in an empty folder of its own."""
         with tempfile.TemporaryDirectory() as scratch:
-            report = Path(scratch) / "report.json"
-            started = time.monotonic()
-            outcome = _run(self.command(folder, report), report)
-            seconds = time.monotonic() - started
+            outcome = self.run(folder, Path(scratch) / "report.json")
         if outcome.status is None:
-            return Answer(reply="silent", why=f"no answer within {TIMEOUT:.0f} s", seconds=seconds)
+            return Answer(reply="silent", why=f"no answer within {TIMEOUT:.0f} s", seconds=outcome.seconds)
         reply, why = self.read(outcome)
-        return Answer(reply=reply, why=why, seconds=seconds)
+        return Answer(reply=reply, why=why, seconds=outcome.seconds)
+
+    def run(self, folder: Path, report: Path) -> Outcome:
+        return _run(self.command(folder, report), report)
 
 
 def _run(command: list[str], report: Path) -> Outcome:
-    try:
-        done = subprocess.run(
-            command, cwd=report.parent, capture_output=True, timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL
+    """One process, at most `TIMEOUT` seconds, in the folder of the report."""
+    output = report.with_suffix(".output")
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=report.parent, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.DEVNULL
         )
-    except subprocess.TimeoutExpired:
-        return Outcome(status=None, output="", report="")
-    text = report.read_text() if report.exists() else ""
-    return Outcome(status=done.returncode, output=(done.stdout + done.stderr).decode(errors="replace"), report=text)
+        late = threading.Timer(TIMEOUT, process.kill)
+        late.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        in_time = late.is_alive()
+        late.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Outcome(
+        status=process.returncode if in_time else None,
+        output=output.read_text(errors="replace"),
+        report=report.read_text() if report.exists() else "",
+        seconds=usage.ru_utime + usage.ru_stime,
+    )
 
 
 class Picklescan(Scanner):
@@ -111,13 +124,37 @@ class StrictPicklescan(Picklescan):
 
 
 class Modelscan(Scanner):
-    """`modelscan scan -p FOLDER`: exit status 1 for issues, 2 for errors, 3 if it supports none of the files."""
+    """`modelscan scan -p FOLDER`: exit status 1 for issues, 2 for errors, 3 if it supports none of the files.
+
+    One process imports TensorFlow, which takes seconds, and forks for each folder.
+    """
 
     name = "modelscan"
     peer = "modelscan"
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
     def command(self, folder: Path, report: Path) -> list[str]:
-        return [program(self.peer, "modelscan"), "scan", "-r", "json", "-o", str(report), "-p", str(folder)]
+        return [program(self.peer, "python"), "-W", "ignore", str(MODELSCAN_PROGRAM), str(TIMEOUT)]
+
+    def run(self, folder: Path, report: Path) -> Outcome:
+        with self._lock:
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    self.command(folder, report),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+            assert self._process.stdin
+            assert self._process.stdout
+            print(folder, report, sep="\t", file=self._process.stdin, flush=True)
+            answer = json.loads(self._process.stdout.readline())
+        text = report.read_text() if report.exists() else ""
+        return Outcome(status=answer["status"], output="", report=text, seconds=answer["seconds"])
 
     def read(self, outcome: Outcome) -> tuple[Reply, str]:
         issues = json.loads(outcome.report)["summary"]["total_issues"] if outcome.report else 0
@@ -132,7 +169,7 @@ class Modelscan(Scanner):
 
 
 class Fickling(Scanner):
-    """Its documented functions, on each file: `scan_zip_archive` for zips, `scan_file` for all others."""
+    """Its documented functions, on the files that its own scan of repositories would choose."""
 
     name = "fickling"
     peer = "fickling"

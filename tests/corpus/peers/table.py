@@ -87,7 +87,7 @@ def _natural(reference: str) -> tuple[str, tuple[int, ...]]:
 
 def _times(answers: Answers) -> str:
     lines = [_line("", *answers), _line("---", *["---:"] * len(answers))]
-    for label, pick in (("seconds a folder, median", _median), ("slowest", max), ("all of them", sum)):
+    for label, pick in (("processor seconds a folder, median", _median), ("slowest", max), ("all of them", sum)):
         cells = [f"{pick([answer.seconds for answer in given.values()]):.1f}" for given in answers.values()]
         lines.append(_line(label, *cells))
     return "\n".join(lines)
