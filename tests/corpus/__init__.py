@@ -4,8 +4,9 @@
     python -m tests.corpus.detonate …       load one of them and see what it does
     python -m tests.corpus.peers            what other scanners say of them
 
-The corpus was written without a look at the scanner and shares no code with it. Malicious files are never stored: they come into
-being when they are asked for, and all that their payloads do is create the file that $MODELCAR_CORPUS_MARKER names.
+The corpus was written without a look at the scanner and shares no code with it. Malicious files are never stored: they
+come into being when they are asked for, and all that their payloads do is create the file that $MODELCAR_CORPUS_MARKER
+names.
 """
 
 from __future__ import annotations
