@@ -56,7 +56,7 @@ def report(issues: int) -> str:
     ],
 )
 def test_answers_are_read(scanner: Scanner, status: int, output: str, text: str, reply: Reply) -> None:
-    assert scanner.read(Outcome(status=status, output=output, report=text))[0] == reply
+    assert scanner.read(Outcome(status=status, output=output, report=text, seconds=0.1))[0] == reply
 
 
 def test_every_scanner_has_a_name_of_its_own() -> None:
