@@ -42,6 +42,8 @@ _GADGET: Final = re.compile(
 )
 _CONCEALING: Final = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 _INVISIBLE: Final = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff]")
+# methods whose names are those of data, too
+_KEYS: Final = frozenset({"center", "copy", "count", "index", "items", "keys", "replace", "title", "update", "values"})
 # whose `attribute` names one
 _ATTRIBUTE_FILTERS: Final = frozenset(
     {"groupby", "map", "max", "min", "rejectattr", "selectattr", "sort", "sum", "unique"}
@@ -106,9 +108,11 @@ class _Judge:
     def on_name(self, node: nodes.Name) -> Iterator[Remark]:
         if is_internal(node.name):
             yield self._attack(node, node.name)
-        elif node.name in REFUSED_NAMES and node.ctx == "load" and not self._values.is_assigned(node.name):
+        elif node.name in ("varargs", "kwargs") or (
+            node.name in REFUSED_NAMES and node.ctx == "load" and not self._values.is_assigned(node.name)
+        ):
             yield self._beyond(node, node.name)
-        elif node.name in FUNCTIONS and node.ctx == "load" and id(node) not in self._called:
+        elif node.name in FUNCTIONS | self._own and node.ctx == "load" and id(node) not in self._called:
             yield self._beyond(node, f"{node.name}, which is not called")
 
     def on_reference(self, node: nodes.NSRef) -> Iterator[Remark]:
@@ -116,6 +120,17 @@ class _Judge:
 
     def on_member(self, node: nodes.Getattr) -> Iterator[Remark]:
         yield from self._attribute(node, node.attr)
+        if id(node) in self._called:
+            return
+        if node.attr == "format" and self._values.kind(node.node) is not Kind.NUMBER:
+            if any(isinstance(each, str) and "{" in each for each in self._values.literals_behind(node.node)):
+                yield from self._format(node, node.node)
+        elif node.attr in METHODS - _KEYS and not self._values.is_assigned(f".{node.attr}"):
+            yield self._beyond(node, f".{node.attr}, which is not called")
+
+    def on_loop(self, node: nodes.For) -> Iterator[Remark]:
+        if node.recursive:
+            yield self._beyond(node, "a recursive loop")
 
     def on_keyword(self, node: nodes.Keyword) -> Iterator[Remark]:
         yield from self._attribute(node, node.key)
@@ -169,7 +184,7 @@ class _Judge:
             yield self._attack(node, "an index that is one of Python's internals")
         elif is_built and _spells_internals(literals):
             yield self._attack(node, "an index that is put together from pieces: " + " ".join(literals))
-        elif is_built:
+        elif is_built or _spells_internals(literals):
             yield self._beyond(node, "an index that the template puts together")
         elif any(literal.startswith("_") for literal in literals):
             yield self._beyond(node, "an index that may begin with an underscore")
@@ -195,7 +210,7 @@ class _Judge:
         elif target.attr not in METHODS:
             yield self._beyond(node, f".{target.attr}()")
 
-    def _format(self, node: nodes.Call, text: nodes.Node) -> Iterator[Remark]:
+    def _format(self, node: nodes.Node, text: nodes.Node) -> Iterator[Remark]:
         """`text.format(…)` reads attributes if its fields name some."""
         if not isinstance(text, nodes.Const) or not isinstance(text.value, str):
             literals = [each for each in self._values.literals_behind(text) if isinstance(each, str)]
@@ -257,6 +272,7 @@ class _Judge:
 
 
 _CHECKS: Final[dict[type[nodes.Node], Callable[[_Judge, Any], Iterator[Remark]]]] = {
+    nodes.For: _Judge.on_loop,
     nodes.Name: _Judge.on_name,
     nodes.NSRef: _Judge.on_reference,
     nodes.Getattr: _Judge.on_member,

@@ -7,7 +7,7 @@ order and scope.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from enum import IntEnum
 
 from jinja2 import nodes
@@ -31,11 +31,11 @@ _NUMERIC = (
     nodes.Test,
     nodes.Neg,
     nodes.Pos,
-    nodes.Sub,
     nodes.Div,
     nodes.FloorDiv,
     nodes.Pow,
 )
+_READS_ATTRIBUTES = frozenset({"groupby", "map", "sum"})
 _ROUNDS = 12  # more than any honest chain of assignments needs; after that everything counts as built
 
 
@@ -87,21 +87,29 @@ class Values:
 
     def literals_behind(self, node: nodes.Node) -> Iterator[object]:
         """All literals that `node` may be made of, in the order in which they stand there."""
-        seen: set[str] = set()
-        waiting: list[nodes.Node] = [node]
-        while waiting:
-            each = waiting.pop()
+        for each in self._behind(node, nodes.Node.iter_child_nodes):
             if isinstance(each, nodes.Const):
                 yield each.value
             elif isinstance(each, nodes.TemplateData):
                 yield each.data
             elif isinstance(each, nodes.Keyword):
                 yield each.key
+
+    def _keys_behind(self, node: nodes.Node) -> set[str]:
+        """Under which keys the object that `node` yields may be remembered, by whatever names it goes."""
+        return {key for key in map(_key_of, self._behind(node, _yielded)) if key is not None}
+
+    def _behind(self, node: nodes.Node, parts: Callable[[nodes.Node], Iterable[nodes.Node]]) -> Iterator[nodes.Node]:
+        seen: set[str] = set()
+        waiting: list[nodes.Node] = [node]
+        while waiting:
+            each = waiting.pop()
+            yield each
             name = _key_of(each)
             if name is not None and name not in seen:
                 seen.add(name)
                 waiting.extend(reversed(self._sources.get(name, {}).values()))
-            waiting.extend(reversed(list(each.iter_child_nodes())))
+            waiting.extend(reversed(list(parts(each))))
 
     # --- learning
 
@@ -120,10 +128,14 @@ class Values:
                 self._assign(node.target, Kind.BUILT, part)
         elif isinstance(node, nodes.For):
             self._assign(node.target, self.kind(node.iter), node.iter)
+            for neighbour in (".nextitem", ".previtem"):  # of `loop`
+                self._keep(neighbour, self.kind(node.iter), node.iter)
         elif isinstance(node, nodes.With):
             for target, value in zip(node.targets, node.values, strict=True):
                 self._assign(target, self.kind(value), value)
         elif isinstance(node, nodes.Macro | nodes.CallBlock):
+            name = node.name if isinstance(node, nodes.Macro) else "caller"
+            self._sources.setdefault(name, {}).update({id(part): part for part in node.body})
             for arg, default in zip(reversed(node.args), reversed(node.defaults), strict=False):
                 self._assign(arg, self.kind(default), default)
             for arg in node.args:
@@ -141,10 +153,9 @@ class Values:
             for parameters in self._macros.get(target.name, ()):
                 self._pass_arguments(call, parameters)
         elif isinstance(target, nodes.Getattr) and target.attr in _MUTATORS:
-            for holder in walk(target.node):
-                key = _key_of(holder)
-                for argument in arguments if key is not None else ():
-                    self._keep(str(key), self.kind(argument), argument)
+            for key in self._keys_behind(target.node):
+                for argument in arguments:
+                    self._keep(key, self.kind(argument), argument)
 
     def _pass_arguments(self, call: nodes.Call, parameters: list[str]) -> None:
         for name, argument in zip(parameters, call.args, strict=False):
@@ -173,7 +184,7 @@ class Values:
             return self._kinds.get(node.name, Kind.DATA)
         if isinstance(node, _NUMERIC):
             return Kind.NUMBER
-        if isinstance(node, nodes.Add | nodes.Mul | nodes.Mod):
+        if isinstance(node, nodes.Add | nodes.Sub | nodes.Mul | nodes.Mod):
             return self._arithmetic(node)
         if isinstance(node, nodes.CondExpr):
             return self._worst([node.expr1, *([node.expr2] if node.expr2 is not None else [])])
@@ -194,6 +205,8 @@ class Values:
 
     def _arithmetic(self, node: nodes.BinExpr) -> Kind:
         left, right = self.kind(node.left), self.kind(node.right)
+        if isinstance(node, nodes.Sub):  # a set without some of its items, unless one of them is a number
+            return Kind.NUMBER if Kind.NUMBER in (left, right) else max(left, right)
         if isinstance(node, nodes.Add):
             if Kind.NUMBER in (left, right):
                 return Kind.NUMBER  # nothing but a number can be added to a number
@@ -206,7 +219,8 @@ class Values:
         return Kind.NUMBER if left is right is Kind.NUMBER else Kind.BUILT
 
     def _member(self, holder: nodes.Node, name: str) -> Kind:
-        if isinstance(holder, nodes.Name) and holder.name == "loop" and name in LOOP_NUMBERS:
+        is_loop = isinstance(holder, nodes.Name) and holder.name == "loop" and "loop" not in self._kinds
+        if is_loop and name in LOOP_NUMBERS:
             return Kind.NUMBER
         assigned = self._kinds.get(f".{name}")
         held = self.kind(holder)
@@ -219,24 +233,41 @@ class Values:
         if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
             return self._member(node.node, node.arg.value)
         held = self.kind(node.node)
-        if isinstance(node.arg, nodes.Slice) and held is Kind.LITERAL and not _is_list(node.node):
-            return Kind.BUILT
-        return held
+        if isinstance(node.arg, nodes.Slice):
+            return self._part(held, node.node)
+        return held if self.kind(node.arg) is Kind.NUMBER else max(held, self._any_attribute())
+
+    def _part(self, held: Kind, node: nodes.Node) -> Kind:
+        """Of a part of what `node` is: one of a literal may be a name that the literal hides."""
+        if _is_list(node) or held not in (Kind.LITERAL, Kind.DATA):
+            return held
+        hides = any(isinstance(each, str) and "_" in each for each in self.literals_behind(node))
+        return Kind.BUILT if held is Kind.LITERAL or hides else held
+
+    def _any_attribute(self) -> Kind:
+        """Of any attribute of any namespace."""
+        return max((kind for key, kind in self._kinds.items() if key.startswith(".")), default=Kind.NOTHING)
 
     def _filtered(self, node: nodes.Filter) -> Kind:
         inside = self.kind(node.node) if node.node is not None else Kind.BUILT
         arguments = self._worst([*node.args, *(pair.value for pair in node.kwargs)])
         if node.name in NUMBER_FILTERS:
             return arguments  # `int` and `float` have a default, which may be a text
+        if node.name in _READS_ATTRIBUTES and (node.args or node.kwargs):
+            arguments = max(arguments, self._any_attribute())
         if node.name in ELEMENT_FILTERS:
             return max(Kind.LITERAL, inside, arguments)
         if node.name == "map" and not node.args:
-            return max(inside, Kind.DATA)
-        return inside if node.name in SAME_TEXT_FILTERS and inside is Kind.DATA else Kind.BUILT
+            return max(inside, Kind.DATA, arguments)
+        if node.name in SAME_TEXT_FILTERS and inside is Kind.DATA and node.node is not None:
+            return self._part(inside, node.node)
+        return Kind.BUILT
 
     def _called(self, node: nodes.Call) -> Kind:
         target = node.node
         if isinstance(target, nodes.Name):
+            if target.name in self._macros:
+                return Kind.BUILT
             if target.name == "namespace":
                 return max(Kind.NUMBER, self._worst(node.args))
             return Kind.NUMBER if target.name in ("range", "raise_exception") else Kind.BUILT
@@ -247,7 +278,8 @@ class Values:
         held = self.kind(target.node)
         if target.attr in TAKING_METHODS:
             return max(held, self._worst(node.args), Kind.DATA)
-        return held if target.attr in SAME_TEXT_METHODS and held is Kind.DATA else Kind.BUILT
+        is_part = target.attr in SAME_TEXT_METHODS and held is Kind.DATA
+        return self._part(held, target.node) if is_part else Kind.BUILT
 
 
 def walk(root: nodes.Node) -> Iterator[nodes.Node]:
@@ -264,6 +296,29 @@ def _key_of(node: nodes.Node) -> str | None:
     if isinstance(node, nodes.Name):
         return str(node.name)
     return f".{node.attr}" if isinstance(node, nodes.Getattr | nodes.NSRef) else None
+
+
+def _yielded(node: nodes.Node) -> Iterable[nodes.Node]:
+    """The parts that what `node` yields may be or hold as they are, and not as text."""
+    if isinstance(node, nodes.Getattr | nodes.Getitem):
+        return [node.node]
+    if isinstance(node, nodes.Filter):
+        is_text = node.name in NUMBER_FILTERS or node.name in SAME_TEXT_FILTERS
+        return [] if is_text else node.iter_child_nodes()
+    if isinstance(node, nodes.Call):
+        is_text = isinstance(node.node, nodes.Getattr) and node.node.attr not in TAKING_METHODS
+        return (
+            []
+            if is_text
+            else [part for part in node.iter_child_nodes() if part is not node.node or isinstance(part, nodes.Getattr)]
+        )
+    if isinstance(node, nodes.Add):
+        sides = [node.left, node.right]
+        return [] if any(isinstance(side, nodes.Const) for side in sides) else sides
+    is_holder = isinstance(
+        node, nodes.List | nodes.Tuple | nodes.Dict | nodes.Pair | nodes.Keyword | nodes.CondExpr | nodes.And | nodes.Or
+    )
+    return node.iter_child_nodes() if is_holder else []
 
 
 def _is_list(node: nodes.Node) -> bool:
