@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from modelcar.scanning.callables import is_dangerous, is_dotted
 from modelcar.scanning.findings import Rule, Severity, shown
 from modelcar.scanning.keras.objects import objects_in
 
-__all__ = ["KEYS", "RULES", "references_in"]
+__all__ = ["KEYS", "RULES", "expressions_in", "references_in"]
 
 CODE: Final = Rule(
     id="config.custom-code",
@@ -50,16 +51,26 @@ RULES: Final = (CODE, REMOTE, TARGET, DANGEROUS, TRUST)
 
 _MOST_STEPS: Final = 10_000  # through one value
 Found = Iterator[tuple[Rule, str]]
-_TARGET_KEYS: Final = ("_target_", "py/object", "py/type", "py/function", "py/class", "py/reduce", "py/repr")
+_TARGET_KEYS: Final = (
+    "_target_", "__target__", "()", "py/object", "py/type", "py/function", "py/class", "py/reduce", "py/repr",
+)  # fmt: skip
 # Keys of everyday words, which name an object to be called where they stand beside one of these: latent diffusion and
-# NeMo (target), pyannote (name), Lightning (class_path), GluonTS (class), skops (__module__).
+# NeMo (target), pyannote (name), Haystack (type), Lightning (class_path), GluonTS (class), skops (__module__).
 _BESIDE: Final = {
     "target": ("params", "target"),
     "name": ("params",),
+    "type": ("init_parameters",),
     "class_path": ("class_path",),
     "class": ("__kind__",),
     "__module__": ("__loader__",),
 }
+# A member's value that calls something, or an import in a list; tokens of a vocabulary are neither.
+_EXPRESSION: Final = re.compile(
+    rb"""(?m)(?::\s{0,40}(?:"(?:\$|\\u0024)(?=(?:[^"\n\\]|\\[^\n]){0,300}[\w\])]\(|import[ ]|from[ ])"""
+    rb"""|'?\$(?=[^\n]{0,300}[\w\])]\(|import[ ]|from[ ]))"""
+    rb"""|(?:[\[,]\s{0,40}["']|^[ \t]{0,40}-[ \t]{1,40}["']?)(?:\$|\\u0024)(?=import[ ]|from[ ]))([^\n]{1,200})"""
+)
+_HARMFUL: Final = re.compile(rb"__import__|\b(?:os|subprocess|builtins|socket|shutil|pty)\.|\b(?:exec|eval|open)\(")
 _ACTIVATIONS: Final = (
     "activation_fct", "activation_fn", "activation_function", "default_activation_function",
     "sbert_ce_default_activation_function",
@@ -107,6 +118,13 @@ def references_in(members: Mapping[str, Any]) -> Found:
     yield from _model_index(members)
     if members.get("trust_remote_code") is True:
         yield TRUST, ""
+
+
+def expressions_in(data: bytes) -> Found:
+    """Texts of a JSON or YAML document that MONAI evaluates as Python: they begin with a dollar sign."""
+    found = set(_EXPRESSION.findall(data))
+    for expression in sorted(found)[:20]:
+        yield DANGEROUS if _HARMFUL.search(expression) else TARGET, shown(expression.decode(errors="replace"))
 
 
 def _auto_map(members: Mapping[str, Any]) -> Found:

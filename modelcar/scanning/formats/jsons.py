@@ -11,7 +11,7 @@ from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.findings import Rule, Severity, shown
 from modelcar.scanning.formats.templates import report_templates
 from modelcar.scanning.limits import LimitExceeded
-from modelcar.scanning.references import KEYS, references_in
+from modelcar.scanning.references import KEYS, expressions_in, references_in
 from modelcar.scanning.secrets import report_secrets
 from modelcar.scanning.texts import decoded
 
@@ -103,6 +103,8 @@ def read_json(scan: FileScan, data: bytes, offset: int = 0) -> Any:
         raise LimitExceeded(f"it may hold more than {_MAX_VALUES} JSON values")
     text = decoded(data)
     report_secrets(scan, data, offset)
+    for rule, detail in expressions_in(data):
+        scan.found(rule, detail)
     objects = _Objects(scan)
     try:
         document = json.loads(

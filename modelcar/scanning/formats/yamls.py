@@ -9,7 +9,7 @@ from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.findings import Rule, Severity, shown
 from modelcar.scanning.formats.templates import report_templates
 from modelcar.scanning.limits import LimitExceeded
-from modelcar.scanning.references import DANGEROUS, KEYS, references_in
+from modelcar.scanning.references import DANGEROUS, KEYS, expressions_in, references_in
 from modelcar.scanning.secrets import report_secrets
 from modelcar.scanning.texts import decoded
 
@@ -84,6 +84,8 @@ def _scan(scan: FileScan) -> None:
     data = scan.read_all()
     text = decoded(data)
     report_secrets(scan, data)
+    for rule, detail in expressions_in(data):
+        scan.found(rule, detail)
     try:
         _Documents(scan).read(text)
     except yaml.YAMLError as e:

@@ -124,6 +124,11 @@ def test_code_of_other_repositories_is_worse(data: bytes) -> None:
         document(target="os.system"),
         document(pipeline={"name": "subprocess.Popen", "params": {"args": ["id"]}}),
         document(class_path="os.system", init_args={}),
+        document(a={"()": "subprocess.Popen", "args": ["id"]}),
+        document(a={"type": "os.system", "init_parameters": {}}),
+        document(net="$__import__('os').system('id')"),
+        document(net="$'a' and __import__('os').system('id')"),
+        document(net="@").replace(b"@", b"\\u0024__import__('os').system('id')"),
         document(__kind__="instance", **{"class": "os.system"}, args=["id"]),
         document(__module__="os", __class__="system", __loader__="FunctionNode"),
         document(types={"a": "os.system"}, structure={"a": ["a"]}),
@@ -143,6 +148,9 @@ def test_other_call_targets_are_unverified(name: str) -> None:
 
 def test_words_that_name_no_object_are_no_call_targets() -> None:
     members = document(name="a.b", target="text", a={"name": "relu", "params": {}}, b={"class": "a.b"}, structure="x")
+    assert rules_found("vocab.json", document(**{"$f(": 1, "1": "$", "2": "$x", "3": ["$f(", 0.1]})) == set()
+    assert rules_found("config.json", document(net="$monai.networks.Net(1)")) == {"config.call-target"}
+    assert rules_found("config.json", document(imports=["$import glob"])) == {"config.call-target"}
     assert rules_found("config.json", members) == set()
 
 
