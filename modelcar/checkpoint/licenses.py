@@ -28,6 +28,10 @@ _SPDX = {spdx.lower(): spdx for spdx in _SAME} | {
     "pddl": "PDDL-1.0",
 }
 _LISTED = frozenset(_SPDX.values())
+_KNOWN = _SPDX | {spdx.lower(): spdx for spdx in _LISTED}
+_WORD = re.compile(r"[()]|[^\s()]+")
+_OPERATORS = ("AND", "OR", "WITH")
+_LONGEST_EXPRESSION = 1000  # characters
 _NOT_IN_A_REF = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -37,12 +41,29 @@ def spdx_of(tag: str, name: str | None = None) -> str | None:
     A licence that SPDX does not list becomes a `LicenseRef-…`, a valid expression. `None` for no licence known.
     """
     tag = tag.strip()
-    if tag.lower() in _SPDX:
-        return _SPDX[tag.lower()]
+    if tag.lower() in _KNOWN:
+        return _KNOWN[tag.lower()]
     if tag.lower() == "other" and name:
-        tag = name.strip()
+        return spdx_of(name)
+    if (expression := _expression(tag)) is not None:
+        return expression
     reference = _NOT_IN_A_REF.sub("-", tag).strip("-")[:100]
     return f"LicenseRef-{reference}" if reference and reference.lower() != "unknown" else None
+
+
+def _expression(text: str) -> str | None:
+    """An SPDX expression that somebody wrote in place of a tag, its identifiers as SPDX writes them."""
+    words = _WORD.findall(text) if len(text) <= _LONGEST_EXPRESSION else []
+    bare = [word for word in words if word not in ("(", ")")]
+    if len(bare) < 3 or any((word.upper() in _OPERATORS) != i % 2 for i, word in enumerate(bare)):
+        return None
+    parts = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word in ("(", ")") or before.upper() == "WITH":
+            parts.append(word)
+        else:
+            parts.append(word.upper() if word.upper() in _OPERATORS else (spdx_of(word) or word))
+    return " ".join(parts).replace("( ", "(").replace(" )", ")")
 
 
 def is_listed(identifier: str) -> bool:

@@ -35,7 +35,7 @@ class Limits:
     seconds: float = 300.0
     piece: int = 256 << 20
     depth: int = 8
-    members: int = 200_000
+    members: int = 100_000
     expanded: int = 64 << 30
     ratio: int = 200
     findings: int = 200
