@@ -10,7 +10,7 @@ from modelcar.scanning.callables import is_dangerous, is_dotted
 from modelcar.scanning.findings import Rule, Severity, shown
 from modelcar.scanning.keras.objects import objects_in
 
-__all__ = ["KEYS", "RULES", "expressions_in", "references_in"]
+__all__ = ["KEYS", "RULES", "expressions_in", "logging_in", "references_in"]
 
 CODE: Final = Rule(
     id="config.custom-code",
@@ -70,6 +70,7 @@ _EXPRESSION: Final = re.compile(
     rb"""|'?\$(?=[^\n]{0,300}[\w\])]\(|import[ ]|from[ ]))"""
     rb"""|(?:[\[,]\s{0,40}["']|^[ \t]{0,40}-[ \t]{1,40}["']?)(?:\$|\\u0024)(?=import[ ]|from[ ]))([^\n]{1,200})"""
 )
+_LOGGING: Final = re.compile(rb"(?m)^[ \t]{0,8}\[(?:handler|formatter)_[^\]\n]{1,100}\]")
 _HARMFUL: Final = re.compile(rb"__import__|\b(?:os|subprocess|builtins|socket|shutil|pty)\.|\b(?:exec|eval|open)\(")
 _ACTIVATIONS: Final = (
     "activation_fct", "activation_fn", "activation_function", "default_activation_function",
@@ -125,6 +126,13 @@ def expressions_in(data: bytes) -> Found:
     found = set(_EXPRESSION.findall(data))
     for expression in sorted(found)[:20]:
         yield DANGEROUS if _HARMFUL.search(expression) else TARGET, shown(expression.decode(errors="replace"))
+
+
+def logging_in(data: bytes) -> Found:
+    """What `logging.config.fileConfig` evaluates as Python in a text: MONAI hands it the `logging.conf` of a bundle."""
+    if _LOGGING.search(data):
+        harmful = _HARMFUL.search(data)
+        yield (DANGEROUS, shown(harmful[0].decode())) if harmful else (TARGET, "handlers of Python's logging")
 
 
 def _auto_map(members: Mapping[str, Any]) -> Found:

@@ -7,6 +7,7 @@ from typing import Final
 
 from modelcar.scanning.filescan import FileScan, Format, Probe
 from modelcar.scanning.findings import Rule, Severity
+from modelcar.scanning.references import logging_in
 from modelcar.scanning.secrets import report_secrets_in_pieces
 from modelcar.scanning.texts import ESCAPES, inspected
 
@@ -38,6 +39,8 @@ _FOREIGN: Final = re.compile(
     rb"|(?:git|hg|svn)\+\S|https?://|[a-z0-9._\[\],-]{1,80}[ \t]{0,4}@[ \t]{0,4}(?:git\+|https?:|file:))"
 )
 _PACKAGES: Final = re.compile(r"(?:.*requirements.*|constraints.*)\.txt|pyproject\.toml|setup\.cfg")
+_SETTINGS: Final = (".cfg", ".conf", ".ini", ".properties")
+_LONGEST_SETTINGS: Final = 1 << 20  # bytes
 _KEPT: Final = 512  # bytes of a piece that the next one is looked at together with
 
 
@@ -49,6 +52,9 @@ def _matches(probe: Probe) -> bool:
 
 
 def _scan(scan: FileScan) -> None:
+    if scan.name.lower().endswith(_SETTINGS):
+        for rule, detail in logging_in(scan.content.read(0, _LONGEST_SETTINGS)):
+            scan.found(rule, detail)
     lists_packages = _PACKAGES.fullmatch(scan.name.rpartition("/")[2].lower()) is not None
     reported, kept, offset = False, b"", 0
 

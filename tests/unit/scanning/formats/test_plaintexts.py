@@ -110,3 +110,10 @@ def test_templates_in_files() -> None:
     assert rules_found("chat_template.jinja", b"\xff") == {"file.malformed"}
     assert rules_found("chat_template.jinja", b"{{ x }}\0") == {"file.malformed"}
     assert outcome("chat_template.jinja", b"x" * 3_000_000) is Outcome.UNVERIFIED
+
+
+def test_settings_that_pythons_logging_evaluates() -> None:
+    honest = b"[handlers]\nkeys=a\n[handler_a]\nclass=StreamHandler\nargs=(sys.stdout,)\n"
+    assert rules_found("logging.conf", honest) == {"config.call-target"}
+    assert rules_found("logging.ini", honest + b"args=(__import__('os').system('id'),)") == {"config.dangerous-call"}
+    assert rules_found("setup.cfg", b"[metadata]\nname = a\n") == set()
