@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from modelcar.checkpoint import Checkpoint
 from modelcar.errors import Denied
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest
-from modelcar.registry.cancel import Cancelled, CancelScope
+from modelcar.registry.cancel import CancelScope
 from modelcar.scanning.checkpoint import scan_checkpoint
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.findings import Finding, Outcome, Severity
@@ -33,10 +34,10 @@ class ScanGate:
         self._done = Event()
         self._report: Report | None = None
         self._failure: BaseException | None = None
-        self._held: list[Callable[[], None]] = []
+        self._held: deque[Callable[[], None]] = deque()
 
     def require(self) -> Report:
-        """Wait for the verdict.
+        """Wait for the verdict, and until everything that was held back is on its way.
 
         Raises:
             Denied: it is *malicious*.
@@ -51,7 +52,7 @@ class ScanGate:
         return self._report
 
     def hold(self, upload: Upload) -> Upload:
-        """`upload`, which begins when the verdict is there, and never if it is *malicious*."""
+        """`upload`, which begins when the verdict is there, and never if it is *malicious*: then it raises `Denied`."""
 
         def later(layer: Descriptor, content: ByteMap) -> None:
             with self._lock:
@@ -63,15 +64,36 @@ class ScanGate:
 
         return later
 
-    def finish(self, report: Report | None, failure: BaseException | None) -> None:
-        """The scan is over; what it held back goes its way."""
+    def watch(self, layer: Descriptor, content: ByteMap) -> None:  # noqa: ARG002  # an `Upload`
+        """Nothing, unless the scan has said no meanwhile: so that a build need not go on until its end.
+
+        Raises:
+            Denied, WorldError: as `require`.
+        """
+        if self._done.is_set():
+            self.require()
+
+    def finish(self, report: Report) -> None:
+        """The scan is over; what it held back goes its way, or nowhere."""
+        while (upload := self._next(report)) is not None:
+            upload()
+
+    def fail(self, failure: BaseException) -> None:
+        """There will be no verdict."""
         with self._lock:
-            self._report, self._failure = report, failure
-            held, self._held = self._held, []
+            self._failure = failure
+            self._held.clear()
             self._done.set()
-        if report is not None and report.outcome is not Outcome.MALICIOUS:
-            for upload in held:
-                upload()
+
+    def _next(self, report: Report) -> Callable[[], None] | None:
+        """What is still held; once it is nothing, the verdict is out."""
+        with self._lock:
+            if self._held and report.outcome is not Outcome.MALICIOUS:
+                return self._held.popleft()
+            self._held.clear()
+            self._report = report
+            self._done.set()
+            return None
 
 
 @contextmanager
@@ -79,27 +101,20 @@ def gated(checkpoint: Checkpoint, settings: ScanSettings) -> Iterator[ScanGate]:
     """Scan `checkpoint` while the block runs; leaving it early ends the scan."""
     gate, scope = ScanGate(), CancelScope()
 
-    def run() -> None:
-        try:
-            report = scan_checkpoint(checkpoint, settings)
-        except BaseException as e:
-            gate.finish(None, e)
-        else:
-            gate.finish(report, None)
-
     def work() -> None:
         try:
-            scope.run(run)
-        except (Cancelled, Exception) as e:  # before it began, or an upload that has failed elsewhere, too
-            gate.finish(None, e)
+            scope.run(lambda: gate.finish(scan_checkpoint(checkpoint, settings)))
+        except BaseException as e:  # `require` raises it where somebody waits
+            gate.fail(e)
 
     thread = Thread(target=work, name="modelcar-scan")
-    thread.start()
     try:
+        thread.start()
         yield gate
     finally:
         scope.cancel()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
 
 
 def remember(report: Report, image: Digest, memo: ReportMemo, settings: ScanSettings, *, subject: str) -> None:

@@ -78,7 +78,13 @@ def build(
             bases = choose_bases(base, [_platform(platform) for platform in platforms], store, registry)
         with gated(checkpoint, ScanSettings(spool=spool_folder())) if scan else nullcontext() as gate:
             image = build_image(
-                checkpoint, store, bases, max_layers=max_layers, content_digests=content_digests, progress=progress
+                checkpoint,
+                store,
+                bases,
+                max_layers=max_layers,
+                content_digests=content_digests,
+                progress=progress,
+                upload=gate.watch if gate is not None else None,
             )
             if gate is not None:
                 gate.require()

@@ -166,6 +166,10 @@ class _Scan:
     def hold(self, upload: Upload) -> Upload:
         return self._gate.hold(upload) if self._gate is not None else upload
 
+    @property
+    def watch(self) -> Upload | None:
+        return self._gate.watch if self._gate is not None else None
+
     def require(self) -> None:
         """Raises `Denied` where the scan says no."""
         self._report = self._gate.require() if self._gate is not None else None
@@ -208,7 +212,7 @@ def _build(
     output: Output,
 ) -> BuiltImage:
     with progress(output, "hash") as report:
-        image = build(progress=report)
+        image = build(progress=report, upload=scan.watch)
     scan.require()
     signing.finish(image, store, ref)
     return image
