@@ -10,14 +10,15 @@ print(report.outcome, [finding.message for finding in report.all_findings])
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from modelcar.checkpoint import Checkpoint, open_checkpoint
-from modelcar.oci import Descriptor
+from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.fetch import RegistrySource, StoreSource
 from modelcar.progress import SILENT, Progress
 from modelcar.scanning.blobs import Blobs, DownloadedBlobs, QuickBlobs, StoredBlobs
@@ -27,10 +28,12 @@ from modelcar.scanning.image import quick_scan_image, scan_image
 from modelcar.scanning.memo import ReportMemo
 from modelcar.scanning.report import Report
 from modelcar.scanning.settings import ScanSettings
-from modelcar.signing.places import LayoutPlace, RegistryPlace
+from modelcar.scanning.verdict import scan_predicate
+from modelcar.signing.places import LayoutPlace, RegistryPlace, documents
 from modelcar.store import LocalStore, Store, default_home
+from modelcar.store.tree import children
 
-__all__ = ["quick_scan", "report_memo", "scan", "scan_at", "spool_folder"]
+__all__ = ["predicates", "quick_scan", "report_memo", "scan", "scan_at", "spool_folder"]
 
 _DEFAULTS: Final = ScanSettings()
 
@@ -105,6 +108,21 @@ def quick_scan(
     blobs = QuickBlobs(registry=place.registry, ref=place.ref)
     report = quick_scan_image(source, blobs, settings, subject=subject, progress=progress)
     return replace(report, facts={**report.facts, "bytesRead": blobs.read})
+
+
+def predicates(
+    place: LayoutPlace | RegistryPlace, root: Descriptor, report: Report
+) -> Iterator[tuple[Descriptor, dict[str, Any]]]:
+    """What `report`, on the image `root`, makes a scanner sign of it and of every manifest in it.
+
+    Whoever runs one manifest asks about that one. Each gets the verdict on its own files: *malicious* is for ever, and
+    an index may list a manifest that somebody else published, beside one that is evil.
+    """
+    parts: dict[Digest, set[Digest]] = {}
+    for subject in documents(place, root):
+        listed = [child.digest for child in children(place.document(subject))]
+        blobs = parts[subject.digest] = set().union(*(parts.get(digest, {digest}) for digest in listed))
+        yield subject, scan_predicate(report if subject.digest == root.digest else report.within(blobs))
 
 
 def report_memo(store: LocalStore | None = None) -> ReportMemo:

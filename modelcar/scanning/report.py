@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +83,10 @@ class Report:
     @property
     def all_findings(self) -> tuple[Finding, ...]:
         return (*self.findings, *(finding for file in self.files for finding in file.findings))
+
+    def within(self, blobs: Collection[Digest]) -> Report:
+        """The part that is about one manifest of an image, whose configuration and layers are `blobs`."""
+        return replace(self, files=tuple(f for f in self.files if f.layer is None or f.layer in blobs))
 
     @property
     def outcome(self) -> Outcome:

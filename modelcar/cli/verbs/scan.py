@@ -22,7 +22,7 @@ from modelcar.cli.reports import show_report
 from modelcar.cli.scanning import scan_options
 from modelcar.cli.trust import SignatoryChoice, signatory_options
 from modelcar.errors import StorageError, UsageError
-from modelcar.images.scans import quick_scan, report_memo, scan, scan_at
+from modelcar.images.scans import predicates, quick_scan, report_memo, scan, scan_at
 from modelcar.oci import Descriptor
 from modelcar.packaging.locations import parse_location
 from modelcar.progress import Progress
@@ -31,9 +31,8 @@ from modelcar.scanning.findings import Outcome
 from modelcar.scanning.report import Report
 from modelcar.scanning.sarif import to_sarif
 from modelcar.scanning.settings import ScanSettings
-from modelcar.scanning.verdict import scan_predicate
 from modelcar.signing.attestations.attest import attach_statement, check_not_hiding, check_other_signer
-from modelcar.signing.places import LayoutPlace, RegistryPlace, documents
+from modelcar.signing.places import LayoutPlace, RegistryPlace
 from modelcar.signing.ruleset import SCAN_VERDICT
 from modelcar.signing.signatory import Signatory
 from modelcar.signing.statement import Statement
@@ -81,43 +80,93 @@ def command(
       modelcar scan ghcr.io/acme/llm:v1 --quick
       modelcar scan ghcr.io/acme/llm:v1 --key scanner.key
     """
+    signing = _Signing(signatory_choice, allow_same_signer=allow_same_signer)
     if scanners:
         _show_scanners(output)
-        return
-    signs = signatory_choice.key is not None or signatory_choice.keyless
-    if all_images:
-        if target is not None or quick or remote or signs or sarif:
+    elif all_images:
+        if target is not None or quick or remote or signing.wanted or sarif:
             raise UsageError("--all scans the images of the local store, and takes only --again and bounds beside it")
         _scan_all(how, output, again=again)
-        return
-    if target is None:
+    elif target is None:
         raise UsageError("nothing says what to scan", hint="name a folder or an image, or give --all")
-    if _is_source(target):
-        if quick or remote or signs:
+    elif _is_source(target):
+        if quick or remote or signing.wanted:
             raise UsageError(f"{target} is no image", hint="--quick, --remote, --key and --keyless are for images")
         with progress(output, "scan") as report_progress:
             report = scan(open_checkpoint(target), how, progress=report_progress)
         _answer(report, report.to_dict(), output, sarif)
-        return
-    signatory = signatory_choice.signatory() if signs else None
+    else:
+        if quick and signing.wanted:
+            hint = "it reads parts of layers and checks no digest; leave --quick out"
+            raise UsageError("what a quick scan saw is not signed", hint=hint)
+        report, answer = _scan_reference(
+            target, how, signing, settings, output, quick=quick, remote=remote or quick, again=again
+        )
+        _answer(report, answer, output, sarif)
+
+
+class _Signing:
+    """Signs the verdict, if that was asked for."""
+
+    def __init__(self, choice: SignatoryChoice, *, allow_same_signer: bool) -> None:
+        self._choice = choice
+        self._allow_same_signer = allow_same_signer
+        # A key is opened before any long work: it may ask for a password. A certificate is valid for minutes.
+        self._signatory: Signatory | None = choice.signatory() if choice.key is not None else None
+
+    @property
+    def wanted(self) -> bool:
+        return self._signatory is not None or self._choice.keyless
+
+    def check(self, place: RegistryPlace | LayoutPlace, root: Descriptor) -> None:
+        """Raises `UsageError` where it is known already that this verdict must not be signed so."""
+        if self.wanted:
+            check_not_hiding(place, root.digest)
+        if self._signatory is not None and not self._allow_same_signer:
+            check_other_signer(place, root.digest, self._signatory)
+
+    def attach(
+        self, place: RegistryPlace | LayoutPlace, root: Descriptor, report: Report, output: Output
+    ) -> dict[str, Any]:
+        """Attach the verdict; returns what the answer says of it."""
+        if not self.wanted:
+            return {}
+        if self._signatory is None:
+            self._signatory = self._choice.signatory()
+            self.check(place, root)
+        attached = []
+        for subject, predicate in predicates(place, root, report):
+            statement = Statement.about(subject.digest, SCAN_VERDICT, predicate)
+            referrer, _ = attach_statement(place, subject, self._signatory, statement, created=datetime.now(UTC))
+            attached.append({"digest": str(subject.digest), "referrer": str(referrer) if referrer else None})
+        output.aside(f"the verdict is attached, signed by {self._signatory}")
+        return {"attached": attached}
+
+
+def _scan_reference(
+    target: str,
+    how: ScanSettings,
+    signing: _Signing,
+    settings: ClientSettings,
+    output: Output,
+    *,
+    quick: bool,
+    remote: bool,
+    again: bool,
+) -> tuple[Report, dict[str, Any]]:
+    """Scan the image that `target` names; returns the report, and the answer as JSON."""
     location = parse_location(target)
     with ExitStack() as stack:
         report_progress = stack.enter_context(progress(output, "scan"))
-        place, root = open_place(
-            location, remote=remote or quick, settings=settings, stack=stack, progress=report_progress
-        )
+        place, root = open_place(location, remote=remote, settings=settings, stack=stack, progress=report_progress)
+        signing.check(place, root)
         if not quick:
             report = _scan_image(place, root, how, str(location), report_progress, again=again)
         elif isinstance(place, RegistryPlace):
             report = quick_scan(place, root, how, subject=str(location), progress=report_progress)
         else:
             raise UsageError(f"{location} is on this machine", hint="leave --quick out: it is there to save downloads")
-        answer = report.to_dict()
-        if signatory is not None:
-            answer["attached"] = _attest(place, root, report, signatory, allow_same_signer=allow_same_signer)
-    _answer(report, answer, output, sarif)
-    if signatory is not None:
-        output.aside(f"the verdict is attached, signed by {signatory}")
+        return report, {**report.to_dict(), **signing.attach(place, root, report, output)}
 
 
 def _show_scanners(output: Output) -> None:
@@ -180,24 +229,3 @@ def _scan_all(how: ScanSettings, output: Output, *, again: bool) -> None:
     output.document([{"name": name, **report.to_dict()} for name, report in reports.items()])
     if any(report.outcome is not Outcome.CLEAN for report in reports.values()):
         raise click.exceptions.Exit(_NOT_CLEAN)
-
-
-def _attest(
-    place: RegistryPlace | LayoutPlace,
-    root: Descriptor,
-    report: Report,
-    signatory: Signatory,
-    *,
-    allow_same_signer: bool,
-) -> list[dict[str, Any]]:
-    """Attach the verdict to the image and to every manifest in it: whoever runs one of them asks about that one."""
-    if not allow_same_signer:
-        check_other_signer(place, root.digest, signatory)
-    check_not_hiding(place, root.digest)
-    predicate = scan_predicate(report)
-    attached = []
-    for subject in documents(place, root):
-        statement = Statement.about(subject.digest, SCAN_VERDICT, predicate)
-        referrer, _ = attach_statement(place, subject, signatory, statement, created=datetime.now(UTC))
-        attached.append({"digest": str(subject.digest), "referrer": str(referrer) if referrer else None})
-    return attached

@@ -240,3 +240,17 @@ def test_a_policy_without_licences_is_no_policy_here(modelcar: ModelcarCli, chec
 def test_scanners_are_listed(modelcar: ModelcarCli) -> None:
     assert {"clamav", "picklescan"} <= {each["name"] for each in modelcar.json("scan", "--scanners")}
     assert "no scanner 'norton' is installed" in modelcar.refusal(2, "scan", ".", "--with", "norton").line
+
+
+def test_what_a_quick_scan_saw_is_not_signed(modelcar: ModelcarCli, keys: Path, ref: str) -> None:
+    """Nobody has checked that the image has these bytes, and *malicious* would be for ever."""
+    complaint = modelcar.refusal(2, "scan", ref, "--quick", "--key", keys / "scanner.key")
+    assert complaint.line == "what a quick scan saw is not signed"
+
+
+def test_what_cannot_be_attested_is_said_before_the_scan(
+    modelcar: ModelcarCli, checkpoint: Path, keys: Path, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modelcar("build", checkpoint, "-t", ref, "--push", "--sign-key", keys / "ci.key", "-q")
+    monkeypatch.setattr("modelcar.cli.verbs.scan.scan_at", None)
+    assert "has signed this image" in modelcar.refusal(2, "scan", ref, "--remote", "--key", keys / "ci.key").line
