@@ -74,7 +74,7 @@ def scan_at(
     scanner = FileScanner(settings)
     known = memo.get(root.digest, scanner) if memo is not None else None
     if known is not None:
-        return known
+        return replace(known, subject=subject)
     source: StoreSource | RegistrySource
     if isinstance(place, LayoutPlace):
         source = StoreSource(place.layout, root)

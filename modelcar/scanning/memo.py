@@ -35,8 +35,9 @@ class ReportMemo:
             if not (_is_private(self.folder.lstat(), stat.S_IFDIR) and _is_private(self._file(image).lstat())):
                 return None
             data = json.loads(self._file(image).read_bytes())
-            return Report.from_dict(data["report"]) if data["by"] == _by(scanner) else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            is_it = data["by"] == _by(scanner) and data["report"]["digest"] == str(image)
+            return Report.from_dict(data["report"]) if is_it else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def put(self, image: Digest, report: Report, scanner: FileScanner) -> None:

@@ -117,11 +117,11 @@ def test_a_report_that_others_may_have_written_is_void(modelcar: ModelcarCli, ev
     modelcar("scan", NAME)
     (report,) = (modelcar.home / "scans").iterdir()
     forged = json.loads(report.read_text())
-    forged["report"]["subject"] = "forged"
+    forged["report"]["files"][0]["path"] = "forged"
     report.write_text(json.dumps(forged))
-    assert modelcar.json("scan", NAME)["subject"] == "forged", "the report at hand is used"
+    assert modelcar.json("scan", NAME)["files"][0]["path"] == "forged", "the report at hand is used"
     report.chmod(0o666)
-    assert modelcar.json("scan", NAME)["subject"] == NAME
+    assert modelcar.json("scan", NAME)["files"][0]["path"] != "forged"
 
 
 def test_a_remote_image(modelcar: ModelcarCli, code: Path, ref: str) -> None:
