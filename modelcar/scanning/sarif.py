@@ -30,14 +30,13 @@ _SCORES: Final = {  # GitHub's order: critical above 9, high above 7, medium abo
 
 
 def to_sarif(report: Report) -> dict[str, Any]:
-    """One run with one result a finding; offsets are `byteOffset`s in the innermost file."""
+    """One run with one result a finding. Its place is the file; offsets in members of archives are properties."""
     rules = {finding.rule.id: finding.rule for finding in report.all_findings}
     numbers = {rule: i for i, rule in enumerate(rules)}
     scanner = report.scanners[0]
     driver = {
         "name": scanner.name,
         "version": scanner.version,
-        "semanticVersion": scanner.version,
         "rules": [_rule(rule) for rule in rules.values()],
     }
     others = [{"name": other.name, "version": other.version} for other in report.scanners[1:]]
@@ -50,7 +49,10 @@ def to_sarif(report: Report) -> dict[str, Any]:
                 "columnKind": "unicodeCodePoints",
                 "invocations": [{"executionSuccessful": True, "endTimeUtc": f"{report.scanned_at:%Y-%m-%dT%H:%M:%SZ}"}],
                 "properties": {"subject": report.subject, "verdict": str(report.outcome)},
-                "results": [_result(finding, numbers) for finding in report.all_findings],
+                "results": [
+                    *(_result(finding, finding.path, numbers) for finding in report.findings),
+                    *(_result(finding, file.path, numbers) for file in report.files for finding in file.findings),
+                ],
             }
         ],
     }
@@ -67,16 +69,20 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
-    outer, _, member = finding.path.partition("!")
-    region = {"region": {"byteOffset": finding.offset}} if finding.offset is not None else {}
-    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": quote(outer)}, **region}}
-    if member:
-        location["logicalLocations"] = [{"fullyQualifiedName": finding.path, "kind": "member"}]
-    return {
+def _result(finding: Finding, file: str, numbers: Mapping[str, int]) -> dict[str, Any]:
+    place: dict[str, Any] = {"artifactLocation": {"uri": quote(file.lstrip("/"), errors="replace")}}
+    location: dict[str, Any] = {"physicalLocation": place}
+    result: dict[str, Any] = {
         "ruleId": finding.rule.id,
         "ruleIndex": numbers[finding.rule.id],
         "level": _LEVELS[finding.severity],
         "message": {"text": finding.message},
         "locations": [location],
     }
+    if finding.path != file:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.path, "kind": "member"}]
+    if finding.offset is not None and finding.path == file:
+        place["region"] = {"byteOffset": finding.offset}
+    elif finding.offset is not None:
+        result["properties"] = {"offset": finding.offset}
+    return result
