@@ -27,13 +27,15 @@ _HUB_SCHEME = "hf://"
 _WHAT_TO_NAME = "name a folder, a weights file, or hf://org/name"
 
 
-def open_checkpoint(source: str | PathLike[str], *, hub: HubOptions | None = None) -> Checkpoint:
+def open_checkpoint(source: str | PathLike[str], *, hub: HubOptions | None = None, complete: bool = True) -> Checkpoint:
     """Find out what there is to package at `source`. No weight is read.
 
     Args:
         source: a folder; a snapshot or a repository's folder in the Hub's cache; one weights file; or
             `hf://org/name[@revision]`, which is downloaded into the Hub's cache unless it is there already.
         hub: how to talk to the Hub; by default as its own tools do.
+        complete: whether it has to be something to package. If not, any single file will do, and Git LFS pointers are
+            files like others.
 
     Raises:
         SourceError: it cannot be packaged; see its subclasses.
@@ -45,12 +47,12 @@ def open_checkpoint(source: str | PathLike[str], *, hub: HubOptions | None = Non
 
         options = hub or HubOptions()
         root, endpoint = download_snapshot(source.removeprefix(_HUB_SCHEME), options)
-        return _open_folder(root, endpoint=endpoint)
+        return _open_folder(root, endpoint=endpoint, complete=complete)
     real = _existing(source)
     if real.is_dir():
-        return _open_folder(real)
+        return _open_folder(real, complete=complete)
     if real.is_file():
-        return _open_single(Path(source))
+        return _open_single(Path(source), complete=complete)
     raise SourceError(f"{printable(source, 400)} is neither a folder nor a file", hint=_WHAT_TO_NAME)
 
 
@@ -66,27 +68,30 @@ def _existing(source: str) -> Path:
         raise SourceError(f"there is no {printable(source, 400)}", hint=_WHAT_TO_NAME) from None
 
 
-def _open_folder(real: Path, *, endpoint: str | None = None) -> Checkpoint:
+def _open_folder(real: Path, *, endpoint: str | None = None, complete: bool) -> Checkpoint:
     snapshot = select_snapshot(real)
     root = snapshot.root if snapshot else real
     snapshot = snapshot or find_snapshot(real)
-    files, excluded = walk(root, snapshot)
+    files, excluded = walk(root, snapshot, complete=complete)
     return Checkpoint(root=root, provenance=_provenance(snapshot, endpoint), files=files, excluded=excluded)
 
 
-def _open_single(place: Path) -> Checkpoint:
-    """One weights file. Its name is the one that was typed; where links lead from there is the user's own business."""
+def _open_single(place: Path, *, complete: bool) -> Checkpoint:
+    """One weights file, or any file if it need not be complete.
+
+    Its name is the one that was typed; where links lead from there is the user's own business.
+    """
     folder = place.parent.resolve()
     path = place.name
     check_name("", path)
     shard = shard_of(path)
-    if shard is not None and shard[2] > 1:
+    if complete and shard is not None and shard[2] > 1:
         raise SourceError(f"{place} is one of {shard[2]} shards", hint="name the folder that holds all of them")
     snapshot = find_snapshot(folder)
     link = folder / path
     hops = resolve_link(link, path, lambda _: True) if link.is_symlink() else (link,)
-    file = read_file_entry(hops[-1], path, snapshot.known_sha256(hops) if snapshot else None)
-    if file.role is not Role.WEIGHT:
+    file = read_file_entry(hops[-1], path, snapshot.known_sha256(hops) if snapshot else None, complete=complete)
+    if complete and file.role is not Role.WEIGHT:
         raise SourceError(f"{place} is not a weights file", hint="name the folder that holds the model")
     return Checkpoint(root=folder, provenance=_provenance(snapshot, None), files=(file,))
 

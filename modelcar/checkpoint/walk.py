@@ -39,11 +39,14 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-def walk(root: Path, snapshot: HubSnapshot | None) -> tuple[tuple[CheckpointFile, ...], tuple[str, ...]]:
+def walk(
+    root: Path, snapshot: HubSnapshot | None, *, complete: bool = True
+) -> tuple[tuple[CheckpointFile, ...], tuple[str, ...]]:
     """The files under `root` (absolute, without links), and what was left out; both sorted by the bytes of their paths.
 
     Args:
         snapshot: the cached snapshot that `root` is or lies in; its links may lead to the blobs of its cache.
+        complete: whether Git LFS pointers are refused.
 
     Raises:
         EmptySource: no file is left to package.
@@ -52,7 +55,7 @@ def walk(root: Path, snapshot: HubSnapshot | None) -> tuple[tuple[CheckpointFile
         MalformedFile: a Git LFS pointer where a file should be.
         StorageError: something there cannot be read.
     """
-    walker = _Walker(root=root, snapshot=snapshot)
+    walker = _Walker(root=root, snapshot=snapshot, complete=complete)
     with _open_folder(root, None, str(root)) as fd:
         walker.visit(fd, "")
     if not walker.files:
@@ -65,11 +68,11 @@ def walk(root: Path, snapshot: HubSnapshot | None) -> tuple[tuple[CheckpointFile
     return tuple(files), tuple(sorted(walker.excluded, key=str.encode))
 
 
-def read_file_entry(source: Path, path: str, known_sha256: str | None) -> CheckpointFile:
+def read_file_entry(source: Path, path: str, known_sha256: str | None, *, complete: bool) -> CheckpointFile:
     """The checkpoint file `path` whose bytes lie at `source`, an absolute path without links."""
     check_path(path)
     with _open_file(source, None, path) as fd:
-        file = _describe(fd, source, path, known_sha256)
+        file = _describe(fd, source, path, known_sha256, complete=complete)
     if Path(os.path.realpath(source)) != source:
         raise SourceChanged(f"{path} was moved while it was looked at", hint="try again once nothing writes to it")
     return file
@@ -79,6 +82,7 @@ def read_file_entry(source: Path, path: str, known_sha256: str | None) -> Checkp
 class _Walker:
     root: Path
     snapshot: HubSnapshot | None
+    complete: bool
     files: list[CheckpointFile] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)
 
@@ -97,7 +101,7 @@ class _Walker:
                 self._add(self._linked(path))
             elif stat.S_ISREG(mode):
                 with _open_file(name, fd, path) as inner:
-                    self._add(_describe(inner, self.root / path, path, None))
+                    self._add(_describe(inner, self.root / path, path, None, complete=self.complete))
             else:
                 raise _special(path)
 
@@ -121,7 +125,7 @@ class _Walker:
     def _linked(self, path: str) -> CheckpointFile:
         hops = resolve_link(self.root / path, path, self._may_lead_to)
         known = self.snapshot.known_sha256(hops) if self.snapshot else None
-        return read_file_entry(hops[-1], path, known)
+        return read_file_entry(hops[-1], path, known, complete=self.complete)
 
     def _may_lead_to(self, target: Path) -> bool:
         return target.is_relative_to(self.root) or (self.snapshot is not None and self.snapshot.owns(target))
@@ -157,7 +161,7 @@ def _opened(name: str | Path, flags: int, parent: int | None, path: str) -> Iter
         os.close(fd)
 
 
-def _describe(fd: int, source: Path, path: str, known_sha256: str | None) -> CheckpointFile:
+def _describe(fd: int, source: Path, path: str, known_sha256: str | None, *, complete: bool) -> CheckpointFile:
     """What the open file `fd` is."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
@@ -167,7 +171,7 @@ def _describe(fd: int, source: Path, path: str, known_sha256: str | None) -> Che
     except OSError as e:
         raise _unreadable(path, e) from None
     found = detect_format(path.rpartition("/")[2], head, status.st_size)
-    if found == GIT_LFS_POINTER:
+    if found == GIT_LFS_POINTER and complete:
         raise MalformedFile(
             f"{printable(path, 200)} is a Git LFS pointer, not the file that it stands for",
             hint="run `git lfs pull` there",

@@ -97,13 +97,13 @@ class ScanGate:
 
 
 @contextmanager
-def gated(checkpoint: Checkpoint, settings: ScanSettings) -> Iterator[ScanGate]:
-    """Scan `checkpoint` while the block runs; leaving it early ends the scan."""
+def gated(checkpoint: Checkpoint, settings: ScanSettings, subject: str | None = None) -> Iterator[ScanGate]:
+    """Scan `checkpoint` while the block runs; leaving it early ends the scan. `subject` is what people call it."""
     gate, scope = ScanGate(), CancelScope()
 
     def work() -> None:
         try:
-            scope.run(lambda: gate.finish(scan_checkpoint(checkpoint, settings)))
+            scope.run(lambda: gate.finish(scan_checkpoint(checkpoint, settings, subject=subject)))
         except BaseException as e:  # `require` raises it where somebody waits
             gate.fail(e)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Final
 
@@ -76,7 +76,9 @@ def build(
     with store.session():
         with Registry(settings, progress) as registry:
             bases = choose_bases(base, [_platform(platform) for platform in platforms], store, registry)
-        with gated(checkpoint, ScanSettings(spool=spool_folder())) if scan else nullcontext() as gate:
+        subject = None if isinstance(source, Checkpoint) else fspath(source)
+        how = ScanSettings(spool=spool_folder())
+        with gated(checkpoint, how, subject) if scan else nullcontext() as gate:
             image = build_image(
                 checkpoint,
                 store,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,16 +39,25 @@ _DEFAULTS: Final = ScanSettings()
 
 
 def scan(
-    source: str | PathLike[str] | Checkpoint, settings: ScanSettings = _DEFAULTS, *, progress: Progress = SILENT
+    source: str | PathLike[str] | Checkpoint,
+    settings: ScanSettings = _DEFAULTS,
+    *,
+    subject: str | None = None,
+    progress: Progress = SILENT,
 ) -> Report:
-    """Scan a checkpoint: what `open_checkpoint` takes, or what it returned.
+    """Scan a checkpoint: what `open_checkpoint` takes, a single file of any kind, or what `open_checkpoint` returned.
+
+    Args:
+        subject: what to call it; by default as it is named here.
 
     Raises:
         SourceError: there is nothing to scan.
         WorldError: a file cannot be read, or changed meanwhile.
     """
-    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
-    return scan_checkpoint(checkpoint, settings, progress)
+    if isinstance(source, Checkpoint):
+        return scan_checkpoint(source, settings, progress, subject=subject)
+    checkpoint = open_checkpoint(source, complete=False)
+    return scan_checkpoint(checkpoint, settings, progress, subject=subject or fspath(source))
 
 
 def scan_at(

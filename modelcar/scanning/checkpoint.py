@@ -23,8 +23,17 @@ __all__ = ["scan_checkpoint"]
 _DEFAULTS: Final = ScanSettings()
 
 
-def scan_checkpoint(checkpoint: Checkpoint, settings: ScanSettings = _DEFAULTS, progress: Progress = SILENT) -> Report:
+def scan_checkpoint(
+    checkpoint: Checkpoint,
+    settings: ScanSettings = _DEFAULTS,
+    progress: Progress = SILENT,
+    *,
+    subject: str | None = None,
+) -> Report:
     """Scan every file of a checkpoint, in the states in which it was opened.
+
+    Args:
+        subject: what to call it; by default its folder.
 
     Raises:
         WorldError: a file cannot be read or has changed; that is no verdict.
@@ -33,12 +42,13 @@ def scan_checkpoint(checkpoint: Checkpoint, settings: ScanSettings = _DEFAULTS, 
     progress.expect(sum(file.size for file in checkpoint.files))
     files = tuple(_scan_file(file, scanner, progress) for file in checkpoint.files)
     return Report(
-        subject=str(checkpoint.root),
+        subject=subject or str(checkpoint.root),
         files=files,
         rule_set=RULE_SET,
         scanners=scanner.scanners,
         scanned_at=datetime.now(UTC),
         findings=(*name_findings(file.path for file in checkpoint.files), *_licence_findings(checkpoint, settings)),
+        facts={"excluded": list(checkpoint.excluded)} if checkpoint.excluded else {},
     )
 
 

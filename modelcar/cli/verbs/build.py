@@ -115,7 +115,7 @@ def command(
     with store.session():
         bases = own_bases or _bases(base, wanted, store, settings, output)
         build = partial(build_image, checkpoint, store, bases, max_layers=max_layers, content_digests=content_digest)
-        with _scanning(checkpoint, no_scan=no_scan) as scan:
+        with _scanning(checkpoint, source, no_scan=no_scan) as scan:
             if push:
                 image = _build_and_push(build, store, ref, signing, scan, settings, output)
             else:
@@ -187,12 +187,12 @@ class _Scan:
 
 
 @contextmanager
-def _scanning(checkpoint: Checkpoint, *, no_scan: bool) -> Iterator[_Scan]:
+def _scanning(checkpoint: Checkpoint, source: str, *, no_scan: bool) -> Iterator[_Scan]:
     settings = ScanSettings(spool=spool_folder())
     if no_scan:
         yield _Scan(None, settings)
         return
-    with gated(checkpoint, settings) as gate:
+    with gated(checkpoint, settings, source) as gate:
         yield _Scan(gate, settings)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import click
 
-from modelcar.checkpoint import open_checkpoint
 from modelcar.cli.images import existing_local_store
 from modelcar.cli.options import network_options, output_options
 from modelcar.cli.output import Output, Table
@@ -20,6 +19,7 @@ from modelcar.cli.places import open_place
 from modelcar.cli.progress import progress
 from modelcar.cli.reports import show_report
 from modelcar.cli.scanning import scan_options
+from modelcar.cli.source import open_for_scan
 from modelcar.cli.trust import SignatoryChoice, signatory_options
 from modelcar.errors import StorageError, UsageError
 from modelcar.images.scans import predicates, quick_scan, report_memo, scan, scan_at
@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Look for what does harm, and say what nobody can vouch for.
 
-    SOURCE is a folder, a weights file or hf://org/name[@revision]; REF is an image. The verdict is clean only if every
+    SOURCE is a folder, a file or hf://org/name[@revision]; REF is an image. The verdict is clean only if every
     byte was read and understood and nothing was found; else it is unverified or malicious, with exit status 1.
 
     With --key or --keyless the verdict is attached to the image as a signed statement, which `modelcar verify --policy`
@@ -92,8 +92,9 @@ def command(
     elif _is_source(target):
         if quick or remote or signing.wanted:
             raise UsageError(f"{target} is no image", hint="--quick, --remote, --key and --keyless are for images")
+        checkpoint = open_for_scan(target, output)
         with progress(output, "scan") as report_progress:
-            report = scan(open_checkpoint(target), how, progress=report_progress)
+            report = scan(checkpoint, how, subject=target, progress=report_progress)
         _answer(report, report.to_dict(), output, sarif)
     else:
         if quick and signing.wanted:

@@ -254,3 +254,27 @@ def test_what_cannot_be_attested_is_said_before_the_scan(
     modelcar("build", checkpoint, "-t", ref, "--push", "--sign-key", keys / "ci.key", "-q")
     monkeypatch.setattr("modelcar.cli.verbs.scan.scan_at", None)
     assert "has signed this image" in modelcar.refusal(2, "scan", ref, "--remote", "--key", keys / "ci.key").line
+
+
+def test_a_file_that_was_never_downloaded_is_a_verdict(modelcar: ModelcarCli, folder: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
+    (folder / "model-00001-of-00003.safetensors").write_bytes(pointer)
+    status, out, err = modelcar.run("scan", folder)
+    assert (status, err) == (1, "")
+    assert "[file.lfs-pointer]" in out
+    assert modelcar.run("build", folder, "-t", NAME)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["config.json", "model-00001-of-00003.safetensors"])
+def test_a_single_file_of_any_kind(modelcar: ModelcarCli, checkpoint: Path, name: str) -> None:
+    answer = modelcar.json("scan", checkpoint / name)
+    assert (answer["subject"], answer["verdict"]) == (str(checkpoint / name), "clean")
+    assert [file["path"] for file in answer["files"]] == [name]
+
+
+def test_what_is_left_out_is_said(modelcar: ModelcarCli, folder: Path) -> None:
+    (folder / ".git").mkdir()
+    (folder / "__pycache__").mkdir()
+    status, _, err = modelcar.run("scan", folder)
+    assert (status, err) == (0, "note: not scanned, as no image would hold it: .git/ and 1 more\n")
+    assert modelcar.json("scan", folder)["excluded"] == [".git/", "__pycache__/"]

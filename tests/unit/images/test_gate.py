@@ -105,7 +105,7 @@ def test_an_upload_that_fails_while_it_was_held_is_told() -> None:
 
 
 def test_a_scan_that_fails_is_no_yes(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> Report:
+    def broken(*_: object, **__: object) -> Report:
         raise KeyError("x")
 
     monkeypatch.setattr(gate_module, "scan_checkpoint", broken)
@@ -123,7 +123,7 @@ def test_a_scan_that_fails_is_no_yes(checkpoint: Checkpoint, monkeypatch: pytest
 def test_leaving_early_ends_the_scan(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ended = Event(), Event()
 
-    def endless(*_: object) -> Report:
+    def endless(*_: object, **__: object) -> Report:
         assert current_thread().name == "modelcar-scan"
         begun.set()
         scope = current_scope()
@@ -189,7 +189,7 @@ def test_a_build_ends_with_the_first_layer_after_a_no(tmp_path: Path, monkeypatc
         upload(LAYER, CONTENT)
         reached.append("the end")
 
-    monkeypatch.setattr(gate_module, "scan_checkpoint", lambda *_: BAD)
+    monkeypatch.setattr(gate_module, "scan_checkpoint", lambda *_, **__: BAD)
     monkeypatch.setattr(operations, "build_image", build)
     monkeypatch.setattr(ScanGate, "finish", _then(ScanGate.finish, finished))
     with pytest.raises(Denied):
