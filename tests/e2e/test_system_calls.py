@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.debian("strace")]
 SHARDS = 3
 ELEMENTS = 4_000_000  # of two bytes
 HEADER = 4096  # where headers lie and formats are told apart
-TAIL = 66_000  # where the scan beside a build looks for a zip's end
+HEAD = 64 << 10  # where the scan beside a build looks whether a file is a pickle as well
+TAIL = 66_000  # and for a zip's end
 SIGNATURE = 64  # bytes; those of HDF5 and of disk images lie further inside
 _LOOKS = 16  # how often a build with its scan may look at either
 SMALL = 512 << 10  # bytes that a build may write in all; the weights are 24 MB
@@ -51,7 +52,7 @@ def traced(tmp_path: Path) -> Traced:
 
 def is_edge(start: int, stop: int, size: int) -> bool:
     """Whether a range lies where one looks to see what a file is: at its ends, or for a signature at a fixed place."""
-    return start < HEADER or start >= size - TAIL or stop - start <= SIGNATURE
+    return start < HEAD or start >= size - TAIL or stop - start <= SIGNATURE
 
 
 def check_read_once(found: Trace, shards: list[Path], *, header_times: int, edge_times: int = 1) -> None:
