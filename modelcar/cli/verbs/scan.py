@@ -21,7 +21,7 @@ from modelcar.cli.reports import show_report
 from modelcar.cli.scanning import scan_options
 from modelcar.cli.source import open_for_scan
 from modelcar.cli.trust import SignatoryChoice, signatory_options
-from modelcar.errors import StorageError, UsageError
+from modelcar.errors import ModelcarError, StorageError, UsageError, WorldError
 from modelcar.images.scans import predicates, quick_scan, report_memo, scan, scan_at
 from modelcar.oci import Descriptor
 from modelcar.packaging.locations import parse_location
@@ -220,13 +220,22 @@ def _scan_all(how: ScanSettings, output: Output, *, again: bool) -> None:
     """Every image of the local store; those that were scanned by the present rules are not read again."""
     store = existing_local_store()
     reports: dict[str, Report] = {}
+    failures: dict[str, ModelcarError] = {}
     if store is not None:
         with store.session(), progress(output, "scan") as report_progress:
+            place = LayoutPlace(store.content)
             for name, root in store.names.list().items():
-                place = LayoutPlace(store.content)
-                reports[name] = _scan_image(place, root, how, name, report_progress, again=again)
+                try:
+                    reports[name] = _scan_image(place, root, how, name, report_progress, again=again)
+                except ModelcarError as e:  # weights that are gone, say: the others are looked at all the same
+                    failures[name] = e
     rows = [[name, str(report.outcome), str(len(report.all_findings))] for name, report in reports.items()]
+    rows += [[name, "not scanned", ""] for name in failures]
     output.table(Table(columns=("image", "verdict", "findings"), rows=rows, right=frozenset({"findings"})))
-    output.document([{"name": name, **report.to_dict()} for name, report in reports.items()])
+    documents = [{"name": name, **report.to_dict()} for name, report in reports.items()]
+    output.document([*documents, *({"name": name, "error": str(e)} for name, e in failures.items())])
+    if failures:
+        reasons = tuple(f"{name}: {e}" for name, e in failures.items())
+        raise WorldError(f"{len(failures)} of {len(rows)} images could not be scanned", reasons=reasons)
     if any(report.outcome is not Outcome.CLEAN for report in reports.values()):
         raise click.exceptions.Exit(_NOT_CLEAN)

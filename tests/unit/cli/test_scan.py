@@ -278,3 +278,19 @@ def test_what_is_left_out_is_said(modelcar: ModelcarCli, folder: Path) -> None:
     status, _, err = modelcar.run("scan", folder)
     assert (status, err) == (0, "note: not scanned, as no image would hold it: .git/ and 1 more\n")
     assert modelcar.json("scan", folder)["excluded"] == [".git/", "__pycache__/"]
+
+
+def test_one_image_that_cannot_be_read_does_not_keep_the_others_from_it(modelcar: ModelcarCli, folder: Path) -> None:
+    other = "localhost:5000/acme/other:v1"
+    modelcar("build", folder, "-t", NAME)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    modelcar("build", folder, "-t", other)
+    status, out, err = modelcar.run("scan", "--all", "--again", "--json")
+    found = {image["name"]: image for image in json.loads(out)}
+    assert (status, found[other]["verdict"]) == (3, "clean")
+    assert "has changed since it was hashed" in found[NAME]["error"]
+    lines = err.splitlines()
+    assert lines[0] == "modelcar: 1 of 2 images could not be scanned"
+    assert lines[1].startswith(f"  - {NAME}: ")
+    rows = [line.split() for line in modelcar.run("scan", "--all", "--again")[1].splitlines()]
+    assert [NAME, "not", "scanned"] in rows
