@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from modelcar.errors import InvalidContent, SizeMismatch
+from modelcar.errors import InvalidContent, InvalidDocument, SizeMismatch
 from modelcar.layers.index import IndexedLayer, ModelIndex
 from modelcar.oci import Descriptor, Digest, Manifest
 from modelcar.oci.document import MAX_DOCUMENT
@@ -34,6 +34,8 @@ from modelcar.scanning.version import RULE_SET
 __all__ = ["quick_scan_image", "scan_image"]
 
 _DEFAULTS: Final = ScanSettings()
+_MOST_LAYERS: Final = 10_000  # of all manifests
+_MOST_INDEX: Final = 256 << 20  # bytes of all model indexes, of which an image has one
 _LICENSES: Final = "org.opencontainers.image.licenses"
 
 
@@ -93,6 +95,7 @@ class _ImageScan:
     progress: Progress
     quick: bool = False
     _models: dict[Digest, ModelIndex] = field(default_factory=dict)  # by the digest of the layer that they are in
+    _indexed: dict[Digest, list[tuple[str, IndexedLayer]]] = field(default_factory=dict)  # with the index's root
 
     def run(self, inspected: Inspected) -> tuple[list[FileReport], list[Finding]]:
         manifests = [each.manifest for each in inspected.manifests]
@@ -115,11 +118,18 @@ class _ImageScan:
 
     def _read_models(self, manifests: Sequence[Manifest]) -> Iterator[Finding]:
         layers = {layer.digest: layer for layer in map(index_layer_of, manifests) if layer is not None}
+        left = _MOST_INDEX
         for layer in layers.values():
             try:
-                self._models[layer.digest] = parse_index_layer(self.source.read(layer))
+                left -= layer.size
+                if left < 0:
+                    raise InvalidDocument(f"the indexes of the image have more than {_MOST_INDEX} bytes")
+                model = self._models[layer.digest] = parse_index_layer(self.source.read(layer))
             except InvalidContent as e:
                 yield Finding(rule=INDEX_UNREADABLE, path=layer.digest.short, detail=shown(str(e))[1:-1])
+            else:
+                for each in model.layers:
+                    self._indexed.setdefault(each.digest, []).append((model.root, each))
 
     def _scan_configs(self, manifests: Sequence[InspectedManifest]) -> Iterator[FileReport]:
         """Configurations with something in them that does not belong there, such as a token."""
@@ -166,7 +176,7 @@ class _ImageScan:
         scanned: dict[tuple[Digest, Reading], ScannedLayer],
     ) -> None:
         key = f"scan {layer.digest}"
-        indexed = [(m.root, x) for m in self._models.values() for x in m.layers if x.digest == layer.digest]
+        indexed = self._indexed.get(layer.digest, [])
         self.progress.start(key, layer.digest.short, layer.size)
         chunks: tuple[Digest, ...] = ()
         if not self.quick:
@@ -212,4 +222,6 @@ def _unique_layers(manifests: Sequence[Manifest]) -> list[tuple[Descriptor, tupl
         if layers.setdefault(layer.digest, layer).size != layer.size:
             raise SizeMismatch(f"{layer.digest} has {layers[layer.digest].size} bytes, and {layer.size} elsewhere")
         readings.setdefault(layer.digest, {})[reading_of(layer)] = None
+        if len(layers) > _MOST_LAYERS:
+            raise InvalidDocument(f"the image has more than {_MOST_LAYERS} layers")
     return [(layer, tuple(readings[digest])) for digest, layer in layers.items()]

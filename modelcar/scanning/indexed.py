@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final
 
 from modelcar.checkpoint.formats.gguf import read_gguf
@@ -22,6 +23,7 @@ from modelcar.scanning.image_rules import DISAGREES
 __all__ = ["compare_layer"]
 
 _HEAD: Final = 512
+_MOST_PROBLEMS: Final = 20  # of one layer, that are reported
 _READERS: Final = {"safetensors": read_safetensors, "gguf": read_gguf}
 
 
@@ -46,7 +48,7 @@ def compare_layer(
         root: the index's folder for all paths, such as `/models`.
     """
     layer = _Layer(indexed=indexed, content=content, payloads=payloads, root=root.strip("/"))
-    problems = [*_chunk_problems(indexed, content.size, chunks), *_file_problems(layer)]
+    problems = islice(chain(_chunk_problems(indexed, content.size, chunks), _file_problems(layer)), _MOST_PROBLEMS)
     return [Finding(rule=DISAGREES, path=indexed.digest.short, detail=problem) for problem in problems]
 
 

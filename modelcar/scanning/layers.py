@@ -63,12 +63,14 @@ class LayerScanner:
     Attributes:
         indexes: layers whose model index is compared elsewhere.
         quick: whether what costs reading and finds nothing malicious is left out.
+        most_files: that an image may have.
     """
 
     files: FileScanner
     indexes: Collection[Digest] = ()
     quick: bool = False
-    _left: int = field(default=_MOST_FILES, init=False)
+    most_files: int = _MOST_FILES
+    _taken: int = field(default=0, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
     def scan(self, layer: Descriptor, reading: Reading, content: Content) -> ScannedLayer:
@@ -130,9 +132,9 @@ class LayerScanner:
 
     def _take(self, files: int) -> None:
         with self._lock:
-            self._left -= files
-            if self._left < 0:
-                raise LimitExceeded(f"the image has more than {_MOST_FILES} files")
+            self._taken += files
+            if self._taken > self.most_files:
+                raise LimitExceeded(f"the image has more than {self.most_files} files")
 
     def _oddities(self, layer: Descriptor, content: Content, members: Members) -> Iterator[Finding]:
         """What in a tar is no plain file of the model."""

@@ -20,6 +20,7 @@ __all__ = ["Scanned", "check_manifest"]
 
 Scanned = Mapping[tuple[Digest, Reading], ScannedLayer]
 _MODEL: Final = f"{MODEL_ROOT}/"
+_MOST: Final = 20  # of a kind, that are reported of a layer
 _STARTED: Final = ("Entrypoint", "Cmd", "Healthcheck", "OnBuild", "Shell")  # parts of a configuration that are commands
 
 
@@ -61,7 +62,8 @@ def _paths(layers: Sequence[Descriptor], scanned: Scanned) -> Iterator[Finding]:
     seen_folders: set[str] = set()
     for layer in layers:
         files, folders = _placed(layer, _scanned(layer, scanned))
-        for path in sorted(files & (seen_files | seen_folders) | folders & seen_files):
+        twice = sorted(files & seen_files | files & seen_folders | folders & seen_files)
+        for path in twice[:_MOST]:
             yield Finding(rule=PATH_TWICE, path=path.removeprefix(_MODEL), detail=layer.digest.short)
         seen_files |= files
         seen_folders |= folders
@@ -90,7 +92,7 @@ def _index(manifest: Manifest, scanned: Scanned, models: Mapping[Digest, ModelIn
         return
     listed = {layer.digest: layer for layer in manifest.layers}
     indexed = {layer.digest for layer in model.layers}
-    for digest in sorted(indexed - listed.keys(), key=str):
+    for digest in sorted(indexed - listed.keys(), key=str)[:_MOST]:
         yield _finding(DISAGREES, holding, f"it lists layer {digest}, which is not there")
     for digest, layer in listed.items():
         if digest not in indexed and _scanned(layer, scanned).files:

@@ -6,18 +6,21 @@ import gzip
 import io
 import tarfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelcar.errors import SizeMismatch
+from modelcar.errors import InvalidDocument, SizeMismatch
 from modelcar.layers.hashing import Chunk
 from modelcar.layers.index import IndexedLayer, ModelIndex
 from modelcar.oci import Descriptor, Digest, Manifest, media_types
 from modelcar.packaging.annotations import LAYER, SNAPSHOT_INDEX
 from modelcar.packaging.plan import LayerKind
+from modelcar.scanning import image as image_module
 from modelcar.scanning.findings import Outcome
+from modelcar.scanning.layers import LayerScanner
 from modelcar.scanning.settings import ScanSettings
 from modelcar.store import LocalStore
 from tests.support.scanned_images import (
@@ -377,3 +380,34 @@ def test_a_blob_whose_size_is_disputed(store: LocalStore, good: Descriptor) -> N
 def test_a_config_that_is_too_large_to_be_read(store: LocalStore, good: Descriptor) -> None:
     pack = artifact_of(store, [good], b"x" * (5 << 20))
     assert "image.unreadable-layer" in rules(scan(store, pack))
+
+
+def test_an_image_of_very_many_layers(store: LocalStore, good: Descriptor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_module, "_MOST_LAYERS", 1)
+    other = layer_of(store, {"models/b.safetensors": OTHERS}, None)
+    with pytest.raises(InvalidDocument, match="more than 1 layers"):
+        scan(store, image_of(store, [good, other]))
+
+
+def test_an_image_of_very_many_files(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_module, "LayerScanner", partial(LayerScanner, most_files=3))
+    few = layer_of(store, {f"models/{i}.txt": b"x\n" for i in range(3)}, None)
+    assert scan(store, image_of(store, [few])).outcome is Outcome.CLEAN
+    more = layer_of(store, {"models/3.bin": EVIL}, None)
+    assert "scan.limit-exceeded" in rules(scan(store, image_of(store, [few, more])))
+
+
+def test_indexes_of_very_many_bytes(store: LocalStore, good: Descriptor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_module, "_MOST_INDEX", 1000)
+    index = ModelIndex(root="/models", layers=())
+    holding = layer_of(store, {".modelcar/index.json": index.to_json()}, LayerKind.INDEX)
+    assert "image.unreadable-index" in rules(scan(store, image_of(store, [good, holding])))
+
+
+def test_an_index_that_is_wrong_in_very_many_ways_is_told_so_in_a_few(store: LocalStore) -> None:
+    layer = layer_of(store, {f"models/{i}.txt": b"x\n" for i in range(100)}, None)
+    index = ModelIndex(root="/models", layers=(_indexed(layer, _content(store, layer)),))
+    holding = layer_of(store, {".modelcar/index.json": index.to_json()}, LayerKind.INDEX)
+    report = scan(store, image_of(store, [layer, layer, holding]))
+    assert rules(report) >= {"image.index-disagrees", "image.path-twice"}
+    assert len(report.findings) < 60
