@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_a_report_with_a_failure_is_not_remembered(model: Path, tmp_path: Path) 
     memo = ReportMemo(tmp_path / "memo")
     for scan, remembered in ((fail, False), (lambda _: [], True)):
         how = settings(scan)
-        memo.put(IMAGE, scan_checkpoint(open_checkpoint(model), how), FileScanner(how))
+        report = replace(scan_checkpoint(open_checkpoint(model), how), facts={"digest": str(IMAGE)})
+        memo.put(IMAGE, report, FileScanner(how))
         assert (memo.get(IMAGE, FileScanner(how)) is not None) == remembered
     assert memo.get(IMAGE, FileScanner(ScanSettings())) is None
 
