@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from modelcar.images.scans import spool_folder
+from modelcar.images.scan_folders import spool_folder
 from modelcar.oci import Digest
 from modelcar.scanning.limits import Limits
 from modelcar.scanning.plugins.loading import load_plugins

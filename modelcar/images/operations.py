@@ -21,7 +21,7 @@ from modelcar.checkpoint import Checkpoint, open_checkpoint
 from modelcar.images.gate import gated
 from modelcar.images.local import find_local, new_name
 from modelcar.images.publish import publish_image
-from modelcar.images.scans import spool_folder
+from modelcar.images.scan_folders import spool_folder
 from modelcar.oci import Descriptor, Platform, Reference
 from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
 from modelcar.packaging.build import BuiltImage, build_image

@@ -11,10 +11,8 @@ print(report.outcome, [finding.message for finding in report.all_findings])
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, Final
 
 from modelcar.checkpoint import Checkpoint, open_checkpoint
@@ -30,10 +28,10 @@ from modelcar.scanning.report import Report
 from modelcar.scanning.settings import ScanSettings
 from modelcar.scanning.verdict import scan_predicate
 from modelcar.signing.places import LayoutPlace, RegistryPlace, documents
-from modelcar.store import LocalStore, Store, default_home
+from modelcar.store import Store
 from modelcar.store.tree import children
 
-__all__ = ["predicates", "quick_scan", "report_memo", "scan", "scan_at", "spool_folder"]
+__all__ = ["predicates", "quick_scan", "scan", "scan_at"]
 
 _DEFAULTS: Final = ScanSettings()
 
@@ -132,17 +130,3 @@ def predicates(
         listed = [child.digest for child in children(place.document(subject))]
         blobs = parts[subject.digest] = set().union(*(parts.get(digest, {digest}) for digest in listed))
         yield subject, scan_predicate(report if subject.digest == root.digest else report.within(blobs))
-
-
-def report_memo(store: LocalStore | None = None) -> ReportMemo:
-    """Where this user's reports are."""
-    return ReportMemo((store.home if store is not None else default_home()) / "scans")
-
-
-def spool_folder() -> Path | None:
-    """A folder on the disk of the local store: the system's own for temporary files may be in memory."""
-    folder = default_home() / "spool"
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
-    return None

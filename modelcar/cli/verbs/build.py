@@ -34,7 +34,7 @@ from modelcar.images.gate import ScanGate, Upload, gated, remember
 from modelcar.images.local import new_name
 from modelcar.images.operations import choose_bases
 from modelcar.images.publish import publish_image
-from modelcar.images.scans import report_memo, spool_folder
+from modelcar.images.scan_folders import report_memo, spool_folder
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image

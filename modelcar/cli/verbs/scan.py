@@ -22,7 +22,8 @@ from modelcar.cli.scanning import scan_options
 from modelcar.cli.source import open_for_scan
 from modelcar.cli.trust import SignatoryChoice, signatory_options
 from modelcar.errors import ModelcarError, StorageError, UsageError, WorldError
-from modelcar.images.scans import predicates, quick_scan, report_memo, scan, scan_at
+from modelcar.images.scan_folders import report_memo
+from modelcar.images.scans import predicates, quick_scan, scan, scan_at
 from modelcar.oci import Descriptor
 from modelcar.packaging.locations import parse_location
 from modelcar.progress import Progress

@@ -12,6 +12,7 @@ from modelcar import __version__
 from modelcar.cli import cli
 from tests.unit.cli.conftest import ModelcarCli
 
+PARSERS = "modelcar.scanning.catalog"
 VERBS = cli.list_commands(click.Context(cli))
 
 
@@ -64,7 +65,8 @@ def test_every_verb_answers_in_json_and_can_be_quiet(verb: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "never"),
     [
-        (["--help"], ["rich", "huggingface_hub", "yaml"]),
+        (["--help"], ["rich", "huggingface_hub", "yaml", "jinja2", PARSERS]),
+        (["build", "--help"], ["rich", "huggingface_hub", "yaml", "jinja2", PARSERS, "modelcar.scanning.image"]),
         (["--version"], ["rich", "huggingface_hub", "yaml", "urllib3", "modelcar.packaging"]),
         (["list"], ["rich", "huggingface_hub", "yaml", "urllib3", "ssl"]),
     ],

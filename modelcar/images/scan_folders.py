@@ -1,0 +1,25 @@
+"""Where scans on this machine keep things: reports for good, layers and members while they are looked at."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from modelcar.scanning.memo import ReportMemo
+from modelcar.store import default_home
+
+__all__ = ["report_memo", "spool_folder"]
+
+
+def report_memo() -> ReportMemo:
+    """This user's reports."""
+    return ReportMemo(default_home() / "scans")
+
+
+def spool_folder() -> Path | None:
+    """A folder on the disk of the local store: the system's own for temporary files may be in memory."""
+    folder = default_home() / "spool"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    return None
