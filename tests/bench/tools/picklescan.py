@@ -10,7 +10,7 @@ from tests.bench.race import Run
 
 __all__ = ["scan"]
 
-_PROGRAM = Path(__file__).parents[1] / "programs" / "picklescan.py"
+_PROGRAM = Path(__file__).parents[1] / "programs" / "by_picklescan.py"
 
 
 def scan(run: Run, file: Path) -> Measurement:

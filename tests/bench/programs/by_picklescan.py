@@ -1,6 +1,6 @@
 """What `picklescan` takes for one file, without its start-up; runs in the environment of the peers.
 
-python picklescan.py FILE
+python by_picklescan.py FILE
 """
 
 from __future__ import annotations
