@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Event
 
 from modelcar.layers.hashing import LayerDigests, hash_layer
@@ -63,8 +63,10 @@ def digest_layers(
         return digests
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        futures = [pool.submit(digest, layer) for layer in layers]
+        futures: list[Future[LayerDigests]] = []
         try:
+            for layer in layers:
+                futures.append(pool.submit(digest, layer))  # noqa: PERF401  # Ctrl-C may come before all of them begin
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()  # raises what went wrong, without waiting for what comes before it

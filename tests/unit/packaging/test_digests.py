@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,32 @@ def test_a_failure_is_not_kept_waiting_by_the_layers_before_it(
     monkeypatch.setattr(digests, "hash_layer", hash_layer)
     with pytest.raises(SourceChanged, match="the second one"):
         digests.digest_layers([first, second], store.memo, workers=2)
+    assert not finished
+
+
+def test_an_interruption_between_two_layers_ends_the_first(
+    folder: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = plan_layers(open_checkpoint(folder))
+    finished: list[str] = []
+    submit = ThreadPoolExecutor.submit
+
+    def hash_layer(layer: Any, *, advance: Any, **rest: Any) -> LayerDigests:
+        for _ in range(1000):
+            time.sleep(0.01)
+            advance(1)
+        finished.append("the first one")
+        raise AssertionError
+
+    def interrupted(pool: ThreadPoolExecutor, job: Any, layer: Any) -> Any:
+        if layer is layers[1]:
+            raise KeyboardInterrupt
+        return submit(pool, job, layer)
+
+    monkeypatch.setattr(digests, "hash_layer", hash_layer)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        digests.digest_layers(layers, store.memo, workers=2)
     assert not finished
 
 
