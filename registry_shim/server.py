@@ -21,8 +21,8 @@ from modelcar.store.disk import lock
 from modelcar.store.layout import OciLayout
 from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
-from registry_shim.repositories import Repositories
-from registry_shim.uploads import Sessions
+from registry_shim.distribution.repositories import Repositories
+from registry_shim.distribution.sessions import Sessions
 
 __all__ = ["Address", "run", "serving"]
 
@@ -74,7 +74,7 @@ async def serving(
         UsageError: the address can be reached from outside, and `insecure` does not say that this is meant.
         WorldError: the address is taken, or `root` cannot be used or is used already.
     """
-    from registry_shim import http
+    from registry_shim.serving import http
 
     target = address.resolved()
     if not target.is_local() and not insecure:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Final
 
 import click
 
 from modelcar import __version__
+from modelcar.cli.groups import LazyGroup
 from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
@@ -33,20 +33,12 @@ _VERBS: Final = (
 )
 
 
-class _Verbs(click.Group):
-    """Imports a verb's module when it is asked for, and what only other verbs need not at all."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _VERBS:
-            return None
-        command = import_module(f"modelcar.cli.verbs.{cmd_name}").command
-        return command if isinstance(command, click.Command) else None
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    package="modelcar.cli.verbs",
+    verbs=_VERBS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="modelcar")
 def cli() -> None:
     """Move models the way you move containers.

@@ -8,8 +8,8 @@ from modelcar.oci import Digest
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import Unsatisfiable, is_current, requested_range
-from registry_shim.messages import Content, Response
-from registry_shim.repositories import Repository
+from registry_shim.distribution.repositories import Repository
+from registry_shim.serving.messages import Content, Response
 
 __all__ = ["delete", "get"]
 

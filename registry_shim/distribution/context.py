@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from modelcar.oci import Digest
 from modelcar.store.base import Store
 from registry_shim.distribution.errors import DistributionError
-from registry_shim.messages import Request
-from registry_shim.repositories import Repositories, Repository
-from registry_shim.uploads import Sessions
+from registry_shim.distribution.repositories import Repositories, Repository
+from registry_shim.distribution.sessions import Sessions
+from registry_shim.serving.messages import Request
 
 __all__ = ["Call", "Context", "Settings"]
 

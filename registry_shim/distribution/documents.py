@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modelcar.errors import InvalidDocument
 from modelcar.oci import Descriptor, Digest, Index, parse_manifest, parse_object
 from modelcar.oci.media_types import INDEXES, MANIFESTS
-from registry_shim.repositories import ManifestLink
+from registry_shim.distribution.repositories import ManifestLink
 
 __all__ = ["Document", "read_manifest"]
 

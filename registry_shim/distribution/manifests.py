@@ -12,8 +12,8 @@ from registry_shim.distribution.context import Call
 from registry_shim.distribution.documents import Document, read_manifest
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import is_current
-from registry_shim.messages import Body, Content, Response
-from registry_shim.repositories import ManifestLink, Repository
+from registry_shim.distribution.repositories import ManifestLink, Repository
+from registry_shim.serving.messages import Body, Content, Response
 
 __all__ = ["delete", "get", "put"]
 

@@ -9,7 +9,7 @@ from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.oci.media_types import INDEX
 from registry_shim.distribution.context import Call
-from registry_shim.messages import Response
+from registry_shim.serving.messages import Response
 
 __all__ = ["list_referrers"]
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from modelcar.oci import compact_json
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
-from registry_shim.messages import Request, Response
+from registry_shim.serving.messages import Request, Response
 
 __all__ = ["catalog", "list_tags"]
 

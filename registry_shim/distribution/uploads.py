@@ -9,9 +9,9 @@ from modelcar.errors import StorageError
 from modelcar.oci import Digest
 from registry_shim.distribution.context import Call, Context
 from registry_shim.distribution.errors import DistributionError
-from registry_shim.messages import Request, Response
-from registry_shim.threads import in_thread
-from registry_shim.uploads import Session
+from registry_shim.distribution.sessions import Session
+from registry_shim.serving.messages import Request, Response
+from registry_shim.serving.threads import in_thread
 
 __all__ = ["append", "cancel", "finish", "start", "status"]
 

@@ -20,6 +20,7 @@ LAYERS = [
     "layers",
     "store",
     "registry",
+    "lazy",
     "packaging",
     "signing",
     "scanning",
@@ -31,8 +32,8 @@ BASE = {"errors", "files", "progress"}
 THIRD_PARTY = {
     "urllib3": ("modelcar/registry/",),
     "aiohttp": ("registry_shim/",),
-    "click": ("modelcar/cli/", "registry_shim/cli.py"),
-    "rich": ("modelcar/cli/", "registry_shim/cli.py"),
+    "click": ("modelcar/cli/", "registry_shim/cli/"),
+    "rich": ("modelcar/cli/", "registry_shim/cli/"),
     "huggingface_hub": ("modelcar/checkpoint/",),
     "httpx": ("modelcar/checkpoint/",),
     "jinja2": ("modelcar/scanning/templates/",),
@@ -47,7 +48,7 @@ THIRD_PARTY = {
 }
 
 # The command lines: what may use `modelcar.cli`.
-COMMANDS = ("modelcar/cli/", "modelcar/__main__.py", "registry_shim/cli.py")
+COMMANDS = ("modelcar/cli/", "modelcar/__main__.py", "registry_shim/cli/")
 
 
 @cache

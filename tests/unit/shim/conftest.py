@@ -8,8 +8,8 @@ import pytest
 from modelcar.store.memory import MemoryStore
 from registry_shim.distribution import Settings
 from registry_shim.distribution.context import Context
-from registry_shim.repositories import Repositories
-from registry_shim.uploads import Sessions
+from registry_shim.distribution.repositories import Repositories
+from registry_shim.distribution.sessions import Sessions
 
 from .api import Api
 

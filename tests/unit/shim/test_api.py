@@ -7,7 +7,7 @@ import pytest
 from modelcar import errors
 from modelcar.errors import ModelcarError
 from registry_shim.distribution.errors import answer
-from registry_shim.messages import Request
+from registry_shim.serving.messages import Request
 
 from .api import Api
 

@@ -9,7 +9,7 @@ import pytest
 from modelcar.oci import Digest
 from modelcar.oci.media_types import DOCKER_MANIFEST, INDEX, MANIFEST
 from registry_shim.distribution import Distribution
-from registry_shim.messages import BytesBody, Request
+from registry_shim.serving.messages import BytesBody, Request
 
 from .api import Api
 

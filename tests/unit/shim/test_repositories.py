@@ -9,8 +9,8 @@ import pytest
 
 from modelcar.errors import StorageError
 from modelcar.oci import Descriptor, Digest
-from registry_shim import repositories
-from registry_shim.repositories import ManifestLink, Repositories, Repository
+from registry_shim.distribution import repositories
+from registry_shim.distribution.repositories import ManifestLink, Repositories, Repository
 
 MANIFEST = Descriptor(media_type="a/b", digest=Digest.of(b"manifest"), size=8, annotations={"a": "1"})
 SUBJECT = Digest.of(b"subject")

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import StorageError, UsageError
-from registry_shim.cli import _OneLine, main
+from registry_shim.cli import main
+from registry_shim.cli.serve import _OneLine
 from registry_shim.server import Address
 from registry_shim.testing import running_registry
 

@@ -17,9 +17,9 @@ import pytest
 
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.oci import Digest
-from registry_shim import http as http_module
-from registry_shim import sending
-from registry_shim.messages import Content, Request, Response
+from registry_shim.serving import http as http_module
+from registry_shim.serving import sending
+from registry_shim.serving.messages import Content, Request, Response
 from registry_shim.testing import running_registry
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from modelcar.oci import Digest
-from registry_shim import http as http_module
-from registry_shim.messages import Request, Response
+from registry_shim.serving import http as http_module
+from registry_shim.serving.messages import Request, Response
 from registry_shim.testing import running_registry
 
 from .command import serving

@@ -1,32 +1,23 @@
-"""The command `registry-shim`."""
+"""`registry-shim serve`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from modelcar import __version__
 from modelcar.cli.output import Output, printable
-from modelcar.cli.program import run_program
 from modelcar.errors import ModelcarError, StorageError
 
 if TYPE_CHECKING:
     from registry_shim.server import Address
 
-__all__ = ["cli", "main"]
+__all__ = ["command"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="registry-shim")
-def cli() -> None:
-    """The registry that runs on every node."""
-
-
-@cli.command()
+@click.command()
 @click.option("--root", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where its content lies.")
 @click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0 picks one.")
 @click.option("--writable", is_flag=True, help="Take pushes, and create DIR.")
@@ -34,7 +25,7 @@ def cli() -> None:
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
 @click.option("--ready-file", metavar="FILE", type=click.Path(path_type=Path), help="Write HOST:PORT there when ready.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
-def serve(
+def command(
     root: Path, listen: str, writable: bool, no_delete: bool, insecure: bool, ready_file: Path | None, as_json: bool
 ) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C."""
@@ -85,8 +76,3 @@ def _require_aiohttp() -> None:
 
     if find_spec("aiohttp") is None:
         raise ModelcarError("registry-shim needs aiohttp", hint="pip install 'modelcar[shim]'")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 after a signal, 2 wrong usage, 3 the folder or the port cannot be used."""
-    return run_program(cli, "registry-shim", arguments)

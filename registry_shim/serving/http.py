@@ -13,8 +13,8 @@ from aiohttp import ClientPayloadError, http_exceptions, web
 
 from modelcar.errors import ModelcarError
 from modelcar.layers.bytemap import FileSlice
-from registry_shim.messages import ClientGone, Content, Request, Response
-from registry_shim.sending import FileSender
+from registry_shim.serving.messages import ClientGone, Content, Request, Response
+from registry_shim.serving.sending import FileSender
 
 __all__ = ["Handler", "listening"]
 
@@ -32,7 +32,7 @@ _GONE = (
     http_exceptions.HttpProcessingError,
 )
 _log = logging.getLogger("registry_shim")
-_http_log = logging.getLogger("registry_shim.http")
+_http_log = logging.getLogger("registry_shim.serving.http")
 
 
 def _is_not_the_clients(record: logging.LogRecord) -> bool:

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 
 from modelcar.oci import Digest
 from modelcar.store.base import Store, Writer
-from registry_shim.messages import Body
-from registry_shim.threads import in_thread
+from registry_shim.serving.messages import Body
+from registry_shim.serving.threads import in_thread
 
 __all__ = ["BusySession", "Session", "Sessions", "TooManySessions", "UnknownSession"]
 
