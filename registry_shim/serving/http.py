@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from aiohttp import ClientPayloadError, http_exceptions, web
 
 from modelcar.errors import ModelcarError
 from modelcar.layers.bytemap import FileSlice
-from registry_shim.serving.messages import ClientGone, Content, Request, Response
+from registry_shim.serving.messages import ClientGone, Content, Request, Response, Stream
 from registry_shim.serving.sending import FileSender
 
 __all__ = ["Handler", "listening"]
@@ -153,8 +153,9 @@ async def _send(request: web.BaseRequest, response: Response, sender: FileSender
     headers = {**response.headers, "Server": "registry-shim"}
     if response.status not in (204, 304):
         headers["Content-Length"] = str(response.length)
-    if not isinstance(response.body, Content) or request.method == "HEAD" or response.status == 304:
-        body = response.body if isinstance(response.body, bytes) and request.method != "HEAD" else None
+    content = response.body
+    if isinstance(content, bytes) or request.method == "HEAD" or response.status == 304:
+        body = content if isinstance(content, bytes) and request.method != "HEAD" else None
         plain = web.Response(status=response.status, headers=headers, body=body)
         if "Expect" in request.headers and not request.content.at_eof():
             plain.force_close()  # whether the body that was not asked for comes all the same, nobody can tell
@@ -165,7 +166,7 @@ async def _send(request: web.BaseRequest, response: Response, sender: FileSender
         return plain
     stream = web.StreamResponse(status=response.status, headers=headers)
     try:
-        await _stream(request, stream, response.body, sender)
+        await _stream(request, stream, content, sender)
     except (ModelcarError, OSError) as e:
         if isinstance(e, _GONE):
             raise
@@ -176,9 +177,11 @@ async def _send(request: web.BaseRequest, response: Response, sender: FileSender
     return stream
 
 
-async def _stream(request: web.BaseRequest, stream: web.StreamResponse, content: Content, sender: FileSender) -> None:
-    with content.map.open(content.offset, content.size) as reader:
-        for piece in reader.slices():  # the first one opens its file, before any promise is made
+async def _stream(
+    request: web.BaseRequest, stream: web.StreamResponse, content: Content | Stream, sender: FileSender
+) -> None:
+    async with aclosing(_pieces(content)) as pieces:
+        async for piece in pieces:  # the first one opens its file, before any promise is made
             if not stream.prepared:
                 await stream.prepare(request)
             if isinstance(piece, FileSlice):
@@ -189,6 +192,17 @@ async def _stream(request: web.BaseRequest, stream: web.StreamResponse, content:
                 async with asyncio.timeout(_STALL_SECONDS):
                     await stream.write(piece)
     await stream.write_eof() if stream.prepared else await stream.prepare(request)
+
+
+async def _pieces(content: Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:
+    if isinstance(content, Content):
+        with content.map.open(content.offset, content.size) as reader:
+            for piece in reader.slices():
+                yield piece
+    else:
+        async with aclosing(content.pieces()) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 def _hang_up(request: web.BaseRequest) -> web.StreamResponse:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from modelcar.layers.bytemap import ByteMap
+from modelcar.layers.bytemap import ByteMap, FileSlice
 
-__all__ = ["Body", "BytesBody", "ClientGone", "Content", "Request", "Response"]
+__all__ = ["Body", "BytesBody", "ClientGone", "Content", "Request", "Response", "Stream"]
 
 
 class ClientGone(Exception):
@@ -62,14 +62,25 @@ class Content:
     size: int
 
 
+class Stream(Protocol):
+    """A body of known size whose bytes arrive while it is sent."""
+
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self) -> AsyncGenerator[bytes | FileSlice, None]:
+        """In order. The status is sent with the first piece, so what fails before is still answered properly; what
+        fails later cuts the connection short of the promised length. Closed (`aclose`) when the client leaves."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Response:
     """An answer. For HEAD the transport leaves the body out and keeps its length."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Content = b""
+    body: bytes | Content | Stream = b""
 
     @property
     def length(self) -> int:
-        return self.body.size if isinstance(self.body, Content) else len(self.body)
+        return len(self.body) if isinstance(self.body, bytes) else self.body.size

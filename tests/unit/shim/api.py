@@ -97,4 +97,5 @@ def _answer(response: Response) -> Answer:
     if isinstance(body, Content):
         with body.map.open(body.offset, body.size) as reader:
             return Answer(response.status, dict(response.headers), reader.read())
+    assert isinstance(body, bytes)
     return Answer(response.status, dict(response.headers), body)

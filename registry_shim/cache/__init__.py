@@ -1,0 +1,1 @@
+"""What this node has of blobs: whole ones in the store, others while they arrive."""

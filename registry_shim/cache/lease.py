@@ -1,0 +1,52 @@
+"""A blob in use. While it is leased it is not evicted, and what is missing of it is on its way."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from enum import IntEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+from modelcar.lazy.grid import Grid
+from modelcar.layers.bytemap import FileSlice
+
+__all__ = ["Lease", "Purpose"]
+
+
+class Purpose(IntEnum):
+    """Why a blob is fetched; what somebody waits for goes first."""
+
+    PULL = 0
+    PEER = 1
+    SCAN = 2
+    PRECACHE = 3
+
+
+class Lease(Protocol):
+    """A context manager; safe to use from several threads; closing it twice does nothing."""
+
+    grid: Grid
+
+    def available(self, offset: int) -> int:
+        """How many bytes from `offset` on may be read now, without a gap.
+
+        Of a blob without a chunk table the last chunk is held back until the digest of the whole was found right.
+        """
+
+    def need(self, offset: int, length: int) -> None:
+        """Somebody waits for this range: fetch it before others, and read on after it."""
+
+    def when(self, offset: int, length: int) -> Future[None]:
+        """Done when the range may be read; fails with the error for the client when it never can be (the blob is
+        revoked, the upstream has it not, it is not what its digest says)."""
+
+    def slice(self, offset: int, length: int) -> FileSlice:
+        """A range that may be read, as a file for the kernel to send from; valid while the lease is open."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
