@@ -7,8 +7,8 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from modelcar.lazy.grid import Grid
 from modelcar.layers.bytemap import FileSlice
+from modelcar.lazy.grid import Grid
 
 __all__ = ["Lease", "Purpose"]
 
