@@ -39,13 +39,19 @@ class BytesBody:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """`path` is percent-decoded; header names are lower-case; a query parameter's values are in their order."""
+    """`path` is percent-decoded; header names are lower-case; a query parameter's values are in their order.
+
+    A header that came several times is joined by commas. `client` is the address that the request came from, and
+    `subject` whom its certificate, password or token names.
+    """
 
     method: str
     path: str
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = field(default_factory=BytesBody)
+    client: str = ""
+    subject: str | None = None
 
     def parameter(self, name: str) -> str | None:
         """The first value of a query parameter."""
@@ -75,11 +81,16 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """An answer. For HEAD the transport leaves the body out and keeps its length."""
+    """An answer. For HEAD the transport leaves the body out and keeps its length.
+
+    `notes` go to the access log and the metrics, read when the body has been sent: `cache` says `hit`, `miss` or
+    `stale`; `repository` and `digest` what it is about; `upstream`, `peer`, `mirror` how many bytes came from there.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Content | Stream = b""
+    notes: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def length(self) -> int:

@@ -1,0 +1,78 @@
+"""How the shim's listeners are set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelcar.errors import UsageError
+
+__all__ = ["Authentication", "Limits", "Tls"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one listener takes on. Near a limit on connections those that are idle longest are closed first."""
+
+    connections: int = 4096
+    """Connections open at a time, from everyone together."""
+    connections_per_client: int = 512
+    """Connections open at a time from one address (IPv6: one /64)."""
+    requests: int = 2048
+    """Requests being answered at a time, streamed bodies included; others get 503."""
+    header_bytes: int = 65536
+    """Bytes of a request's line and headers."""
+    header_count: int = 100
+    """Headers of a request."""
+    header_seconds: float = 10.0
+    """Seconds that a client may take over a request's headers, and over the TLS handshake."""
+    idle_seconds: float = 75.0
+    """Seconds after which a connection without a request is closed."""
+    stall_seconds: float = 120.0
+    """Seconds after which a client that neither sends nor takes a byte is dropped."""
+    body_bytes: int = 65536
+    """Bytes of a request's body, except for pushes."""
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "connections_per_client", "requests", "header_count"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it is at least 1")
+        if not 1024 <= self.header_bytes <= 1 << 20:
+            raise UsageError(f"header_bytes is {self.header_bytes}; it is from 1KiB to 1MiB")
+        if min(self.header_seconds, self.idle_seconds, self.stall_seconds) <= 0:
+            raise UsageError("header_seconds, idle_seconds and stall_seconds are more than 0")
+        if self.body_bytes < 0:
+            raise UsageError("body_bytes is not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """A listener's certificate, and whom it asks for one. Files that change are read again."""
+
+    certificate_file: Path
+    """The certificate, and behind it those that it was issued by (PEM)."""
+    key_file: Path
+    """The certificate's private key (PEM, without a passphrase)."""
+    client_ca_file: Path | None = None
+    """Certificates that issue those of clients (PEM). With it every client must show one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authentication:
+    """Who may ask. Any one suffices; without any, everyone who reaches the listener may.
+
+    The credentials of a password or token stand in `Authorization`, where an upstream's token cannot be then: use
+    certificates (`client_ca_file`) where clients bring their own tokens for upstreams.
+    """
+
+    htpasswd_file: Path | None = None
+    """Names and bcrypt hashes of passwords, as `htpasswd -B` writes them."""
+    tokens_file: Path | None = None
+    """A name and a token a line, with a colon between; for `Authorization: Bearer`, or Basic with the token as password."""
+    public_paths: tuple[str, ...] = ("/healthz", "/readyz")
+    """Paths that everyone may ask for."""
+
+    @property
+    def required(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return self.htpasswd_file is not None or self.tokens_file is not None
