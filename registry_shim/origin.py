@@ -13,8 +13,8 @@ __all__ = ["Origin"]
 class Origin:
     """A repository of an upstream registry, by the name that users write (`ghcr.io`, not where we reach it).
 
-    `authorization` is the header that the client sent for it, if its token decides what it may read; without one, the
-    shim's own credentials do.
+    `authorization` decides what may be read there: the header that the client sent; `""` for a client that sent none,
+    which may read what anybody may; `None` for the node itself, with its own login.
     """
 
     registry: str
