@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from modelcar.errors import (
+    Denied,
     DigestMismatch,
     InvalidContent,
     InvalidDigest,
@@ -76,6 +77,8 @@ def _classify(error: Exception, request: Request) -> tuple[int, str, dict[str, s
             return 404, "BLOB_UPLOAD_UNKNOWN", {}
         case TooManySessions() | BusySession():
             return 429, "TOOMANYREQUESTS", {"Retry-After": "1"}
+        case Denied():
+            return 403, "DENIED", {}
         case InvalidDigest() | DigestMismatch():
             return 400, "DIGEST_INVALID", {}
         case SizeMismatch():
