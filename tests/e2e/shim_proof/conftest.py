@@ -1,0 +1,24 @@
+"""An upstream for each test, and shims in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.shim_proof.node import Node, node
+from tests.e2e.shim_proof.upstream import Upstream, upstream
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Upstream]:
+    with upstream(tmp_path / "upstream") as one:
+        yield one
+
+
+@pytest.fixture
+def shim(tmp_path: Path, origin: Upstream) -> Iterator[Node]:
+    """With the options of the issue, and nothing else."""
+    with node(tmp_path / "node", origin.address) as one:
+        yield one
