@@ -120,7 +120,13 @@ class StorageError(WorldError):
 
 
 class RegistryError(WorldError):
-    """A registry's refusal. `status` is the HTTP status, `codes` the error codes of its JSON body (`("DENIED",)`)."""
+    """A registry's refusal. `status` is the HTTP status, `codes` the error codes of its JSON body (`("DENIED",)`).
+
+    `challenge` is the `WWW-Authenticate` header with which it began, `retry_after` the seconds that it asks for.
+    """
+
+    challenge: str | None = None
+    retry_after: float | None = None
 
     def __init__(
         self, message: str, *, status: int | None = None, codes: tuple[str, ...] = (), hint: str | None = None

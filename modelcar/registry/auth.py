@@ -6,6 +6,8 @@ A login is sent to nobody but the registry it is for and the token server that t
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import threading
 import time
@@ -21,10 +23,11 @@ from modelcar.registry.credentials import Credentials, Login
 from modelcar.registry.problems import clean, show_url
 from modelcar.registry.transport import Answer
 
-__all__ = ["Authorizer", "Target"]
+__all__ = ["Authorizer", "Presented", "Target"]
 
 _MAX_TOKEN = 256 << 10
 _DEFAULT_LIFE = 60  # seconds, by the token specification
+_MAX_TOKENS = 4096  # of a registry: a program that runs for months may see any number of repositories
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 Fetch = Callable[[str, str, Mapping[str, str], bytes | None, str], Answer]
@@ -116,6 +119,8 @@ class Authorizer:
         else:
             token = self._bearer(target, challenge, login)
         if token is not None:
+            if len(state.tokens) >= _MAX_TOKENS:
+                state.tokens.clear()
             state.tokens[_key(target)] = token
         return token
 
@@ -157,6 +162,29 @@ class Authorizer:
         life = fields.get("expires_in")
         seconds = float(life) if isinstance(life, int | float) and life > 0 else float(_DEFAULT_LIFE)
         return _Token(f"Bearer {value}", asked + seconds - min(15.0, seconds / 4))
+
+
+class Presented:
+    """Somebody's own `Authorization` header, sent as it is. A challenge to it is theirs to answer."""
+
+    def __init__(self, authorization: str) -> None:
+        self._authorization = authorization
+
+    def header(self, _target: Target) -> str:
+        return self._authorization
+
+    def challenged(self, _target: Target, _header: str, _refused: str | None) -> bool:
+        return False
+
+    def secrets(self, _target: Target) -> tuple[str, ...]:
+        scheme, _, value = self._authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return (value,)
+        try:
+            password = base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            password = ""
+        return (value, password)
 
 
 def _key(target: Target) -> tuple[str, tuple[str, ...]]:

@@ -43,13 +43,20 @@ class Registry:
         progress: Progress = SILENT,
         *,
         sleep: Callable[[float], None] | None = None,
+        session: Session | None = None,
     ) -> None:
         self._settings = settings
         self._progress = progress
-        self._session = Session(settings, sleep)
+        self._session = session or Session(settings, sleep)
         self._documents = Documents(self._session)
         self._referrers = Referrers(self._session, self._documents)
         self._uploaded: set[tuple[str, Digest]] = set()  # repository and blob, by this client
+
+    def acting_as(self, authorization: str) -> Registry:
+        """This client for somebody else: requests carry that `Authorization` header as it is, and their challenges are
+        not answered. With `""`, for anybody: no login is used. Connections are shared and stay this client's to close.
+        """
+        return Registry(self._settings, self._progress, session=self._session.acting_as(authorization))
 
     def resolve(self, ref: Reference) -> Descriptor:
         """What `ref` points to at the moment."""
@@ -58,6 +65,11 @@ class Registry:
     def manifest(self, ref: Reference, descriptor: Descriptor | None = None) -> Manifest | Index:
         """The manifest that `ref`, or `descriptor` in its repository, names; verified, at most 4 MiB."""
         return self._documents.manifest(ref, descriptor)
+
+    def document(self, ref: Reference) -> tuple[Descriptor, bytes]:
+        """The bytes of a manifest, verified but not parsed, so of any kind; at most 4 MiB. Its media type is what the
+        registry says (`""` where it says nothing)."""
+        return self._documents.fetch(ref)
 
     def tags(self, ref: Reference) -> Iterator[str]:
         """All tags of the repository."""

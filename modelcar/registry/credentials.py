@@ -25,6 +25,7 @@ _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_TIMEOUT = 60  # seconds; some of them ask a person
 _NOT_FOR_HELPERS = frozenset({"COSIGN_PASSWORD", "SIGSTORE_ID_TOKEN"})  # secrets of signing, not of registries
 _MAX_FILE = 4 << 20
+_MAX_KNOWN = 4096  # repositories
 _KEEP = 300  # seconds that a helper's answer is used: those of clouds expire
 _NOT_FOUND = ("credentials not found", "no credentials", "not found in native keychain")
 
@@ -91,6 +92,8 @@ class Credentials:
             at, login = self._known.get((registry, repository), (0.0, None))
             if not at or time.monotonic() - at > _KEEP:
                 login = self._search(registry, repository)
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
                 self._known[registry, repository] = (time.monotonic(), login)
             return login
 

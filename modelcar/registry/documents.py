@@ -118,33 +118,56 @@ class Documents:
     def _read(
         self, ref: Reference, descriptor: Descriptor | None = None, expect: frozenset[int] = OK
     ) -> Manifest | Index | None:
+        answer, content = self._get(ref, expect)
+        if answer.status not in OK:
+            return None
+        try:
+            if descriptor is not None:
+                descriptor.check(content)
+            return parse_manifest(content, descriptor.media_type if descriptor else _media_type(answer))
+        except ModelcarError as e:
+            raise _located(e, ref) from None
+
+    def fetch(self, ref: Reference) -> tuple[Descriptor, bytes]:
+        """A manifest of any kind, verified against its digest and not parsed."""
+        answer, content = self._get(ref, OK)
+        digest = ref.digest or _stated_digest(answer, ref, _reading(ref)) or Digest.of(content)
+        return Descriptor(media_type=_media_type(answer), digest=digest, size=len(content)), content
+
+    def _get(self, ref: Reference, expect: frozenset[int]) -> tuple[Answer, bytes]:
+        """The answer to a GET and its bytes, which hash to the digest that is asked for, or that it states."""
         remote = self._session.remote(ref)
         call = Call(
             method="GET",
             url=_url(remote, ref),
-            what=f"reading manifest {_name(ref)}",
+            what=_reading(ref),
             headers={"Accept": ACCEPT},
             redirects=True,
             expect=expect,
         )
         answer, content = self._session.fetch(remote, call, MAX_DOCUMENT)
-        if answer.status not in OK:
-            return None
         expected = ref.digest or _stated_digest(answer, ref, call.what)
-        try:
-            if descriptor is not None:
-                descriptor.check(content)
-            if expected is not None:
+        if answer.status in OK and expected is not None:
+            try:
                 expected.check(content, "what it returned")
-            return parse_manifest(content, descriptor.media_type if descriptor else _media_type(answer))
-        except ModelcarError as e:
-            raise type(e)(f"{ref.registry}: {call.what}: {e}", hint=e.hint) from None
+            except ModelcarError as e:
+                raise _located(e, ref) from None
+        return answer, content
 
 
 def next_page(session: Session, answer: Answer, remote: Remote, what: str) -> str | None:
     """The URL of the page after `answer`, if any; on the same registry."""
     match = _NEXT.search(answer.headers.get("Link", ""))
     return session.resolve_url(answer.url, match[1], remote, what) if match else None
+
+
+def _reading(ref: Reference) -> str:
+    return f"reading manifest {_name(ref)}"
+
+
+def _located(error: ModelcarError, ref: Reference) -> ModelcarError:
+    """The same error, saying of which manifest of which registry."""
+    return type(error)(f"{ref.registry}: {_reading(ref)}: {error}", hint=error.hint)
 
 
 def _url(remote: Remote, ref: Reference) -> str:

@@ -6,8 +6,10 @@ distribution specification, or short plain text, cleaned of control characters a
 
 from __future__ import annotations
 
+import email.utils
 import json
 import re
+import time
 import unicodedata
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from modelcar.errors import (
 )
 from modelcar.registry.transport import Answer, Broken
 
-__all__ = ["clean", "no_answer", "refusal", "show_url"]
+__all__ = ["clean", "no_answer", "refusal", "retry_after", "show_url"]
 
 _MAX_TEXT = 300
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -61,7 +63,22 @@ def refusal(answer: Answer, registry: str, what: str, hide: Iterable[str] = ()) 
     said = ": ".join(filter(None, (" ".join(codes), message)))
     status = f"{answer.status} {clean(answer.reason, hide)}".strip()
     line = f"{registry}: {what}: {status}" + (f" ({said})" if said else "")
-    return kind(line, status=answer.status, codes=codes, hint=_hint(answer, registry, message))
+    error = kind(line, status=answer.status, codes=codes, hint=_hint(answer, registry, message))
+    error.challenge = answer.challenge or answer.headers.get("WWW-Authenticate")
+    error.retry_after = retry_after(answer)
+    return error
+
+
+def retry_after(answer: Answer) -> float | None:
+    """What `Retry-After` asks for in seconds, if anything."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, moment.timestamp() - time.time())
 
 
 def no_answer(broken: Broken, registry: str, what: str) -> Unreachable:

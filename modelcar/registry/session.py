@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import email.utils
+import copy
 import random
 import threading
 import time
@@ -10,15 +10,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from modelcar.errors import ProtocolViolation
+from modelcar.errors import ProtocolViolation, RegistryError
 from modelcar.oci import Reference
-from modelcar.registry.auth import Authorizer, Target
+from modelcar.registry.auth import Authorizer, Presented, Target
 from modelcar.registry.cancel import current_scope
 from modelcar.registry.challenges import merge_scopes
 from modelcar.registry.credentials import Credentials, config_files
-from modelcar.registry.problems import no_answer, refusal, show_url
+from modelcar.registry.problems import no_answer, refusal, retry_after, show_url
 from modelcar.registry.settings import ClientSettings
 from modelcar.registry.transport import Answer, Body, Broken, Transport
 
@@ -83,14 +83,24 @@ class Session:
         self.settings = settings
         self.transport = Transport(settings)
         self._sleep = sleep
-        self._authorizer = Authorizer(Credentials(config_files(settings.docker_config)), self._fetch_token)
+        self._authorizer: Authorizer | Presented = Authorizer(
+            Credentials(config_files(settings.docker_config)), self._fetch_token
+        )
         self._bases: dict[str, str] = {}
         self._answered: set[str] = set()  # registries that have answered once: worth more patience
         self._lock = threading.Lock()
 
+    def acting_as(self, authorization: str) -> Session:
+        """The same connections, but requests carry this header as it is; with `""` they are anybody's."""
+        other = copy.copy(self)
+        anybody = Authorizer(Credentials([]), self._fetch_token)
+        other._authorizer = Presented(authorization) if authorization else anybody  # noqa: SLF001  # our twin
+        return other
+
     def remote(self, ref: Reference, actions: str = "pull") -> Remote:
         base = self._base(ref)
-        plain = self.settings.plain_http and base.startswith("http:")
+        chosen = self.settings.plain_http or self.settings.address is not None
+        plain = chosen and base.startswith("http:")
         return Remote(ref.registry, ref.repository, base, (f"repository:{ref.repository}:{actions}",), plain)
 
     def call(self, remote: Remote, call: Call) -> Answer:
@@ -114,7 +124,7 @@ class Session:
                 self._answered.add(remote.registry)
                 if answer.status in call.expect:
                     return answer
-                delay = max(backoff(attempt), retry_after(answer))
+                delay = max(backoff(attempt), retry_after(answer) or 0.0)
                 if answer.status not in RETRIED or attempt >= allowed or delay > _MAX_WAIT:
                     raise self.refusal(answer, remote, call.what)
                 answer.discard()
@@ -189,25 +199,28 @@ class Session:
 
     def _once(self, remote: Remote, call: Call) -> Answer:
         """One try: may take a second request for credentials, and more for redirects."""
-        url, redirects, tried = call.url, 0, False
+        url, redirects, wanted = call.url, 0, None
         while True:
             ours = same_origin(url, remote.base)
             authorization = self._authorizer.header(remote.target) if ours else None
             headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
+            address = self._with_namespace(url, remote) if ours else url
             answer = self.transport.request(
-                call.method, url, headers, call.body() if call.body else None, call.patience
+                call.method, address, headers, call.body() if call.body else None, call.patience
             )
-            if answer.status == 401 and ours and not tried:
-                challenge = answer.headers.get("WWW-Authenticate", "")
+            answer.challenge = wanted
+            if answer.status == 401 and ours and wanted is None:
+                wanted = answer.headers.get("WWW-Authenticate", "")
                 try:
-                    again = self._authorizer.challenged(remote.target, challenge, authorization)
-                except BaseException:
+                    again = self._authorizer.challenged(remote.target, wanted, authorization)
+                except BaseException as e:
                     answer.close()
+                    if isinstance(e, RegistryError):
+                        e.challenge = wanted
                     raise
                 if not again:
                     return answer
                 answer.discard()
-                tried = True
             elif call.redirects and answer.status in _REDIRECTS and "Location" in answer.headers:
                 redirects += 1
                 if redirects > _MAX_REDIRECTS:
@@ -231,14 +244,21 @@ class Session:
                     raise no_answer(e, host, what) from None
                 delay = backoff(attempt)
             else:
-                delay = max(backoff(attempt), retry_after(answer))
+                delay = max(backoff(attempt), retry_after(answer) or 0.0)
                 if answer.status not in RETRIED or last or delay > _MAX_WAIT:
                     return answer
                 answer.discard()
             self.pause(delay)
         raise AssertionError("unreachable")
 
+    def _with_namespace(self, url: str, remote: Remote) -> str:
+        if not self.settings.namespace or "?ns=" in url or "&ns=" in url:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}ns={quote(remote.registry, safe='')}"
+
     def _base(self, ref: Reference) -> str:
+        if self.settings.address is not None:
+            return self.settings.address.rstrip("/")
         host = _NETWORK_NAMES.get(ref.registry, ref.registry)
         if self.settings.plain_http:
             return f"http://{host}"
@@ -281,15 +301,3 @@ def same_origin(url: str, base: str) -> bool:
 def backoff(attempt: int) -> float:
     """Seconds to wait after the `attempt`-th failure: doubling, spread so that clients do not return together."""
     return float(min(0.5 * 2 ** (attempt - 1), 30.0) * random.uniform(0.75, 1.25))  # noqa: S311 - not a secret
-
-
-def retry_after(answer: Answer) -> float:
-    """What `Retry-After` asks for in seconds, 0 if nothing."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return 0.0
-    return max(0.0, moment.timestamp() - time.time())

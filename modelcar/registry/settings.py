@@ -21,6 +21,8 @@ class ClientSettings:
         attempts: how often a request is tried before its failure is reported.
         chunk_size: send blobs in pieces of this size; `None` sends each in one request where the registry takes that.
         docker_config: Docker's `config.json`, or its folder, instead of the usual places.
+        address: where all registries are reached, whatever their names: a URL, for a client of one registry or mirror.
+        namespace: tell a mirror at `address` which registry is meant (`?ns=`).
     """
 
     plain_http: bool = False
@@ -31,3 +33,5 @@ class ClientSettings:
     attempts: int = 5
     chunk_size: int | None = None
     docker_config: Path | None = None
+    address: str | None = None
+    namespace: bool = False

@@ -123,6 +123,8 @@ class Answer:
     headers: Mapping[str, str]
     url: str
     _response: urllib3.BaseHTTPResponse
+    challenge: str | None = None
+    """What the registry first wanted, where credentials have been tried since."""
 
     def read(self, n: int) -> bytes:
         """Up to `n` bytes, fewer only at the end, where it is `b""`. Raises `Broken`."""

@@ -16,8 +16,8 @@ from modelcar.errors import DigestMismatch, InvalidDigest, ProtocolViolation, Re
 from modelcar.layers.bytemap import ByteMap, FileSlice
 from modelcar.oci import Descriptor, Digest
 from modelcar.registry.cancel import detached
-from modelcar.registry.problems import no_answer
-from modelcar.registry.session import RETRIED, Call, Remote, Session, backoff, retry_after
+from modelcar.registry.problems import no_answer, retry_after
+from modelcar.registry.session import RETRIED, Call, Remote, Session, backoff
 from modelcar.registry.transport import Answer, Broken
 
 __all__ = ["BlobSource", "Upload", "map_source"]
@@ -290,7 +290,7 @@ class Upload:
             self._session.check_cancelled()
             raise _Rejected(no_answer(e, self._remote.registry, self._what)) from None
         if answer.status not in expect:
-            wait = retry_after(answer)
+            wait = retry_after(answer) or 0.0
             raise _Rejected(self._session.refusal(answer, self._remote, self._what), answer.status, wait)
         answer.discard()
         return answer
