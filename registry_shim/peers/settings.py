@@ -1,0 +1,118 @@
+"""What a person or configuration chooses of the peers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelcar.errors import UsageError
+from registry_shim.peers.members import Member, parse_members
+
+__all__ = ["KubernetesSettings", "PeerSettings", "PeerTls"]
+
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings:
+    """Members are the ready endpoints of a service, as its EndpointSlices list them.
+
+    Attributes:
+        service: the (headless) service that selects the shim's pods.
+        namespace: its namespace; by default that of the service account.
+        port: the name of the port of the peers' API.
+        api: the URL of the API server; by default that of the cluster that this runs in.
+        account: the folder with the service account's `token`, `ca.crt` and `namespace`.
+    """
+
+    service: str
+    namespace: str | None = None
+    port: str = "peers"
+    api: str | None = None
+    account: Path = _ACCOUNT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerTls:
+    """How peers know each other: by certificates of an authority that issues nothing else.
+
+    Attributes:
+        certificate_file: this node's certificate, for server and client authentication, and its chain (PEM).
+        key_file: its private key (PEM, without a passphrase).
+        ca_file: the authority that issues the peers' certificates (PEM), and no other.
+        identity: a DNS name or URI (`spiffe://…`) that every peer's certificate must have among its alternative names.
+    """
+
+    certificate_file: Path
+    key_file: Path
+    ca_file: Path
+    identity: str
+
+    def __post_init__(self) -> None:
+        if not self.identity or any(c.isspace() for c in self.identity):
+            raise UsageError("a peer's identity is a DNS name or a URI", hint="registry-shim.peers, or spiffe://…")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """Times are seconds. One of `members`, `dns` and `kubernetes` says who the peers are.
+
+    Attributes:
+        listen: HOST:PORT of the peers' API.
+        advertise: HOST:PORT under which the others know this node; by default `listen`.
+        zone: this node's zone, where the membership does not tell it.
+        members: `HOST:PORT` or `HOST:PORT=ZONE` of every node; this one may be among them.
+        dns: a name whose addresses are the members (`HOST:PORT`), or an SRV name (`_peers._tcp.shim.example`).
+        dns_seconds: how often it is resolved again.
+        kubernetes: the service whose endpoints they are.
+        tls: without it, peers are spoken to in the clear, which `insecure` or loopback addresses must allow.
+        insecure: peers without TLS on a network that protects them. Clients' tokens are not passed on then.
+        stand_ins: how many members, from the home on, fetch a chunk for others; more are asked only for what they have.
+        hold_seconds: how long a request waits at the home for a chunk before it is told to come again.
+        wait_seconds: how long a node waits for a chunk that its home says is on its way.
+        timeout: how long a connection may take to make.
+        sending: bodies that are sent to peers at once; others are told to come again.
+        sending_each: of those, to one peer.
+        suspect_seconds: how long a peer that failed once is not asked first; doubles with every failure in a row.
+        dead_after: failures in a row after which a peer's chunks are others'.
+        banned_seconds: how long a peer that sent wrong bytes is not asked at all.
+        last_resort: fetches from the upstream, at once, of chunks that others are the homes of.
+    """
+
+    listen: str = "127.0.0.1:5443"
+    advertise: str | None = None
+    zone: str = ""
+    members: tuple[str, ...] = ()
+    dns: str | None = None
+    dns_seconds: float = 30.0
+    kubernetes: KubernetesSettings | None = None
+    tls: PeerTls | None = None
+    insecure: bool = False
+    stand_ins: int = 3
+    hold_seconds: float = 5.0
+    wait_seconds: float = 120.0
+    timeout: float = 3.0
+    sending: int = 64
+    sending_each: int = 16
+    suspect_seconds: float = 2.0
+    dead_after: int = 3
+    banned_seconds: float = 3600.0
+    last_resort: int = 2
+
+    def __post_init__(self) -> None:
+        if sum(bool(given) for given in (self.members, self.dns, self.kubernetes)) != 1:
+            raise UsageError("peers need exactly one of members, dns and kubernetes")
+        Member.parse(self.name)
+        parse_members(self.members)
+        for name in ("dns_seconds", "hold_seconds", "wait_seconds", "timeout", "suspect_seconds", "banned_seconds"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"peers: {name} is not a time")
+        for name in ("stand_ins", "sending", "sending_each", "dead_after", "last_resort"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"peers: {name} is at least 1")
+
+    @property
+    def name(self) -> str:
+        """What the others call this node."""
+        return self.advertise or self.listen
