@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from modelcar.errors import InvalidDocument
 from modelcar.oci import Digest
-from modelcar.signing.policy.authorities import AuthoritySpec, Static
 from modelcar.signing.policy.decision import AuthorityResult, PolicyResult
 from modelcar.signing.policy.facts import ImageFacts
 from modelcar.signing.policy.licenses import LicenseRule
 from modelcar.signing.policy.modelpolicy import AllowedSource, ModelPolicy
-from modelcar.signing.policy.verdicts import ScanRequirement, Verdict, parse_verdict
+from modelcar.signing.policy.opinions import scan_opinion
 from modelcar.signing.policy.witnesses import Witnesses
-from modelcar.signing.ruleset import SCAN_VERDICT
 
 __all__ = ["evaluate_model"]
 
@@ -32,8 +29,9 @@ def evaluate_model(policy: ModelPolicy, image: ImageFacts, witnesses: Witnesses,
     results: tuple[AuthorityResult, ...] = ()
     reasons = [*_denied(policy.denied_digests, image)]
     if policy.scan is not None:
-        results, scan_reasons = _scan(policy.scan, image, witnesses, now)
-        reasons += scan_reasons
+        opinion = scan_opinion(policy.scan, image, witnesses, now)
+        results = opinion.results
+        reasons += opinion.reasons
     if policy.formats:
         reasons += _formats(policy.formats, image)
     if policy.no_custom_code:
@@ -97,64 +95,6 @@ def _sources(allowed: tuple[AllowedSource, ...], image: ImageFacts) -> Iterator[
         source.repository.matches((repository,)) and source.revision in (None, revision) for source in allowed
     ):
         yield f"its source {repository} at {revision[:12]} is not among those allowed"
-
-
-def _scan(
-    required: ScanRequirement, image: ImageFacts, witnesses: Witnesses, now: datetime
-) -> tuple[tuple[AuthorityResult, ...], list[str]]:
-    """One authority's newest verdict must do, and none may have said *malicious*, at any time, by any rules."""
-    results: list[AuthorityResult] = []
-    malicious: list[str] = []
-    unheard: list[str] = []
-    for spec in required.authorities:
-        for digest in dict.fromkeys((image.digest, *witnesses.everything_about())):
-            statements, asked, reasons = _verdicts(spec, digest, witnesses)
-            malicious += [f"{who} found it malicious" for who, verdict in statements if verdict is None]
-            if not asked:
-                unheard += [f"verdicts by {spec.name} cannot be checked: {reason}" for reason in reasons]
-            if digest == image.digest:
-                results.append(_newest(spec.name, required, statements, reasons, now))
-    if malicious:
-        return tuple(results), list(dict.fromkeys(malicious))
-    if unheard:  # or a verdict that it is malicious could be among what was not heard
-        return tuple(results), list(dict.fromkeys(unheard))
-    if any(result.satisfied for result in results):
-        return tuple(results), []
-    return tuple(results), [f"verdict by {result.name}: {reason}" for result in results for reason in result.reasons]
-
-
-def _verdicts(
-    spec: AuthoritySpec, digest: Digest, witnesses: Witnesses
-) -> tuple[list[tuple[str, Verdict | None]], bool, list[str]]:
-    """Who said what (`None`: malicious), whether the authority could be asked, and what could not be read."""
-    if isinstance(spec.trust, Static):
-        return [], False, ["it names no signer"]
-    testimony = witnesses.hear(spec, spec.trust, digest, SCAN_VERDICT)
-    found: list[tuple[str, Verdict | None]] = []
-    reasons = list(testimony.reasons)
-    for statement in testimony.statements:
-        try:
-            found.append((str(statement.signer), parse_verdict(statement)))
-        except InvalidDocument as e:
-            reasons.append(f"a verdict cannot be read: {e}")
-    return found, testimony.asked, reasons
-
-
-def _newest(
-    name: str,
-    required: ScanRequirement,
-    statements: list[tuple[str, Verdict | None]],
-    reasons: list[str],
-    now: datetime,
-) -> AuthorityResult:
-    verdicts = [(verdict.scanned_at, who, verdict) for who, verdict in statements if verdict is not None]
-    if not verdicts:
-        return AuthorityResult(name=name, satisfied=False, reasons=tuple(reasons) or ("there is none",))
-    _, who, newest = max(verdicts, key=lambda entry: entry[0])
-    shortcoming = required.shortcoming(newest, now)
-    if shortcoming is None:
-        return AuthorityResult(name=name, satisfied=True, signers=(who,))
-    return AuthorityResult(name=name, satisfied=False, reasons=(shortcoming, *reasons))
 
 
 def _listed(items: list[str]) -> str:
