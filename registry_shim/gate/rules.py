@@ -1,0 +1,51 @@
+"""Which rule a repository falls under."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from modelcar.oci import Digest
+from modelcar.signing.policy.globs import ImageGlob, image_names
+from registry_shim.gate.settings import GateRule, GateSettings, Mode, Unmatched
+from registry_shim.origin import Origin
+
+__all__ = ["CANARY", "Rules", "repository_names"]
+
+CANARY: Final = "modelcar.dev/doctor/forbidden"
+"""A repository, of every registry, that is never served: `registry-shim doctor` tries."""
+_ANY: Final = Digest.of(b"")
+
+
+def repository_names(origin: Origin) -> tuple[str, ...]:
+    """The names under which globs find a repository: as policies know it, of Docker Hub in all spellings."""
+    names = image_names(origin.reference(tag="latest"), _ANY)
+    return tuple(name for name in names if "@" not in name and ":" not in name.rpartition("/")[2])
+
+
+class Rules:
+    """The rules of the settings, asked by repository."""
+
+    def __init__(self, settings: GateSettings) -> None:
+        self._rules = tuple((ImageGlob(rule.images), rule) for rule in settings.rules)
+        self._refuses_others = settings.unmatched is Unmatched.REFUSE and bool(settings.rules)
+        self._find = lru_cache(maxsize=settings.remembered)(self._first)
+
+    def of(self, origin: Origin) -> GateRule | None:
+        """The first rule that matches; `None` if none does."""
+        return self._find(origin.registry, origin.repository)
+
+    def refuses(self, origin: Origin) -> bool:
+        """Whether nothing of a repository is served, because no rule speaks about it."""
+        return self._refuses_others and self.of(origin) is None
+
+    def mode(self, origin: Origin) -> Mode:
+        """Of its rule; without one, `off` or `enforce` as the settings say about such repositories."""
+        rule = self.of(origin)
+        if rule is not None:
+            return rule.mode
+        return Mode.ENFORCE if self._refuses_others else Mode.OFF
+
+    def _first(self, registry: str, repository: str) -> GateRule | None:
+        names = repository_names(Origin(registry=registry, repository=repository))
+        return next((rule for glob, rule in self._rules if glob.matches(names)), None)
