@@ -68,7 +68,7 @@ class Authentication:
     htpasswd_file: Path | None = None
     """Names and bcrypt hashes of passwords, as `htpasswd -B` writes them."""
     tokens_file: Path | None = None
-    """A name and a token a line, with a colon between; for `Authorization: Bearer`, or Basic with the token as password."""
+    """A name, a colon and a token a line; for `Authorization: Bearer`, or Basic with the token as the password."""
     public_paths: tuple[str, ...] = ("/healthz", "/readyz")
     """Paths that everyone may ask for."""
 

@@ -1,0 +1,1 @@
+"""What keeps a node running: configuration, metrics, logs, traces, health, and the page that shows it all."""

@@ -1,0 +1,97 @@
+"""Everything that a node's configuration file may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from modelcar.errors import UsageError
+from registry_shim.mirror.settings import MirrorSettings
+from registry_shim.serving.settings import Authentication, Limits, Tls
+from registry_shim.space.settings import SpaceSettings
+
+__all__ = ["LogFormat", "LogSettings", "NodeSettings", "TraceSettings"]
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    PLAIN = "plain"
+    JSON = "json"
+    LOGFMT = "logfmt"
+
+
+class Level(StrEnum):
+    """From which severity on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The log, on standard error."""
+
+    format: LogFormat = LogFormat.PLAIN
+    """`plain` for people, `json` or `logfmt` for programs."""
+    level: Level = Level.WARNING
+    """From which severity on something is logged; `info` has a line for every request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """OpenTelemetry traces, sent over HTTP. They need `pip install 'modelcar[otel]'`."""
+
+    endpoint: str
+    """The collector: `http://127.0.0.1:4318/v1/traces`."""
+    share: float = 0.01
+    """Share of the requests that are traced where the client does not decide it (0 to 1)."""
+    headers_file: Path | None = None
+    """Headers for the collector, a `Name: value` a line."""
+
+    def __post_init__(self) -> None:
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise UsageError(f"{self.endpoint!r} is not a URL of a collector", hint="http://127.0.0.1:4318/v1/traces")
+        if not 0 <= self.share <= 1:
+            raise UsageError(f"share is from 0 to 1, not {self.share}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """A node. What the command line says goes before what stands here."""
+
+    root: Path | None = None
+    """The folder with the node's content."""
+    listen: str = "127.0.0.1:5000"
+    """Where clients ask, as HOST:PORT; port 0 picks a free one."""
+    metrics_listen: str | None = None
+    """Where `/metrics`, `/healthz`, `/readyz` and `/ui` are served instead of at `listen`, as HOST:PORT."""
+    insecure: bool = False
+    """Allow an address that other machines reach without TLS or authentication."""
+    writable: bool = False
+    """Take pushes, and create `root`."""
+    deletable: bool = True
+    """Whether a writable registry deletes tags, manifests and blobs."""
+    stop_seconds: float = 20.0
+    """Seconds that running requests get to finish in when the shim is told to stop."""
+    tls: Tls | None = None
+    """The certificate of `listen`; without one it speaks plain HTTP."""
+    authentication: Authentication = field(default_factory=Authentication)
+    """Who may ask."""
+    limits: Limits = field(default_factory=Limits)
+    """What the listener takes on."""
+    log: LogSettings = field(default_factory=LogSettings)
+    """The log."""
+    traces: TraceSettings | None = None
+    """Where traces are sent."""
+    mirror: MirrorSettings = field(default_factory=MirrorSettings)
+    """The registries that are mirrored."""
+    space: SpaceSettings = field(default_factory=SpaceSettings)
+    """Room for the cache."""
+
+    def __post_init__(self) -> None:
+        if self.stop_seconds < 0:
+            raise UsageError("stop_seconds is not negative")
