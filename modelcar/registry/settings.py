@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelcar.registry.mutual import MutualTls
 
 __all__ = ["ClientSettings"]
 
@@ -23,6 +27,8 @@ class ClientSettings:
         docker_config: Docker's `config.json`, or its folder, instead of the usual places.
         address: where all registries are reached, whatever their names: a URL, for a client of one registry or mirror.
         namespace: tell a mirror at `address` which registry is meant (`?ns=`).
+        mutual_tls: show a certificate, and talk only to those that show one of the same kind.
+        direct: never go through a proxy of the environment.
     """
 
     plain_http: bool = False
@@ -35,3 +41,5 @@ class ClientSettings:
     docker_config: Path | None = None
     address: str | None = None
     namespace: bool = False
+    mutual_tls: MutualTls | None = None
+    direct: bool = False

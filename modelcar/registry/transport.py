@@ -185,8 +185,11 @@ class Transport:
         self._settings = settings
         self._lock = threading.Lock()
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
-        self._proxies = {k: v for k, v in urllib.request.getproxies().items() if k in ("http", "https", "all")}
+        proxies = {} if settings.direct else urllib.request.getproxies()
+        self._proxies = {k: v for k, v in proxies.items() if k in ("http", "https", "all")}
         self._context = _tls_context(settings.ca_file) if settings.ca_file else None
+        if settings.mutual_tls is not None:
+            self._context = settings.mutual_tls.client_context()
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, patience: float | None = None
@@ -236,6 +239,8 @@ class Transport:
         options: dict[str, Any] = {"maxsize": self._settings.concurrency + 2}
         if tls:
             options["ssl_context"] = self._context
+            if self._settings.mutual_tls is not None:
+                options["assert_hostname"] = False  # the context has looked at the certificate
         if proxy is None:
             return _with_our_connections(urllib3.PoolManager(**options))
         full = proxy if "://" in proxy else f"http://{proxy}"

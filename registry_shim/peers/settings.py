@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.errors import UsageError
+from modelcar.registry.mutual import MutualTls
 from registry_shim.peers.members import Member, parse_members
 
-__all__ = ["KubernetesSettings", "PeerSettings", "PeerTls"]
+__all__ = ["KubernetesSettings", "PeerSettings"]
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -34,27 +35,6 @@ class KubernetesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerTls:
-    """How peers know each other: by certificates of an authority that issues nothing else.
-
-    Attributes:
-        certificate_file: this node's certificate, for server and client authentication, and its chain (PEM).
-        key_file: its private key (PEM, without a passphrase).
-        ca_file: the authority that issues the peers' certificates (PEM), and no other.
-        identity: a DNS name or URI (`spiffe://…`) that every peer's certificate must have among its alternative names.
-    """
-
-    certificate_file: Path
-    key_file: Path
-    ca_file: Path
-    identity: str
-
-    def __post_init__(self) -> None:
-        if not self.identity or any(c.isspace() for c in self.identity):
-            raise UsageError("a peer's identity is a DNS name or a URI", hint="registry-shim.peers, or spiffe://…")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
     """Times are seconds. One of `members`, `dns` and `kubernetes` says who the peers are.
 
@@ -67,7 +47,7 @@ class PeerSettings:
         dns_seconds: how often it is resolved again.
         kubernetes: the service whose endpoints they are.
         tls: without it, peers are spoken to in the clear, which `insecure` or loopback addresses must allow.
-        insecure: peers without TLS on a network that protects them. Clients' tokens are not passed on then.
+        insecure: peers without TLS, clients' tokens in the clear, on a network that protects them.
         stand_ins: how many members, from the home on, fetch a chunk for others; more are asked only for what they have.
         hold_seconds: how long a request waits at the home for a chunk before it is told to come again.
         wait_seconds: how long a node waits for a chunk that its home says is on its way.
@@ -87,7 +67,7 @@ class PeerSettings:
     dns: str | None = None
     dns_seconds: float = 30.0
     kubernetes: KubernetesSettings | None = None
-    tls: PeerTls | None = None
+    tls: MutualTls | None = None
     insecure: bool = False
     stand_ins: int = 3
     hold_seconds: float = 5.0
