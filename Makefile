@@ -59,6 +59,9 @@ install-debian:
 fuzz: install  ## ten minutes of coverage-guided fuzzing for each of the scanner's parsers
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+soak: install install-debian  ## the proof of the shim at full size: 2 GiB, 200 kills; about an hour
+	SHIM_PROOF_MIB=2048 SHIM_PROOF_KILLS=200 $(PYTEST) -x tests/e2e/shim_proof $(ARGS)
+
 bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed
 	@$(BIN)/python -m tests.bench.peers
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -69,4 +72,4 @@ scan-table: install  ## ask picklescan, modelscan and fickling about the corpus,
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian bench fuzz scan-table clean
+.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian soak bench fuzz scan-table clean

@@ -1,0 +1,134 @@
+"""An upstream that fails and lies: clients get the right bytes or an error, and the shim is well when it is over."""
+
+from __future__ import annotations
+
+import http.client
+import random
+
+import pytest
+
+from tests.e2e.shim_proof import checks
+from tests.e2e.shim_proof.clients import Defect, Download, blob_path, download, get, manifest_path
+from tests.e2e.shim_proof.faults import Fault, Wrong
+from tests.e2e.shim_proof.node import Node
+from tests.e2e.shim_proof.sizes import IN_FLIGHT, MIB, SEED
+from tests.e2e.shim_proof.upstream import Upstream
+
+pytestmark = pytest.mark.slow
+
+MODEL = "org/model"
+SIZE = 24 * MIB
+PASSING = {
+    "a storm of 503": Fault(wrong=Wrong.STATUS, amount=503, chance=0.4),
+    "a storm of 429": Fault(wrong=Wrong.STATUS, amount=429, seconds=1, times=3),
+    "hanging up": Fault(wrong=Wrong.DROP, chance=0.4),
+    "cut at once": Fault(wrong=Wrong.CUT, after=0, chance=0.4),
+    "cut in the middle": Fault(wrong=Wrong.CUT, after=3 * MIB + 17, chance=0.4),
+    "one straggler": Fault(wrong=Wrong.SLOW, amount=20_000, times=1),
+    "one that stalls": Fault(wrong=Wrong.STALL, after=MIB, seconds=600, times=1),
+    "redirects": Fault(wrong=Wrong.REDIRECT),
+    "ranges unknown": Fault(wrong=Wrong.WHOLE, only_ranges=True),
+    "another range, honestly": Fault(wrong=Wrong.SHIFTED, amount=4096, times=2, only_ranges=True),
+    "too short": Fault(wrong=Wrong.SHORT, amount=1000, times=2),
+    "too long": Fault(wrong=Wrong.LONG, amount=1000, times=2),
+}
+LYING = {
+    "one bit": Fault(wrong=Wrong.FLIP, after=100_000),
+    "another range": Fault(wrong=Wrong.MISLABELLED, amount=4096, only_ranges=True),
+    "another blob": Fault(wrong=Wrong.OTHER),
+    "a bomb": Fault(wrong=Wrong.BOMB),
+    "no end": Fault(wrong=Wrong.ENDLESS),
+    "headers without end": Fault(wrong=Wrong.HEADERS),
+    "a loop": Fault(wrong=Wrong.LOOP),
+    "a local file": Fault(wrong=Wrong.INWARDS, target="file:///etc/passwd"),
+    "no answer that works": Fault(wrong=Wrong.STATUS, amount=500),
+}
+LYING_MANIFESTS = {
+    name: Fault(wrong=fault.wrong, after=20, amount=fault.amount, target=fault.target, path="/manifests/")
+    for name, fault in LYING.items()
+    if fault.wrong is not Wrong.MISLABELLED
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_is_borne(name: str, shim: Node, origin: Upstream) -> None:
+    random.seed(SEED)
+    blob = origin.library.noise(SIZE, SEED)
+    origin.library.image(MODEL, "v1", blob)
+    origin.misbehave(PASSING[name])
+    download(shim.address, Download(path=blob_path(MODEL, blob.digest), blob=blob), within=60)
+    assert origin.blob_bytes <= SIZE + IN_FLIGHT
+
+
+@pytest.mark.parametrize("name", LYING)
+def test_lies_are_not_passed_on(name: str, shim: Node, origin: Upstream) -> None:
+    """A client that checks may be streamed to, but nothing that is wrong is ever complete; then the truth is served."""
+    blob, other = origin.library.noise(SIZE, SEED), origin.library.noise(SIZE, SEED + 1)
+    origin.library.image(MODEL, "v1", blob, other)
+    origin.misbehave(LYING[name])
+    path = blob_path(MODEL, blob.digest)
+    _never_complete(shim, path, blob.content(), {})
+    _never_complete(shim, path, blob.content()[-MIB:], {"Range": f"bytes={SIZE - MIB}-"})
+    assert shim.memory() < 200 * MIB
+    origin.behave()
+    download(shim.address, Download(path=path, blob=blob), within=60)
+
+
+@pytest.mark.parametrize("name", LYING_MANIFESTS)
+def test_manifests_that_lie_are_refused(name: str, shim: Node, origin: Upstream) -> None:
+    manifest = origin.library.image(MODEL, "v1", origin.library.noise(1000, SEED))
+    origin.library.document(bytes(5 << 20))  # what OTHER serves: more than a manifest may have
+    origin.misbehave(LYING_MANIFESTS[name])
+    for reference in (manifest.digest, "v1"):
+        checks.refused(shim, manifest_path(MODEL, reference))
+    assert shim.memory() < 200 * MIB
+    origin.behave()
+    checks.takes_manifest(shim, MODEL, manifest.digest, manifest)
+
+
+def test_what_is_cached_outlives_the_upstream(shim: Node, origin: Upstream) -> None:
+    blob = origin.library.noise(MIB, SEED)
+    manifest = origin.library.image(MODEL, "v1", blob)
+    checks.takes_manifest(shim, MODEL, "v1", manifest)
+    want = Download(path=blob_path(MODEL, blob.digest), blob=blob)
+    download(shim.address, want)
+    for gone in (False, True):
+        if gone:
+            origin.kill()
+        else:
+            origin.misbehave(Fault(wrong=Wrong.STATUS, path="", method=""))
+        for reference in ("v1", manifest.digest):
+            checks.takes_manifest(shim, MODEL, reference, manifest)
+        download(shim.address, want)
+    shim.restart()
+    checks.takes_manifest(shim, MODEL, "v1", manifest)
+    download(shim.address, want)
+
+
+def test_what_is_not_there_is_asked_for_a_few_times_only(shim: Node, origin: Upstream) -> None:
+    origin.library.image(MODEL, "v1", origin.library.noise(1000, SEED))
+    for _ in range(50):
+        assert get(shim.address, manifest_path(MODEL, "none")).status == 404
+        assert get(shim.address, manifest_path("org/none", "v1")).status == 404
+    assert len(origin.journal()) < 30
+
+
+def test_a_tag_that_moves_is_followed(shim: Node, origin: Upstream) -> None:
+    """Sooner or later: the time to live of a tag is a matter of configuration, and a digest is never confused."""
+    first = origin.library.image(MODEL, "v1", origin.library.noise(1000, 1))
+    checks.takes_manifest(shim, MODEL, "v1", first)
+    second = origin.library.image(MODEL, "v1", origin.library.noise(1000, 2))
+    reply = get(shim.address, manifest_path(MODEL, "v1"))
+    assert reply.headers["docker-content-digest"] in (first.digest, second.digest)
+    assert reply.body in (first.content(), second.content())
+    checks.takes_manifest(shim, MODEL, second.digest, second)
+    checks.takes_manifest(shim, MODEL, first.digest, first)
+
+
+def _never_complete(shim: Node, path: str, truth: bytes, headers: dict[str, str]) -> None:
+    try:
+        reply = get(shim.address, path, headers, within=30)
+    except (OSError, http.client.HTTPException):
+        return
+    if reply.status < http.HTTPStatus.BAD_REQUEST and reply.body != truth:
+        raise Defect(f"{path} {headers}: {len(reply.body)} wrong bytes with status {reply.status}")
