@@ -1,14 +1,8 @@
-"""A blob of which some chunks are here.
+"""A blob of which some chunks are here: see docs/formats/partial-blobs.md for its files.
 
-```
-FOLDER/grid.json   how the blob is cut; never changes
-FOLDER/have        the boot during which it was written, and then one byte a chunk
-FOLDER/data        sparse, of the blob's size: a chunk's bytes are right once `have` says so
-```
-
-A chunk is checked in memory and written once, before its byte in `have` is. So a process that is killed loses nothing
-and another one goes on; after a crash of the machine, where the disk may have kept either without the other, every
-chunk is checked again, or forgotten where only the whole can be checked.
+A chunk is checked in memory and written once, and only then marked in `have`. So a process that is killed loses
+nothing and another one goes on. After a crash of the machine the disk may have kept either without the other: what
+`have` says is then a claim, which `confirm` checks chunk by chunk.
 """
 
 from __future__ import annotations
@@ -24,7 +18,7 @@ from typing import Final, Self
 
 from modelcar.errors import ModelcarError, StorageError
 from modelcar.lazy.grid import Grid
-from modelcar.store.disk import atomic_write, explain, make_dirs
+from modelcar.store.disk import explain
 
 __all__ = ["PartialBlob"]
 
@@ -33,53 +27,64 @@ _BOOT_SIZE: Final = 64  # bytes of `have` before the first chunk's
 
 
 class PartialBlob:
-    """Safe to use from several threads; by one process at a time. Close it."""
+    """Safe to use from several threads; by one process at a time. Close it.
+
+    Nothing here waits for the disk but `put`, `confirm`, `read`, `hash_into` and `sync`.
+    """
 
     def __init__(self, folder: Path, grid: Grid, data: int, have: int) -> None:
         """Use `create` or `open`."""
         self.folder = folder
         self.grid = grid
         self._data, self._have = data, have
-        self._lock = threading.Lock()
+        self._state = threading.Condition()
         self._here = bytearray(len(grid))
+        self._claimed = bytearray(len(grid))
         self._left = len(grid)
-        self._waiting: list[tuple[range, Future[None]]] = []
+        self._present = 0
+        self._writing: set[int] = set()
+        self._waiting: dict[int, list[_Waiter]] = {}  # by the first chunk of theirs that is not here
         self._failure: ModelcarError | None = None
 
     @classmethod
     def create(cls, folder: Path, grid: Grid) -> Self:
-        """Begin a blob of which nothing is here. Raises `StorageError`."""
-        make_dirs(folder)
+        """Begin a blob of which nothing is here. Raises `StorageError`.
+
+        Nothing is synced: what a crash of the machine leaves of these files does not parse, or is checked.
+        """
+        opened: list[int] = []
         try:
-            data = os.open(folder / "data", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "grid.json").unlink(missing_ok=True)  # it comes last, so that it vouches for the others
+            data = _create(folder / "data", opened)
+            have = _create(folder / "have", opened)
             os.ftruncate(data, grid.size)
-            have = os.open(folder / "have", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.pwrite(have, _boot().ljust(_BOOT_SIZE) + bytes(len(grid)), 0)
+            _write(have, _boot().ljust(_BOOT_SIZE) + bytes(len(grid)), 0)
+            _publish(folder / "grid.json", grid.to_json())
         except OSError as e:
+            _close(opened)
             raise explain(e, f"cannot write {folder}") from None
-        atomic_write(folder / "grid.json", grid.to_json(), mode=0o600)
         return cls(folder, grid, data, have)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Go on with a blob. Raises `StorageError`, or `InvalidDocument`: remove the folder then."""
+        opened: list[int] = []
         try:
             grid = Grid.parse((folder / "grid.json").read_bytes())
-            data = os.open(folder / "data", os.O_RDWR | os.O_CLOEXEC)
-            have = os.open(folder / "have", os.O_RDWR | os.O_CLOEXEC)
-            known = os.pread(have, _BOOT_SIZE + len(grid), 0)
+            data = _open(folder / "data", opened)
+            have = _open(folder / "have", opened)
+            known = os.pread(have, _BOOT_SIZE + len(grid) + 1, 0)
             if os.fstat(data).st_size != grid.size or len(known) != _BOOT_SIZE + len(grid):
                 raise StorageError(f"{folder} is damaged")
+            partial = cls(folder, grid, data, have)
+            partial._take_over(known[:_BOOT_SIZE].rstrip() == _boot(), known[_BOOT_SIZE:])
         except OSError as e:
+            _close(opened)
             raise explain(e, f"cannot open {folder}") from None
-        partial = cls(folder, grid, data, have)
-        sure = known[:_BOOT_SIZE].rstrip() == _boot()
-        for number in range(len(grid)):
-            if known[_BOOT_SIZE + number] and (sure or partial._is_right(number)):
-                partial._here[number] = 1
-                partial._left -= 1
-        if not sure:
-            os.pwrite(have, _boot().ljust(_BOOT_SIZE) + bytes(partial._here), 0)
+        except ModelcarError:
+            _close(opened)
+            raise
         return partial
 
     @property
@@ -94,7 +99,13 @@ class PartialBlob:
     @property
     def present(self) -> int:
         """Bytes that are here."""
-        return sum(self.grid.bounds(n)[1] for n in range(len(self.grid)) if self._here[n])
+        return self._present
+
+    @property
+    def waiting(self) -> int:
+        """How many ranges are waited for."""
+        with self._state:
+            return sum(map(len, self._waiting.values()))
 
     def map(self) -> bytes:
         """One byte a chunk: 1 if it is here."""
@@ -103,17 +114,23 @@ class PartialBlob:
     def has(self, number: int) -> bool:
         return bool(self._here[number])
 
+    def claims(self, number: int) -> bool:
+        """Whether a chunk may be on disk since before the machine started, and is to be confirmed."""
+        return bool(self._claimed[number])
+
     def missing(self, offset: int = 0, length: int | None = None) -> Iterator[int]:
         """The chunks of a range that are not here, in order."""
         wanted = self.grid.numbers(offset, self.size - offset if length is None else length)
-        return (n for n in wanted if not self._here[n])
+        number = self._here.find(0, wanted.start, wanted.stop)
+        while number >= 0:
+            yield number
+            number = self._here.find(0, number + 1, wanted.stop)
 
     def available(self, offset: int) -> int:
         """How many bytes from `offset` on are here without a gap."""
         if offset >= self.size:
             return 0
-        number = self.grid.at(offset)
-        stop = self._here.find(0, number)
+        stop = self._here.find(0, self.grid.at(offset))
         end = self.size if stop < 0 else self.grid.bounds(stop)[0]
         return max(0, end - offset)
 
@@ -127,33 +144,44 @@ class PartialBlob:
         if self._here[number]:
             return False
         self.grid.check(number, data)
+        # Whoever comes second with other bytes, which no digest may forbid, must not write over those of the first.
+        if not self._begin(number):
+            return False
         offset, _ = self.grid.bounds(number)
-        with self._lock:  # whoever comes second with other bytes (no digest forbids it) must not write over these
-            self._check_usable()
-            if self._here[number]:
-                return False
-            try:
-                _write(self._data, data, offset)
-                os.pwrite(self._have, b"\1", _BOOT_SIZE + number)
-            except OSError as e:
-                raise explain(e, f"cannot write {self.folder / 'data'}") from None
-            self._here[number] = 1
-            self._left -= 1
-            ready = self._take_ready()
-        for future in ready:
-            future.set_result(None)
+        try:
+            _write(self._data, data, offset)
+            _write(self._have, b"\1", _BOOT_SIZE + number)
+        except OSError as e:
+            self._end(number)
+            raise explain(e, f"cannot write {self.folder / 'data'}") from None
+        self._end(number, here=True, settled=True)
         return True
+
+    def confirm(self, number: int) -> bool:
+        """Check a claim; returns whether the chunk is here now. Raises `StorageError`."""
+        if not self._begin(number):
+            return True
+        right = self._is_right(number)
+        try:
+            if not right:
+                _write(self._have, b"\0", _BOOT_SIZE + number)
+        except OSError as e:
+            self._end(number)
+            raise explain(e, f"cannot write {self.folder / 'have'}") from None
+        self._end(number, here=right, settled=True)
+        return right
 
     def when(self, offset: int, length: int) -> Future[None]:
         """Done when the whole range is here; fails with what `fail` is told."""
         future: Future[None] = Future()
-        with self._lock:
-            if self._failure is not None:
-                future.set_exception(self._failure)
-            elif next(self.missing(offset, length), None) is None:
-                future.set_result(None)
-            else:
-                self._waiting.append((self.grid.numbers(offset, length), future))
+        numbers = self.grid.numbers(offset, length)
+        with self._state:
+            failure = self._failure
+            ready = failure is None and self._await(_Waiter(numbers.start, numbers.stop, future))
+        if failure is not None:
+            future.set_exception(failure)
+        elif ready:
+            future.set_result(None)
         return future
 
     def wait(self, offset: int, length: int, timeout: float | None = None) -> None:
@@ -175,43 +203,115 @@ class PartialBlob:
 
     def forget(self, number: int) -> None:
         """Take a chunk back: its bytes on disk are no longer right."""
-        with self._lock:
+        with self._state:
             if self._here[number]:
                 self._here[number] = 0
                 self._left += 1
+                self._present -= self.grid.bounds(number)[1]
                 with suppress(OSError):
-                    os.pwrite(self._have, b"\0", _BOOT_SIZE + number)
+                    _write(self._have, b"\0", _BOOT_SIZE + number)
+
+    def recheck(self) -> list[int]:
+        """Read every chunk from disk, forget those whose bytes are not right, and name them."""
+        wrong = [n for n in range(len(self.grid)) if self._here[n] and not self._is_right(n)]
+        for number in wrong:
+            self.forget(number)
+        return wrong
 
     def fail(self, error: ModelcarError) -> None:
         """Whoever waits, now or later, is told `error`: the blob is revoked, or nobody has it."""
-        with self._lock:
+        with self._state:
             self._failure = error
-            waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
-            future.set_exception(error)
+            waiting, self._waiting = self._waiting, {}
+        for waiters in waiting.values():
+            for waiter in waiters:
+                waiter.tell(error)
 
     def recover(self) -> None:
         """Forget a failure: it may go better now."""
-        with self._lock:
+        with self._state:
             self._failure = None
 
     def sync(self) -> None:
-        """Make what is here durable."""
+        """Make the data durable. Raises `StorageError`."""
         try:
             os.fdatasync(self._data)
-            os.fdatasync(self._have)
         except OSError as e:
             raise explain(e, f"cannot write {self.folder}") from None
 
     def close(self) -> None:
-        for fd in (self._data, self._have):
-            os.close(fd)
-        self._data = self._have = -1
+        """What waits is left waiting: `fail` it before."""
+        with self._state:
+            opened = [fd for fd in (self._data, self._have) if fd >= 0]
+            self._data = self._have = -1
+        _close(opened)
 
     def remove(self) -> None:
         """Close it and delete its files. What is here is lost."""
         self.close()
+        self.discard()
+
+    def discard(self) -> None:
+        """Delete its files; what is open stays readable. `grid.json` goes first: without it there is no blob."""
+        with suppress(OSError):
+            (self.folder / "grid.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take_over(self, sure: bool, have: bytes) -> None:
+        """Begin with what another process had."""
+        if not sure and self.grid.verifiable:
+            self._claimed[:] = have
+            if not any(self._claimed):
+                _write(self._have, _boot().ljust(_BOOT_SIZE), 0)
+        elif not sure:
+            _write(self._have, bytes(len(have)), _BOOT_SIZE)
+            _write(self._have, _boot().ljust(_BOOT_SIZE), 0)  # second: claims must never pass for certain
+        else:
+            for number, here in enumerate(have):
+                if here:
+                    self._mark(number)
+
+    def _begin(self, number: int) -> bool:
+        """Take the right to write a chunk; False if it is here, perhaps only after another thread has written it."""
+        with self._state:
+            while number in self._writing:
+                self._state.wait()
+            if self._data < 0:
+                raise StorageError(f"{self.folder} is closed")
+            if self._here[number]:
+                return False
+            self._writing.add(number)
+            return True
+
+    def _end(self, number: int, *, here: bool = False, settled: bool = False) -> None:
+        """Done with it. `settled`: what `have` says of it is true from now on, so it is a claim no more."""
+        ready: list[_Waiter] = []
+        with self._state:
+            self._writing.discard(number)
+            if here:
+                self._mark(number)
+                ready = [w for w in self._waiting.pop(number, ()) if self._await(w)]
+            if settled and self._claimed[number]:
+                self._claimed[number] = 0
+                if self._claimed.find(1) < 0:
+                    with suppress(OSError):  # then all are checked once more, after the next start
+                        _write(self._have, _boot().ljust(_BOOT_SIZE), 0)
+            self._state.notify_all()
+        for waiter in ready:
+            waiter.tell(None)
+
+    def _mark(self, number: int) -> None:
+        self._here[number] = 1
+        self._left -= 1
+        self._present += self.grid.bounds(number)[1]
+
+    def _await(self, waiter: _Waiter) -> bool:
+        """Whether all that it waits for is here; else it is called when its next missing chunk is."""
+        waiter.next = self._here.find(0, waiter.next, waiter.stop)
+        if waiter.next < 0:
+            return True
+        self._waiting.setdefault(waiter.next, []).append(waiter)
+        return False
 
     def _is_right(self, number: int) -> bool:
         if not self.grid.verifiable:
@@ -223,15 +323,22 @@ class PartialBlob:
             return False
         return True
 
-    def _check_usable(self) -> None:
-        if self._data < 0:
-            raise StorageError(f"{self.folder} is closed")
 
-    def _take_ready(self) -> list[Future[None]]:
-        ready = [future for numbers, future in self._waiting if all(self._here[n] for n in numbers)]
-        if ready:
-            self._waiting = [(numbers, future) for numbers, future in self._waiting if future not in ready]
-        return ready
+class _Waiter:
+    """Waits for the chunks from `next` to `stop`."""
+
+    __slots__ = ("_future", "next", "stop")
+
+    def __init__(self, start: int, stop: int, future: Future[None]) -> None:
+        self.next, self.stop, self._future = start, stop, future
+
+    def tell(self, error: ModelcarError | None) -> None:
+        if not self._future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self._future.set_result(None)
+        else:
+            self._future.set_exception(error)
 
 
 def _boot() -> bytes:
@@ -241,8 +348,29 @@ def _boot() -> bytes:
         return os.urandom(16).hex().encode()
 
 
+def _create(path: Path, opened: list[int]) -> int:
+    opened.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    return opened[-1]
+
+
+def _open(path: Path, opened: list[int]) -> int:
+    opened.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    return opened[-1]
+
+
+def _publish(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(content)
+    temporary.rename(path)
+
+
 def _write(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     view = memoryview(data)
     while view:
         n = os.pwrite(fd, view, offset)
         view, offset = view[n:], offset + n
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from modelcar.lazy.grid import Grid
 
-__all__ = ["ByteStream", "ChunkSource", "Outcome", "Router", "SourceKind"]
+__all__ = ["ByteStream", "ChunkSource", "Outcome", "Router", "SourceKind", "Straight"]
 
 
 class SourceKind(StrEnum):
@@ -70,7 +70,28 @@ class Router(Protocol):
         """Every chunk once, in the order in which they are fetched while nobody waits for one of them."""
 
     def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:
-        """Whom to ask for a chunk, the best first; the last resort comes last. Never empty."""
+        """Whom to ask for a chunk, the best first; the last resort comes last. Never empty.
+
+        Quick, and without waiting for a lock that is held during a `report`: all transfers wait for the answer.
+        """
 
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
         """How a fetch of `size` bytes went; from any thread."""
+
+
+class Straight:
+    """The `Router` of a node without peers: all sources for every chunk, in their order, from the first chunk on."""
+
+    def __init__(self, sources: Sequence[ChunkSource]) -> None:
+        if not sources:
+            raise ValueError("somebody must have it")
+        self._sources = tuple(sources)
+
+    def background(self, grid: Grid) -> Iterable[int]:
+        return range(len(grid))
+
+    def candidates(self, _grid: Grid, _number: int) -> Sequence[ChunkSource]:
+        return self._sources
+
+    def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
+        """Nobody chooses."""

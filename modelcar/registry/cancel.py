@@ -61,12 +61,19 @@ class CancelScope:
 
     def run(self, job: Callable[[], object]) -> None:
         """Run `job` in this thread as a part of the scope."""
+        with self.active():
+            job()
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """This thread works for the scope within the block."""
+        outer = current_scope()
         _local.scope = self
         try:
             self.check()
-            job()
+            yield
         finally:
-            _local.scope = None
+            _local.scope = outer
 
 
 def current_scope() -> CancelScope | None:

@@ -1,0 +1,199 @@
+"""The fetch threads of a whole node, and what they do next."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from modelcar.lazy.events import UNHEARD, FetchEvents
+from modelcar.lazy.pace import Pace
+from modelcar.lazy.settings import FetchSettings
+from modelcar.lazy.sources import SourceKind
+from modelcar.lazy.throttle import Throttle
+
+__all__ = ["Job", "Scheduler", "Slots", "Task", "Work"]
+
+_TICK: Final = 0.25  # seconds between two looks at what runs
+_IDLE: Final = 5.0  # seconds until a thread without work ends
+
+
+class Job(Protocol):
+    """Something for a fetch thread to do."""
+
+    @property
+    def kind(self) -> SourceKind | None:
+        """Whose stream it takes; `None` if it takes none."""
+
+    def run(self) -> None:
+        """Without the scheduler's lock. Must not raise."""
+
+
+class Task:
+    """A job that takes no stream: `do`, and then `after`, however that went."""
+
+    kind = None
+
+    def __init__(self, do: Callable[[], None], after: Callable[[], None]) -> None:
+        self._do, self._after = do, after
+
+    def run(self) -> None:
+        try:
+            self._do()
+        finally:
+            self._after()
+
+
+class Slots(Protocol):
+    def free(self, kind: SourceKind, *, urgent: bool) -> bool:
+        """Whether one more stream may be opened."""
+
+
+class Work(Protocol):
+    """A transfer, as the scheduler sees it. The scheduler's lock is held during all of these."""
+
+    priority: int
+
+    @property
+    def streams(self) -> int:
+        """How many of its streams run."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for some of it."""
+
+    def plan(self, now: float, slots: Slots) -> Job | None:
+        """What to do next, as begun; `None` if there is nothing to do at the moment."""
+
+    def watch(self, now: float) -> Iterable[Callable[[], None]]:
+        """Look at what runs; returns what is to be done about it, quickly, without the lock."""
+
+
+class Scheduler:
+    """A bounded pool of threads that fetch for any number of transfers. Close it.
+
+    What somebody waits for comes first, then lower priorities, then whoever has the fewest streams. `lock` guards the
+    plans of all transfers.
+    """
+
+    def __init__(self, settings: FetchSettings | None = None, events: FetchEvents = UNHEARD) -> None:
+        self.settings = settings or FetchSettings()
+        self.events = events
+        self.lock = threading.Condition()
+        self.usual = Pace()
+        self._work: list[Work] = []
+        self._busy: Counter[str] = Counter()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._watcher: threading.Thread | None = None
+        self._closing = False
+        self._throttles: dict[int | None, Throttle] = {None: Throttle(self.settings.rate)}
+
+    def add(self, work: Work) -> None:
+        with self.lock:
+            if work not in self._work:
+                self._work.append(work)
+            if self._watcher is None and not self._closing:
+                self._watcher = threading.Thread(target=self._watch, name="fetch-watch", daemon=True)
+                self._watcher.start()
+        self.wake()
+
+    def discard(self, work: Work) -> None:
+        with self.lock:
+            if work in self._work:
+                self._work.remove(work)
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        with self.lock:
+            most = self.settings.upstream_streams + self.settings.peer_streams + self.settings.urgent_streams + 2
+            if self._work and not self._idle and len(self._threads) < most and not self._closing:
+                thread = threading.Thread(target=self._serve, name=f"fetch-{len(self._threads)}", daemon=True)
+                self._threads.add(thread)
+                thread.start()
+            else:
+                self.lock.notify()
+
+    def limit(self, rate: float | None, priority: int | None = None) -> None:
+        """Bytes a second of all streams, or of those of one priority; 0 holds them, `None` lifts the limit."""
+        with self.lock:
+            self._throttles.setdefault(priority, Throttle()).set_rate(rate)
+            self.lock.notify_all()
+
+    def pace(self, priority: int, size: int) -> float:
+        """`size` bytes of this priority have arrived; returns how many seconds to wait before more are read."""
+        throttles = [t for t in (self._throttles[None], self._throttles.get(priority)) if t is not None]
+        return max(t.take(size) for t in throttles)
+
+    def free(self, kind: SourceKind, *, urgent: bool) -> bool:
+        """`Slots`: upstreams and mirrors share theirs."""
+        group = _group(kind)
+        most = self.settings.peer_streams if group == "peer" else self.settings.upstream_streams
+        return self._busy[group] < most + (self.settings.urgent_streams if urgent else 0)
+
+    def streams(self) -> dict[str, int]:
+        """How many streams of each kind run."""
+        with self.lock:
+            return dict(self._busy)
+
+    def close(self) -> None:
+        """End the threads; transfers must have been stopped."""
+        with self.lock:
+            self._closing = True
+            threads = [*self._threads, *([self._watcher] if self._watcher else [])]
+            self.lock.notify_all()
+        for thread in threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self.lock:
+                job = self._next()
+                if job is None:
+                    self._idle += 1
+                    called = self.lock.wait(_IDLE)
+                    self._idle -= 1
+                    if self._closing or not called:
+                        self._threads.discard(me)
+                        return
+                    continue
+                self._busy[_group(job.kind)] += 1
+            self.wake()  # there may be more to do, for another thread
+            try:
+                job.run()
+            finally:
+                with self.lock:
+                    self._busy[_group(job.kind)] -= 1
+
+    def _next(self) -> Job | None:
+        if self._closing or self._throttles[None].held:
+            return None
+        now = time.monotonic()
+        for work in sorted(self._work, key=lambda w: (not w.urgent, w.priority, w.streams)):
+            throttle = self._throttles.get(work.priority)
+            if throttle is None or not throttle.held:
+                job = work.plan(now, self)
+                if job is not None:
+                    return job
+        return None
+
+    def _watch(self) -> None:
+        """Look at what runs, every now and then, while anything does."""
+        while True:
+            with self.lock:
+                if self._closing or not self._work:
+                    self._watcher = None
+                    return
+                now = time.monotonic()
+                doing = [action for work in self._work for action in work.watch(now)]
+            for action in doing:
+                action()
+            self.wake()  # a rest may be over
+            time.sleep(_TICK)
+
+
+def _group(kind: SourceKind | None) -> str:
+    return "own" if kind is None else "peer" if kind is SourceKind.PEER else "upstream"

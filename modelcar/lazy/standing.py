@@ -1,0 +1,130 @@
+"""Which sources are worth asking for a chunk of one blob, after what happened before."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from modelcar.errors import Forbidden, InvalidContent, ModelcarError, RemoteNotFound, Unauthorized, WorldError
+from modelcar.lazy.settings import FetchSettings
+from modelcar.lazy.sources import ChunkSource, SourceKind
+from modelcar.oci import Digest
+
+__all__ = ["Standing"]
+
+_FINAL: Final = (Unauthorized, Forbidden, RemoteNotFound)  # asking again at once would change nothing
+
+
+@dataclass(slots=True)
+class _Source:
+    failures: int = 0
+    failed_at: float = 0.0
+    rests_until: float = 0.0
+    banned: bool = False
+    error: ModelcarError | None = None
+
+
+@dataclass(slots=True)
+class _Chunk:
+    slow: set[str] = field(default_factory=set)
+    missing_until: dict[str, float] = field(default_factory=dict)
+    abandoned: int = 0
+    wrong: Digest | None = None
+
+
+class Standing:
+    """Not safe to use from several threads. Times are seconds of the monotonic clock."""
+
+    def __init__(self, settings: FetchSettings) -> None:
+        self._settings = settings
+        self._sources: dict[str, _Source] = {}
+        self._chunks: dict[int, _Chunk] = {}
+
+    def forget(self) -> None:
+        """Everyone gets another chance, except those who sent wrong bytes."""
+        self._sources = {name: s for name, s in self._sources.items() if s.banned}
+        self._chunks.clear()
+
+    def choose(
+        self, candidates: Sequence[ChunkSource], number: int, now: float
+    ) -> tuple[ChunkSource | None, ModelcarError | None]:
+        """Whom to ask for a chunk; nobody yet if all rest, and the error to end with if nobody is left."""
+        chunk = self._chunks.get(number)
+        slow: ChunkSource | None = None
+        rests = False
+        error: ModelcarError | None = None
+        for candidate in candidates:
+            source = self._sources.get(candidate.name)
+            if source is not None and (source.banned or source.rests_until > now):
+                gone = source.banned or source.failures >= self._settings.attempts
+                rests = rests or not gone
+                error = source.error if error is None or isinstance(error, RemoteNotFound) else error
+            elif chunk is not None and chunk.missing_until.get(candidate.name, 0.0) > now:
+                rests = True
+            elif chunk is not None and candidate.name in chunk.slow:
+                slow = slow or candidate
+            else:
+                return candidate, None
+        if slow is not None or rests:
+            return slow, None
+        return None, error or WorldError("there is nobody to ask for this blob")
+
+    def did_well(self, source: ChunkSource, number: int) -> None:
+        """It brought a chunk."""
+        self._chunks.pop(number, None)
+        state = self._sources.get(source.name)
+        if state is not None and not state.banned:
+            del self._sources[source.name]
+
+    def broke(self, source: ChunkSource, error: ModelcarError, began: float, now: float) -> None:
+        """A stream that `began` then failed. Several that break together are one failure."""
+        state = self._sources.setdefault(source.name, _Source())
+        state.error = error
+        if began < state.failed_at:
+            return
+        state.failures = self._settings.attempts if isinstance(error, _FINAL) else state.failures + 1
+        state.failed_at, state.rests_until = now, now + self._rest(state.failures)
+
+    def has_not(self, source: ChunkSource, number: int, error: ModelcarError, began: float, now: float) -> None:
+        """It has not this chunk. An upstream will not have it later either, a peer may."""
+        if source.kind is SourceKind.PEER:
+            chunk = self._chunks.setdefault(number, _Chunk())
+            chunk.missing_until[source.name] = now + self._rest(2)
+        else:
+            self.broke(source, error, began, now)
+
+    def was_slow(self, source: ChunkSource, number: int) -> None:
+        """Its stream was given up: others are asked first."""
+        chunk = self._chunks.setdefault(number, _Chunk())
+        chunk.slow.add(source.name)
+        chunk.abandoned += 1
+
+    def abandoned(self, number: int) -> int:
+        """How many streams were given up for being slow with a chunk."""
+        chunk = self._chunks.get(number)
+        return chunk.abandoned if chunk else 0
+
+    def lied(
+        self, source: ChunkSource, number: int, found: Digest, error: ModelcarError, began: float, now: float
+    ) -> InvalidContent | None:
+        """It sent wrong bytes. A peer or mirror is not asked again. The upstream is, once: if it sends the same bytes
+        again, they are the blob's, and the table is wrong; that is the error to end with."""
+        if source.kind is not SourceKind.UPSTREAM:
+            state = self._sources.setdefault(source.name, _Source())
+            state.banned, state.error = True, error
+            return None
+        chunk = self._chunks.setdefault(number, _Chunk())
+        if chunk.wrong == found:
+            return InvalidContent(
+                f"{error}, and {source.name} sends other ones every time",
+                hint="the model index of this image does not describe its layers: the image was made or altered badly",
+            )
+        chunk.wrong = found
+        self.broke(source, error, began, now)
+        return None
+
+    def _rest(self, failures: int) -> float:
+        seconds = min(self._settings.backoff * 2.0 ** (failures - 1), self._settings.backoff_limit)
+        return seconds * random.uniform(0.5, 1.5)  # noqa: S311 - so that nodes do not return together

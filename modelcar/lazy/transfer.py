@@ -1,0 +1,413 @@
+"""One blob on its way: who is asked for which chunk, and what happens when that fails."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, StorageError
+from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.demand import Demands
+from modelcar.lazy.grid import Grid
+from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.scheduler import Job, Scheduler, Slots, Task
+from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind
+from modelcar.lazy.standing import Standing
+from modelcar.lazy.whole import WholeDigest
+from modelcar.lazy.window import Window
+from modelcar.oci import Digest
+
+__all__ = ["State", "Transfer", "TransferStatus"]
+
+_SCAN: Final = 256  # chunks that one plan looks at
+_CONFIRMED: Final = 8  # claimed chunks that one job reads back from disk
+_HEDGED: Final = 8  # chunks that are looked at for having waited too long
+_CHANCES: Final = 2  # how often a chunk may be the reason to give a slow stream up
+_WASTE: Final = 8 << 20  # bytes of slow streams that may be thrown away, besides half a percent of the blob
+_MEASURE: Final = 1.0  # seconds over which a rate is taken
+
+
+class State(StrEnum):
+    RUNNING = "running"
+    FAILED = "failed"
+    """Nobody has it at the moment; `revive` tries again."""
+    STOPPED = "stopped"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferStatus:
+    """`rate` is bytes a second, `sources` bytes by the name of who sent them, `wasted` bytes that came in vain."""
+
+    state: State
+    priority: int
+    rate: float
+    streams: int
+    waiting: int
+    sources: dict[str, int]
+    wasted: int
+    error: ModelcarError | None
+
+
+class Transfer:
+    """Fills a partial blob by a router, whoever reads it. Safe to use from several threads.
+
+    Each chunk is fetched once: a chunk on its way is waited for, unless it takes so long that somebody else is asked
+    as well. `finished` is called, in a fetch thread, with `None` once all is here and has the digest of the whole, or
+    with the error of which those who wait were told. After one that may pass, `revive` goes on.
+    """
+
+    def __init__(
+        self,
+        blob: PartialBlob,
+        router: Router,
+        scheduler: Scheduler,
+        *,
+        priority: int = 0,
+        finished: Callable[[ModelcarError | None], None] = lambda _: None,
+    ) -> None:
+        self.partial, self.router = blob, router
+        self.priority = priority
+        self._scheduler, self._settings = scheduler, scheduler.settings
+        self._finished = finished
+        self._whole = WholeDigest(blob)
+        self._state = State.STOPPED
+        self._error: ModelcarError | None = None
+        self._demands = Demands(len(blob.grid))
+        self._todo: deque[int] = deque()
+        self._flight: dict[int, list[Window]] = {}
+        self._windows: set[Window] = set()
+        self._jobs = 0
+        self._standing = Standing(self._settings)
+        self._concluding = False
+        self._received: Counter[str] = Counter()
+        self._wasted = 0
+        self._rate, self._measured = 0.0, (time.monotonic(), 0)
+
+    @property
+    def grid(self) -> Grid:
+        return self.partial.grid
+
+    @property
+    def urgent(self) -> bool:
+        return bool(self._demands)
+
+    @property
+    def streams(self) -> int:
+        return len(self._windows)
+
+    # What owners do.
+
+    def start(self) -> None:
+        """Begin, or go on after `stop` or a failure. What is complete already is checked and done."""
+        with self._scheduler.lock:
+            if self._state in (State.RUNNING, State.DONE):
+                return
+            self._state, self._error = State.RUNNING, None
+            self._standing.forget()
+            self._todo = deque(n for n in self.router.background(self.grid) if not self.partial.has(n))
+            self.partial.recover()
+        self._scheduler.add(self)
+
+    revive = start
+
+    def need(self, offset: int, length: int, who: object = None) -> None:
+        """`who` waits for this range and is going to read on after it."""
+        with self._scheduler.lock:
+            self._demands.add(who, self.grid.numbers(offset, length))
+        self._scheduler.wake()
+
+    def leave(self, who: object) -> None:
+        """Nobody waits for what `who` asked for; it goes on arriving, in its turn."""
+        with self._scheduler.lock:
+            self._demands.drop(who)
+
+    def stop(self, error: ModelcarError | None = None) -> None:
+        """Give up what runs and wait until nothing does. Those who wait are told `error`, if any."""
+        with self._scheduler.lock:
+            if self._state is not State.DONE:
+                self._state = State.STOPPED
+            windows = list(self._windows)
+        self._scheduler.discard(self)
+        for window in windows:
+            window.cancel()
+        with self._scheduler.lock:
+            while self._jobs:
+                self._scheduler.lock.wait(0.1)
+        if error is not None:
+            self.partial.fail(error)
+
+    def status(self) -> TransferStatus:
+        with self._scheduler.lock:
+            return TransferStatus(
+                state=self._state,
+                priority=self.priority,
+                rate=self._rate,
+                streams=len(self._windows),
+                waiting=self.partial.waiting,
+                sources=dict(self._received),
+                wasted=self._wasted,
+                error=self._error,
+            )
+
+    # What the scheduler asks, its lock held.
+
+    def plan(self, now: float, slots: Slots) -> Job | None:
+        if self._state is not State.RUNNING:
+            return None
+        job = self._next(now, slots)
+        if job is not None:
+            self._jobs += 1
+        return job
+
+    def watch(self, now: float) -> Iterable[Callable[[], None]]:
+        moment, received = self._measured
+        total = sum(self._received.values()) + sum(w.partial for w in self._windows)
+        if now - moment >= _MEASURE:
+            self._rate += (max(0, total - received) / (now - moment) - self._rate) / 2
+            self._measured = (now, total)
+        return [window.abandon for window in self._windows if self._is_slow(window, now)]
+
+    def _next(self, now: float, slots: Slots) -> Job | None:
+        if self.partial.complete:
+            return None if self._jobs else Task(self._conclude, self._done_with)
+        for looked, (number, urgent) in enumerate(self._wanted()):
+            if looked >= _SCAN:
+                break
+            if self.partial.claims(number):
+                return self._confirmation(number)
+            source, error = self._standing.choose(self.router.candidates(self.grid, number), number, now)
+            if error is not None:
+                self._state, self._error = State.FAILED, error
+                return Task(partial(self._tell, error), self._done_with)
+            if source is not None and self._may_open(source.kind, slots, urgent):
+                return self._open(source, self._run_of(source, number, now), urgent=urgent)
+        return self._hedge(now, slots)
+
+    def _wanted(self) -> Iterator[tuple[int, bool]]:
+        """Chunks to ask for, the most wanted first, and whether somebody waits for them."""
+        here, flight = self.partial.has, self._flight
+        yield from ((n, True) for n in self._demands.urgent(here) if n not in flight)
+        ahead = self._settings.read_ahead // CHUNK_SIZE
+        yield from ((n, False) for n in self._demands.ahead(here, ahead) if n not in flight)
+        while self._todo and (here(self._todo[0]) or self._todo[0] in flight):
+            self._todo.popleft()
+        yield from ((n, False) for n in self._todo if not here(n) and n not in flight)
+
+    def _may_open(self, kind: SourceKind, slots: Slots, urgent: bool) -> bool:
+        same = sum(1 for w in self._windows if w.source.kind is kind)
+        return slots.free(kind, urgent=urgent) and (urgent or same < self._settings.blob_streams)
+
+    def _run_of(self, source: ChunkSource, number: int, now: float) -> range:
+        """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
+        limit = self._settings.peer_window if source.kind is SourceKind.PEER else self._settings.window
+        size, stop = self.grid.bounds(number)[1], number + 1
+        while stop < len(self.grid) and stop not in self._flight and not self.partial.has(stop):
+            size += self.grid.bounds(stop)[1]
+            if size > limit or self.partial.claims(stop):
+                break
+            best, _ = self._standing.choose(self.router.candidates(self.grid, stop), stop, now)
+            if best is None or best.name != source.name:
+                break
+            stop += 1
+        return range(number, stop)
+
+    def _open(self, source: ChunkSource, numbers: range, *, urgent: bool) -> Window:
+        window = Window(receiver=self, source=source, numbers=numbers, urgent=urgent)
+        if urgent:
+            self._demands.rotate()
+        self._windows.add(window)
+        for number in numbers:
+            self._flight.setdefault(number, []).append(window)
+        return window
+
+    def _hedge(self, now: float, slots: Slots) -> Window | None:
+        """A second source for a chunk that somebody waits for longer than is usual."""
+        for number in islice(self._demands.urgent(self.partial.has), _HEDGED):
+            windows = self._flight.get(number, ())
+            if len(windows) != 1 or windows[0].current != number:
+                continue
+            first = windows[0]
+            patience = self._scheduler.usual.patience(first.source.kind, self._settings.hedge_after)
+            if now - first.chunk_began < patience:
+                continue
+            others = [c for c in self.router.candidates(self.grid, number) if _may_hedge(first.source, c)]
+            source, _ = self._standing.choose(others, number, now) if others else (None, None)
+            if source is not None and self._may_open(source.kind, slots, urgent=True):
+                self._scheduler.events.hedged(source.kind)
+                return self._open(source, range(number, number + 1), urgent=True)
+        return None
+
+    def _is_slow(self, window: Window, now: float) -> bool:
+        """Whether others would do better: it stands still, or lags far behind what its source is capable of."""
+        if window.abandoned or not window.began:
+            return False
+        if now - window.last_byte > self._settings.stall:
+            return True
+        age = now - window.began
+        usual = self._scheduler.usual.usual(window.source.name, now)
+        if (
+            usual is None
+            or age < self._settings.straggler_after
+            or self._standing.abandoned(window.current) >= _CHANCES
+        ):
+            return False
+        if self._wasted + window.partial > _WASTE + self.grid.size // 200:
+            return False  # what is thrown away is paid for by the upstream
+        return window.received / age < usual * self._settings.straggler_share
+
+    def _confirmation(self, number: int) -> Job:
+        """Look at chunks that may be here since before the machine was started again."""
+        numbers = [n for n in range(number, min(number + _CONFIRMED, len(self.grid))) if self.partial.claims(n)]
+        for n in numbers:
+            self._flight.setdefault(n, [])
+        return Task(partial(self._confirm, numbers), self._done_with)
+
+    # What fetch threads do, without the lock.
+
+    def pace(self, size: int) -> float:
+        return self._scheduler.pace(self.priority, size)
+
+    def arrived(self, window: Window, number: int, data: memoryview) -> None:
+        try:
+            fresh = self.partial.put(number, data)
+        except DigestMismatch:
+            window.wrong = Digest.of(data)
+            raise
+        now = time.monotonic()
+        with self._scheduler.lock:
+            others = [w for w in self._flight.pop(number, ()) if w is not window]
+            self._standing.did_well(window.source, number)
+            self._received[window.source.name] += len(data)
+            self._wasted += 0 if fresh else len(data)
+            window.partial = 0
+        for other in others:
+            if other.numbers[-1] == number:
+                other.cancel()
+        if fresh:
+            self._scheduler.usual.chunk(
+                window.source.kind, window.source.name, len(data), now - window.chunk_began, now
+            )
+            self._scheduler.events.received(window.source.kind, len(data), now - window.chunk_began)
+        self._whole.advance()
+        if self.partial.complete:
+            self._conclude()
+
+    def ended(self, window: Window, outcome: Outcome, error: ModelcarError | None) -> None:
+        now = time.monotonic()
+        fatal = error if outcome is Outcome.DONE else None
+        with self._scheduler.lock:
+            self._windows.discard(window)
+            self._wasted += window.partial
+            for number in reversed(window.numbers):
+                self._leave(number, window)
+            if error is not None and fatal is None and not window.cancelled:
+                fatal = self._blame(window, outcome, error, now)
+            if fatal is not None and self._state is State.RUNNING:
+                self._state, self._error = State.FAILED, fatal
+            else:
+                fatal = None
+        if not window.cancelled:
+            self.router.report(window.source, outcome, window.received, now - window.began)
+            self._scheduler.events.ended(window.source.kind, outcome, now - window.began)
+        if fatal is not None:
+            self._tell(fatal)
+        self._done_with()
+
+    def _leave(self, number: int, window: Window) -> None:
+        windows = self._flight.get(number)
+        if windows is not None and window in windows:
+            windows.remove(window)
+            if not windows:
+                del self._flight[number]
+                self._todo.appendleft(number)
+
+    def _blame(self, window: Window, outcome: Outcome, error: ModelcarError, now: float) -> ModelcarError | None:
+        """Remember what a source did; returns the error that ends the transfer, if it does."""
+        source, number = window.source, window.current
+        if outcome is Outcome.WRONG and window.wrong is not None:
+            return self._standing.lied(source, number, window.wrong, error, window.began, now)
+        if outcome is Outcome.SLOW:
+            self._standing.was_slow(source, number)
+        elif outcome is Outcome.MISSING:
+            self._standing.has_not(source, number, error, window.began, now)
+        else:
+            self._standing.broke(source, error, window.began, now)
+        return None
+
+    def _confirm(self, numbers: list[int]) -> None:
+        try:
+            for number in numbers:
+                self.partial.confirm(number)
+                self._whole.advance()
+        except StorageError as e:
+            self._fail(e)
+        with self._scheduler.lock:
+            for number in reversed(numbers):
+                self._flight.pop(number, None)
+                self._todo.appendleft(number)
+
+    def _conclude(self) -> None:
+        """All is here: is it the blob?"""
+        with self._scheduler.lock:
+            if self._concluding or self._state is not State.RUNNING:
+                return
+            self._concluding = True
+        error: ModelcarError | None = None
+        try:
+            self._whole.check()
+        except DigestMismatch as e:
+            wrong = self.partial.recheck() if self.grid.verifiable else []
+            if wrong:  # the disk did not keep what was right when it came
+                self._whole.restart()
+                with self._scheduler.lock:
+                    self._todo.extend(wrong)
+                    self._concluding = False
+                self._scheduler.wake()
+                return
+            error = self._mismatch(e)
+        except StorageError as e:
+            error = e
+        with self._scheduler.lock:
+            self._concluding = False
+            self._state, self._error = State.FAILED if error else State.DONE, error
+        self._scheduler.discard(self)
+        if error is not None:
+            self._whole.restart()
+            self.partial.fail(error)
+        self._finished(error)
+
+    def _mismatch(self, error: DigestMismatch) -> ModelcarError:
+        if not self.grid.verifiable:
+            return error
+        return InvalidContent(
+            f"{error}, though every chunk is what the model index says",
+            hint="the model index of this image does not describe its layers: the image was made or altered badly",
+        )
+
+    def _fail(self, error: ModelcarError) -> None:
+        with self._scheduler.lock:
+            if self._state is not State.RUNNING:
+                return
+            self._state, self._error = State.FAILED, error
+        self._tell(error)
+
+    def _tell(self, error: ModelcarError) -> None:
+        self.partial.fail(error)
+        self._finished(error)
+
+    def _done_with(self) -> None:
+        with self._scheduler.lock:
+            self._jobs -= 1
+            self._scheduler.lock.notify_all()
+
+
+def _may_hedge(first: ChunkSource, other: ChunkSource) -> bool:
+    """Not the same one, and never the upstream because a peer is slow: all nodes would turn to it together."""
+    return other.name != first.name and (first.kind is not SourceKind.PEER or other.kind is SourceKind.PEER)

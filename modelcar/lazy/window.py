@@ -1,0 +1,170 @@
+"""One stream: successive chunks from one source."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from modelcar.errors import DigestMismatch, ModelcarError, RemoteNotFound, StorageError, Unreachable, WorldError
+from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.grid import Grid
+from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, SourceKind
+from modelcar.oci import Digest
+from modelcar.registry.cancel import Cancelled, CancelScope
+
+__all__ = ["Receiver", "Window"]
+
+_LOG = logging.getLogger(__name__)
+_LEAST: Final = 64 << 10  # bytes to ask a stream for at once
+_MOST: Final = 1 << 20
+_QUICK, _SLOW = 0.05, 0.25  # seconds that a read takes; outside of these, the next one asks for more or less
+_buffers = threading.local()
+
+
+class Receiver(Protocol):
+    """Takes what windows bring."""
+
+    @property
+    def grid(self) -> Grid: ...
+
+    def arrived(self, window: Window, number: int, data: memoryview) -> None:
+        """A chunk. Raises `DigestMismatch` if it is not right, `StorageError` if it cannot be kept."""
+
+    def pace(self, size: int) -> float:
+        """`size` bytes have arrived; returns how many seconds to wait before more are read."""
+
+    def ended(self, window: Window, outcome: Outcome, error: ModelcarError | None) -> None:
+        """That was all. An error of the disk comes with the outcome DONE: the source did its part."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Window:
+    """Fetches `numbers` from `source`. Its fields are written by the thread that runs it and read by others."""
+
+    receiver: Receiver
+    source: ChunkSource
+    numbers: range
+    urgent: bool
+    scope: CancelScope = field(default_factory=CancelScope)
+    began: float = 0.0
+    current: int = -1
+    chunk_began: float = 0.0
+    last_byte: float = 0.0
+    received: int = 0
+    partial: int = 0
+    """Bytes of the current chunk that have arrived."""
+    wrong: Digest | None = None
+    """What the bytes hash to that were not right."""
+    abandoned: bool = False
+    cancelled: bool = False
+    _stream: ByteStream | None = None
+
+    @property
+    def kind(self) -> SourceKind:
+        return self.source.kind
+
+    def run(self) -> None:
+        """Fetch; every way in which that can end is told to the receiver."""
+        self.began = self.chunk_began = self.last_byte = time.monotonic()
+        self.current = self.numbers.start
+        outcome = Outcome.DONE
+        error: ModelcarError | None = None
+        try:
+            self._fetch()
+        except _DiskError as e:
+            error = e.error
+        except DigestMismatch as e:
+            outcome, error = Outcome.WRONG, e
+        except RemoteNotFound as e:
+            outcome, error = Outcome.MISSING, e
+        except Cancelled:
+            outcome, error = Outcome.BROKEN, Unreachable(f"{self.source.name}: the connection was given up")
+        except ModelcarError as e:
+            outcome, error = Outcome.BROKEN, e
+        except Exception as e:
+            _LOG.exception("%s: fetching failed in a way that nobody foresaw", self.source.name)
+            outcome, error = Outcome.BROKEN, WorldError(f"{self.source.name}: {type(e).__name__} while fetching")
+        if self.abandoned and outcome is Outcome.BROKEN:
+            outcome = Outcome.SLOW
+        self.receiver.ended(self, outcome, error)
+
+    def abandon(self) -> None:
+        """Give it up, from any thread: others do better."""
+        self.abandoned = True
+        self._end()
+
+    def cancel(self) -> None:
+        """End it soon, from any thread: nobody needs it, and its source is not to blame."""
+        self.cancelled = True
+        self._end()
+
+    def _end(self) -> None:
+        self.scope.cancel()
+        stream = self._stream
+        if stream is not None:
+            with suppress(Exception):  # what a source does wrong here must not end who cancels
+                stream.close()
+
+    def _fetch(self) -> None:
+        grid = self.receiver.grid
+        start, _ = grid.bounds(self.numbers.start)
+        last, size = grid.bounds(self.numbers[-1])
+        with self.scope.active(), self.source.fetch(grid, start, last + size - start) as stream:
+            self._stream = stream
+            want = _LEAST
+            for number in self.numbers:
+                self.scope.check()
+                self.current, self.chunk_began, self.partial = number, time.monotonic(), 0
+                view = _buffer()[: grid.bounds(number)[1]]
+                want = self._fill(stream, view, want)
+                self._keep(number, view)
+            self._stream = None
+
+    def _fill(self, stream: ByteStream, view: memoryview, want: int) -> int:
+        """Read a chunk; returns how much to ask for at once so that one sees often enough that something moves."""
+        while self.partial < len(view):
+            asked = time.monotonic()
+            data = stream.read(min(want, len(view) - self.partial))
+            if not data:
+                raise Unreachable(f"{self.source.name}: it sent less than was asked for")
+            if len(data) > len(view) - self.partial:
+                raise Unreachable(f"{self.source.name}: it sent more than was asked for")
+            view[self.partial : self.partial + len(data)] = data
+            self.partial += len(data)
+            self.received += len(data)
+            now = time.monotonic()
+            if now - asked < _QUICK:
+                want = min(_MOST, 2 * want)
+            elif now - asked > _SLOW:
+                want = max(_LEAST, want // 2)
+            delay = self.receiver.pace(len(data))
+            self.last_byte = now + delay  # a pause of our own is no stall
+            if delay > 0:
+                self.scope.wait(delay)
+        return want
+
+    def _keep(self, number: int, view: memoryview) -> None:
+        try:
+            self.receiver.arrived(self, number, view)
+        except StorageError as e:
+            raise _DiskError(e) from None
+
+
+class _DiskError(Exception):
+    """Our own disk's error, not the source's."""
+
+    def __init__(self, error: StorageError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _buffer() -> memoryview:
+    """This thread's own: memory stays at one chunk a stream."""
+    view: memoryview | None = getattr(_buffers, "view", None)
+    if view is None:
+        view = _buffers.view = memoryview(bytearray(CHUNK_SIZE))
+    return view
