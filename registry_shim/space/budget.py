@@ -10,7 +10,7 @@ from typing import Self
 from modelcar.store.disk import explain
 from registry_shim.space.settings import SpaceSettings
 
-__all__ = ["Disk", "Need", "need"]
+__all__ = ["Disk", "Need", "human", "need"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def need(settings: SpaceSettings, disk: Disk, taken: int, coming: int, *, file_s
         (
             coming - (disk.free - settings.min_free),
             coming - (disk.free - settings.min_free),
-            f"{_size(settings.min_free)} of the disk{_at(file_system)} stay free (min_free)",
+            f"{human(settings.min_free)} of the disk{_at(file_system)} stay free (min_free)",
         ),
         (
             disk.used + coming - int(disk.total * settings.high_percent / 100),
@@ -68,7 +68,7 @@ def need(settings: SpaceSettings, disk: Disk, taken: int, coming: int, *, file_s
             (
                 taken + coming - settings.budget,
                 taken + coming - int(settings.budget * (1 - settings.budget_slack)),
-                f"the budget is {_size(settings.budget)}",
+                f"the budget is {human(settings.budget)}",
             )
         )
     must, _, limit = max(bounds, key=lambda bound: bound[0])
@@ -76,7 +76,8 @@ def need(settings: SpaceSettings, disk: Disk, taken: int, coming: int, *, file_s
     return Need(must=max(0, must), want=max(0, must, want), limit=limit)
 
 
-def _size(n: int) -> str:
+def human(n: int) -> str:
+    """Bytes for people, in the units that limits are written in: `20.0 GiB`."""
     for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if n >= 1 << bits:
             return f"{n / (1 << bits):.1f} {unit}"

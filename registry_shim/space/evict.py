@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -34,13 +34,16 @@ class Image:
     """Manifests and indexes in the order in which they are removed: whoever names others before those."""
     blobs: tuple[Digest, ...] = ()
     """Configs and layers."""
-    needed: frozenset[Digest] = frozenset()
-    """What must be here for the image to be whole on this node."""
+    variants: tuple[frozenset[Digest], ...] = ()
+    """Configs and layers by platform: the image is whole on this node when all of one of them are here."""
     pinned: bool = False
 
     @property
     def members(self) -> tuple[Digest, ...]:
         return self.documents + self.blobs
+
+    def is_whole(self, stored: Mapping[Digest, Stored]) -> bool:
+        return any(all(d in stored and not stored[d].partial for d in variant) for variant in self.variants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +57,28 @@ class Contents:
     own: AbstractSet[Digest] = field(default_factory=frozenset)
     """Pushed to this node: these stay, images that also have them need not."""
 
+    @property
+    def named(self) -> AbstractSet[Digest]:
+        """What belongs to an image."""
+        return {digest for image in self.images for digest in image.members}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eviction:
-    """One step: forget `image` (or nothing, for what belongs to none), then remove `digests` in their order."""
+    """One step: forget `image` (or nothing, for what belongs to none), then remove `sizes` in their order."""
 
     image: Image | None
-    digests: tuple[Digest, ...]
-    size: int
+    sizes: Mapping[Digest, int]
+    """Bytes on disk of what is removed."""
     used: float
+
+    @property
+    def digests(self) -> Collection[Digest]:
+        return self.sizes.keys()
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +123,9 @@ def choose(contents: Contents, wanted: int, *, idle_since: float) -> Plan:
         if freed >= wanted:
             break
         owners.subtract(set(members) if image else ())
-        gone = tuple(d for d in dict.fromkeys(members) if owners[d] <= 0 and d in contents.stored and d not in stays)
-        size = sum(contents.stored[d].size for d in gone)
-        evictions.append(Eviction(image=image, digests=gone, size=size, used=used))
-        freed += size
+        gone = (d for d in members if owners[d] <= 0 and d in contents.stored and d not in stays)
+        evictions.append(Eviction(image=image, sizes={d: contents.stored[d].size for d in gone}, used=used))
+        freed += evictions[-1].size
     return Plan(evictions=tuple(_without_futile(evictions, freed - wanted)))
 
 
@@ -137,7 +152,7 @@ def abandoned(contents: Contents, *, older_than: float) -> Plan:
     stays = {d for image in contents.images if image.pinned for d in image.members} | contents.held | contents.own
     return Plan(
         evictions=tuple(
-            Eviction(image=None, digests=(s.digest,), size=s.size, used=s.used)
+            Eviction(image=None, sizes={s.digest: s.size}, used=s.used)
             for s in sorted(contents.stored.values(), key=lambda s: (s.used, str(s.digest)))
             if s.partial and s.used <= older_than and s.digest not in stays
         )

@@ -18,7 +18,7 @@ from modelcar.store import LocalStore
 from tests.support.images import put_image, random_image
 from tests.support.virtual import VirtualImage
 
-__all__ = ["IMAGES", "work"]
+__all__ = ["IMAGES", "die_at", "work"]
 
 CHANGES = ["open", "write", "pwrite", "fsync", "rename", "unlink", "mkdir", "copy_file_range"]
 IMAGES = [random_image(seed, sizes=(100,)) for seed in range(3)]
@@ -40,7 +40,8 @@ def work(home: Path) -> None:
     store.collect()
 
 
-def _die_at(step: int) -> None:
+def die_at(step: int) -> None:
+    """SIGKILL comes just before this process's `step`-th call from now on that changes the disk."""
     left = step
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +67,7 @@ def main(folder: Path) -> None:
         child = os.fork()
         if child == 0:
             try:
-                _die_at(step)
+                die_at(step)
                 work(place)
             except ModelcarError as e:
                 print(f"step {step}: {e}", file=sys.stderr)
