@@ -19,7 +19,7 @@ from typing import Final
 from tests.bench.measure import CommandFailed
 from tests.bench.workspace import Workspace
 
-__all__ = ["Server", "docker_registry", "embedded_registry", "model_hub", "nginx"]
+__all__ = ["Server", "docker_registry", "embedded_registry", "mirror", "model_hub", "nginx"]
 
 _PATIENCE: Final = 20.0  # seconds
 
@@ -77,6 +77,16 @@ def embedded_registry(folder: Path, program: Path) -> Iterator[Server]:
     root = folder / "embedded-registry"
     address = _free_address()
     command: list[str | Path] = [program, "serve", "--root", root, "--listen", address, "--writable"]
+    with _running(command, folder, address, root) as server:
+        yield server
+
+
+@contextmanager
+def mirror(folder: Path, program: Path, upstream: str) -> Iterator[Server]:
+    """`registry-shim serve --upstream NAME=URL` with an empty folder."""
+    root = folder / "mirror"
+    address = _free_address()
+    command: list[str | Path] = [program, "serve", "--root", root, "--listen", address, "--upstream", upstream]
     with _running(command, folder, address, root) as server:
         yield server
 

@@ -7,10 +7,37 @@ from typing import Final
 
 from tests.bench.race import Bench
 from tests.bench.results import Outcome
-from tests.bench.scenarios import build, build_push, memory, policy, push, registries, scan, serve, sign
+from tests.bench.scenarios import (
+    build,
+    build_push,
+    memory,
+    policy,
+    push,
+    registries,
+    scan,
+    serve,
+    shim_cold,
+    shim_manifests,
+    shim_serve,
+    sign,
+)
 
 __all__ = ["SCENARIOS"]
 
 SCENARIOS: Final[dict[str, Callable[[Bench], Outcome]]] = {
-    module.NAME: module.run for module in (build, push, build_push, registries, serve, memory, sign, policy, scan)
+    module.NAME: module.run
+    for module in (
+        build,
+        push,
+        build_push,
+        registries,
+        serve,
+        shim_serve,
+        shim_cold,
+        shim_manifests,
+        memory,
+        sign,
+        policy,
+        scan,
+    )
 }
