@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final, cast
 
 from aiohttp import ClientPayloadError, http_exceptions, web
 
 from modelcar.errors import ModelcarError
 from modelcar.layers.bytemap import FileSlice
+from registry_shim.serving.accepting import Acceptor
+from registry_shim.serving.checks import Refusal, check_head
+from registry_shim.serving.connections import Connections, HeadReader, Slot
+from registry_shim.serving.exchange import Exchange, Meter, NoObserver, Observer
 from registry_shim.serving.messages import ClientGone, Content, Request, Response, Stream
 from registry_shim.serving.sending import FileSender
+from registry_shim.serving.settings import Limits
+from registry_shim.serving.tls import ServerTls, subject_of
 
-__all__ = ["Handler", "listening"]
+__all__ = ["Handler", "Listening", "listening"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
-_STALL_SECONDS: Final = 120.0  # a client that sends or takes nothing for so long is dropped
-_KEEPALIVE_SECONDS: Final = 75.0
 _GRACE_SECONDS: Final = 2.0  # what a request gets to finish in once we are told to stop
+_LINGER_SECONDS: Final = 2.0  # so long the body of a request that was refused is read, for the client to hear why
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _GONE = (
     ConnectionError,
     TimeoutError,
@@ -44,71 +50,229 @@ _http_log.addFilter(_is_not_the_clients)
 
 
 @asynccontextmanager
-async def listening(handler: Handler, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer what comes in on `listener` by `handler`; at the end, give running requests a moment to finish.
+async def listening(
+    handler: Handler,
+    listener: socket.socket,
+    *,
+    limits: Limits | None = None,
+    tls: ServerTls | None = None,
+    observer: Observer | None = None,
+    grace_seconds: float = _GRACE_SECONDS,
+) -> AsyncIterator[Listening]:
+    """Answer what comes in on `listener` by `handler`; at the end, give running requests `grace_seconds` to finish.
 
     When it is over no request is running any more.
     """
-    sender = FileSender()
-    running: set[asyncio.Task[Any]] = set()
-
-    async def serve(request: web.BaseRequest) -> web.StreamResponse:
-        with _among(running):
-            try:
-                return await _send(request, await handler(_received(request)), sender)
-            except (ClientGone, *_GONE):
-                return _hang_up(request)
-
-    server = web.Server(
-        serve,
-        logger=_http_log,
-        access_log=None,
-        auto_decompress=False,  # digests are over the bytes as they were sent
-        read_bufsize=_READ_AHEAD,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-    )
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
-    await runner.setup()
-    site = web.SockSite(runner, listener, backlog=1024)
-    await site.start()
+    served = Listening(handler, listener, limits or Limits(), tls, observer or NoObserver())
+    served.start()
     try:
-        yield
+        yield served
     finally:
-        await site.stop()
-        await _finish(running)
-        await runner.cleanup()
-        sender.close()
+        await served.stop(grace_seconds)
 
 
-@contextmanager
-def _among(running: set[asyncio.Task[Any]]) -> Iterator[None]:
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  # a coroutine runs in one
-    running.add(task)
+class Listening:
+    """What goes on at one listener."""
+
+    def __init__(
+        self, handler: Handler, listener: socket.socket, limits: Limits, tls: ServerTls | None, observer: Observer
+    ) -> None:
+        self.connections = Connections(limits)
+        self._handler = handler
+        self._observer = observer
+        self._running: set[asyncio.Task[Any]] = set()
+        self._sender = FileSender()
+        self._server = web.Server(self._serve)
+        self._acceptor = Acceptor(listener, self.connections, self._protocol, tls)
+        self._stopping = False
+        self._hurry = asyncio.Event()
+
+    @property
+    def limits(self) -> Limits:
+        """May be replaced at any time: connections and requests that are there stay."""
+        return self.connections.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self.connections.limits = limits
+
+    @property
+    def running(self) -> int:
+        """Requests being answered."""
+        return len(self._running)
+
+    def start(self) -> None:
+        self._acceptor.start()
+
+    def hurry(self) -> None:
+        """Cut the grace period of `stop` short."""
+        self._hurry.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new requests, and end when the last is answered, or broken off."""
+        self._stopping = True
+        await self._acceptor.close()
+        for slot in self.connections.waiting:
+            slot.drop()
+        await self._finish(grace_seconds)
+        self._server.pre_shutdown()
+        await self._server.shutdown(_GRACE_SECONDS)
+        self._sender.close()
+
+    async def _finish(self, grace_seconds: float) -> None:
+        """aiohttp alone waits twice as long, starves uploads meanwhile, and leaves before cancelled requests have."""
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        if self._running:
+            done = asyncio.ensure_future(asyncio.wait(set(self._running)))
+            await asyncio.wait([done, hurry], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+            done.cancel()
+        hurry.cancel()
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running)
+
+    def _protocol(self, slot: Slot) -> asyncio.Protocol:
+        limits = self.limits
+        return _Connection(
+            self._server,
+            slot,
+            limits,
+            loop=asyncio.get_running_loop(),
+            logger=_http_log,
+            access_log=None,
+            auto_decompress=False,  # digests are over the bytes as they were sent
+            read_bufsize=_READ_AHEAD,
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=_LINGER_SECONDS,
+            max_field_size=limits.header_bytes,
+        )
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast("_Connection", request.protocol)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine runs in one
+        self._running.add(task)
+        connection.begin()
+        try:
+            return await self._answer(request, connection)
+        finally:
+            connection.end()
+            self._running.discard(task)
+
+    async def _answer(self, request: web.BaseRequest, connection: _Connection) -> web.StreamResponse:
+        limits = self.limits
+        sending = _Sending(request, self._sender, limits.stall_seconds, last=self._stopping)
+        try:
+            received = _received(request, connection, limits)
+            if len(self._running) > limits.requests:
+                raise Refusal(503, "there is too much to do; try again in a moment")
+        except Refusal as e:
+            return await _told(sending, e.response())
+        return await self._handled(received, sending)
+
+    async def _handled(self, received: Request, sending: _Sending) -> web.StreamResponse:
+        began = asyncio.get_running_loop().time()
+        response: Response | None = None
+        complete = False
+        self._observer.begun(received)
+        try:
+            response = await self._handler(received)
+            answer = await sending.send(response)
+            complete = not sending.broken
+            return answer
+        except (ClientGone, *_GONE):
+            return sending.hang_up()
+        finally:
+            seconds = asyncio.get_running_loop().time() - began
+            self._observer.finished(
+                Exchange(
+                    request=received,
+                    response=response,
+                    sent=sending.meter.sent,
+                    seconds=seconds,
+                    complete=complete,
+                )
+            )
+
+
+async def _told(sending: _Sending, response: Response) -> web.StreamResponse:
     try:
-        yield
-    finally:
-        running.discard(task)
+        return await sending.send(response)
+    except _GONE:
+        return sending.hang_up()
 
 
-async def _finish(running: set[asyncio.Task[Any]]) -> None:
-    """aiohttp alone waits twice as long, starves uploads meanwhile, and leaves before cancelled requests have."""
-    if running:
-        await asyncio.wait(running, timeout=_GRACE_SECONDS)
-    while running:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, within our limits: headers of a bounded size, in a bounded time."""
+
+    def __init__(self, server: web.Server, slot: Slot, limits: Limits, **options: Any) -> None:
+        super().__init__(server, **options)
+        self.client = ""
+        self.subject: str | None = None
+        self._slot = slot
+        self._limits = limits
+        self._head: HeadReader | None = HeadReader()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self.client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.subject = subject_of(transport.get_extra_info("peercert"))
+        self._slot.drop = self.drop
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_timer()
+        self._slot.release()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        head = self._head
+        if head is not None:
+            if head.feed(data):
+                self._stop_timer()
+                self._head = None
+            elif head.size > self._limits.header_bytes:
+                if self.transport is not None:
+                    self.transport.write(_TOO_LARGE)
+                self.force_close()
+                return
+            elif self._timer is None and head.size:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self._limits.header_seconds, self.drop)
+        super().data_received(data)
+
+    def begin(self) -> None:
+        """A request's headers are complete."""
+        self._stop_timer()
+        self._head = None
+        self._slot.busy()
+
+    def end(self) -> None:
+        """The request was answered; the next one's headers may come."""
+        self._head = HeadReader()
+        self._slot.idle()
+
+    def drop(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Body:
     """A request's body as aiohttp receives it."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, stall_seconds: float) -> None:
         self.length = request.content_length
         if self.length is None and not request.can_read_body:
             self.length = 0
         self._request = request
+        self._stall_seconds = stall_seconds
 
     async def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
         content = self._request.content
@@ -118,7 +282,7 @@ class _Body:
         try:
             await self._invite()
             while not content.at_eof():
-                async with asyncio.timeout(_STALL_SECONDS):
+                async with asyncio.timeout(self._stall_seconds):
                     piece, _ = await content.readchunk()
                 batch.append(piece)
                 held += len(piece)
@@ -138,60 +302,105 @@ class _Body:
             self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _received(request: web.BaseRequest) -> Request:
+def _received(request: web.BaseRequest, connection: _Connection, limits: Limits) -> Request:
+    fields = [(name.lower(), value) for name, value in request.headers.items()]
+    check_head(method=request.method, target=request.raw_path, headers=fields, version=request.version, limits=limits)
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     query = request.rel_url.query
     return Request(
         method=request.method,
         path=request.path,
         query={name: query.getall(name) for name in query},
-        headers={name.lower(): value for name, value in request.headers.items()},
-        body=_Body(request),
+        headers=headers,
+        body=_Body(request, limits.stall_seconds),
+        client=connection.client,
+        subject=connection.subject,
     )
 
 
-async def _send(request: web.BaseRequest, response: Response, sender: FileSender) -> web.StreamResponse:
-    headers = {**response.headers, "Server": "registry-shim"}
-    if response.status not in (204, 304):
-        headers["Content-Length"] = str(response.length)
-    content = response.body
-    if isinstance(content, bytes) or request.method == "HEAD" or response.status == 304:
-        body = content if isinstance(content, bytes) and request.method != "HEAD" else None
+class _Sending:
+    """One answer on its way out. `broken` tells that it was cut short of its length."""
+
+    def __init__(self, request: web.BaseRequest, sender: FileSender, stall_seconds: float, *, last: bool) -> None:
+        self.meter = Meter()
+        self.broken = False
+        self._request = request
+        self._sender = sender
+        self._stall_seconds = stall_seconds
+        self._last = last
+
+    async def send(self, response: Response) -> web.StreamResponse:
+        request = self._request
+        headers = {**response.headers, "Server": "registry-shim"}
+        if response.status not in (204, 304):
+            headers["Content-Length"] = str(response.length)
+        content = response.body
+        if isinstance(content, bytes) or request.method == "HEAD" or response.status == 304:
+            return await self._send_bytes(response, headers)
+        stream = web.StreamResponse(status=response.status, headers=headers)
+        if self._last:
+            stream.force_close()
+        try:
+            await self._stream(stream, content)
+        except (ModelcarError, OSError) as e:
+            if isinstance(e, _GONE):
+                raise
+            _log.error("%s %s: %s", request.method, request.path, e)
+            self.broken = True
+            if not stream.prepared:
+                return await self.send(Response(status=500))
+            return self.hang_up()  # short of its Content-Length, so the client knows
+        return stream
+
+    async def _send_bytes(self, response: Response, headers: dict[str, str]) -> web.StreamResponse:
+        request = self._request
+        has_body = isinstance(response.body, bytes) and request.method != "HEAD" and response.status != 304
+        body = response.body if has_body and isinstance(response.body, bytes) else None
         plain = web.Response(status=response.status, headers=headers, body=body)
         if "Expect" in request.headers and not request.content.at_eof():
             plain.force_close()  # whether the body that was not asked for comes all the same, nobody can tell
-        async with asyncio.timeout(_STALL_SECONDS):
+        if self._last or headers.get("Connection") == "close":
+            plain.force_close()
+        async with asyncio.timeout(self._stall_seconds):
             await plain.prepare(request)
             await plain.write_eof()
             await request.writer.drain()  # aiohttp lets it lie in memory for as long as the client likes
+        self.meter.sent += len(body or b"")
         return plain
-    stream = web.StreamResponse(status=response.status, headers=headers)
-    try:
-        await _stream(request, stream, content, sender)
-    except (ModelcarError, OSError) as e:
-        if isinstance(e, _GONE):
-            raise
-        _log.error("%s %s: %s", request.method, request.path, e)
-        if not stream.prepared:
-            return await _send(request, Response(status=500), sender)
-        return _hang_up(request)  # short of its Content-Length, so the client knows
-    return stream
 
+    async def _stream(self, stream: web.StreamResponse, content: Content | Stream) -> None:
+        async with aclosing(_pieces(content)) as pieces:
+            async for piece in pieces:  # the first one opens its file, before any promise is made
+                if not stream.prepared:
+                    await stream.prepare(self._request)
+                if isinstance(piece, FileSlice):
+                    await self._send_file(stream, piece)
+                else:
+                    await self._write(stream, piece)
+        await stream.write_eof() if stream.prepared else await stream.prepare(self._request)
 
-async def _stream(
-    request: web.BaseRequest, stream: web.StreamResponse, content: Content | Stream, sender: FileSender
-) -> None:
-    async with aclosing(_pieces(content)) as pieces:
-        async for piece in pieces:  # the first one opens its file, before any promise is made
-            if not stream.prepared:
-                await stream.prepare(request)
-            if isinstance(piece, FileSlice):
-                if request.transport is None:
-                    raise ConnectionResetError
-                await sender.send(request.transport, piece)
-            else:
-                async with asyncio.timeout(_STALL_SECONDS):
-                    await stream.write(piece)
-    await stream.write_eof() if stream.prepared else await stream.prepare(request)
+    async def _send_file(self, stream: web.StreamResponse, piece: FileSlice) -> None:
+        transport = self._request.transport
+        if transport is None:
+            raise ConnectionResetError
+        if transport.get_extra_info("sslcontext") is None:
+            await self._sender.send(transport, piece, self.meter, self._stall_seconds)
+            return
+        async with aclosing(self._sender.read(piece)) as parts:
+            async for part in parts:
+                await self._write(stream, part)
+
+    async def _write(self, stream: web.StreamResponse, data: bytes) -> None:
+        async with asyncio.timeout(self._stall_seconds):
+            await stream.write(data)
+        self.meter.sent += len(data)
+
+    def hang_up(self) -> web.StreamResponse:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return web.Response(status=400)
 
 
 async def _pieces(content: Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:
@@ -203,9 +412,3 @@ async def _pieces(content: Content | Stream) -> AsyncGenerator[bytes | FileSlice
         async with aclosing(content.pieces()) as pieces:
             async for piece in pieces:
                 yield piece
-
-
-def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=400)

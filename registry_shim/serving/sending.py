@@ -11,13 +11,14 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Final
 
 from modelcar.errors import StorageError
 from modelcar.layers.bytemap import FileSlice
+from registry_shim.serving.exchange import Meter
 
 __all__ = ["FileSender"]
 
@@ -25,7 +26,6 @@ _THREADS: Final = 8
 _LOOP_STEP: Final = 1 << 18
 _THREAD_STEP: Final = 1 << 24
 _PATIENCE: Final = 0.005  # seconds that a thread spends waiting for room in a socket, all in all, before it gives up
-_STALL_SECONDS: Final = 120.0  # a client that takes less than a step of the loop in this time is dropped
 
 
 class FileSender:
@@ -37,8 +37,10 @@ class FileSender:
     def close(self) -> None:
         self._threads.shutdown(wait=True)
 
-    async def send(self, transport: asyncio.Transport, piece: FileSlice) -> None:
-        """Send all of `piece`; nobody else may write to `transport` meanwhile.
+    async def send(self, transport: asyncio.Transport, piece: FileSlice, meter: Meter, stall_seconds: float) -> None:
+        """Send all of `piece` over a connection without TLS; nobody else may write to `transport` meanwhile.
+
+        A client that takes less than a step of the loop in `stall_seconds` is dropped.
 
         Raises:
             StorageError: the file is shorter than promised.
@@ -48,19 +50,35 @@ class FileSender:
         sent = 0
         with open(piece.fd, "rb", buffering=0, closefd=False) as file:  # noqa: ASYNC230  # it is open
             while sent < piece.size:
-                sent += await self._by_loop(transport, file, piece, sent)
+                async with asyncio.timeout(stall_seconds):
+                    n = await self._by_loop(transport, file, piece, sent)
                 room = True
+                meter.sent += n
+                sent += n
                 while room and sent < piece.size:
                     n, room = await self._by_thread(transport, piece, sent)
+                    meter.sent += n
                     sent += n
+
+    async def read(self, piece: FileSlice) -> AsyncGenerator[bytes, None]:
+        """The bytes of `piece` in steps, for a connection that encrypts them. Raises `StorageError` as `send` does."""
+        done = 0
+        while done < piece.size:
+            wanted = min(_LOOP_STEP, piece.size - done)
+            source = os.dup(piece.fd)  # the thread's own, as in `_by_thread`
+            job = asyncio.get_running_loop().run_in_executor(self._threads, _pull, source, piece.offset + done, wanted)
+            data = await asyncio.shield(job)
+            if not data:
+                raise _too_short()
+            done += len(data)
+            yield data
 
     async def _by_loop(self, transport: asyncio.Transport, file: IO[bytes], piece: FileSlice, sent: int) -> int:
         """Flush what the transport holds, and send one step, however long the client takes."""
         if transport.is_closing():
             raise ConnectionResetError
         wanted = min(_LOOP_STEP, piece.size - sent)
-        async with asyncio.timeout(_STALL_SECONDS):
-            n = await asyncio.get_running_loop().sendfile(transport, file, piece.offset + sent, wanted)
+        n = await asyncio.get_running_loop().sendfile(transport, file, piece.offset + sent, wanted)
         if n != wanted:
             raise _too_short()
         return n
@@ -122,6 +140,13 @@ def _push(to: int, source: int, offset: int, count: int) -> tuple[int, bool]:
         return done, True
     finally:
         os.close(to)
+        os.close(source)
+
+
+def _pull(source: int, offset: int, count: int) -> bytes:
+    try:
+        return os.pread(source, count, offset)
+    finally:
         os.close(source)
 
 

@@ -23,7 +23,7 @@ class Limits:
     header_bytes: int = 65536
     """Bytes of a request's line and headers."""
     header_count: int = 100
-    """Headers of a request."""
+    """Headers of a request, 128 at most."""
     header_seconds: float = 10.0
     """Seconds that a client may take over a request's headers, and over the TLS handshake."""
     idle_seconds: float = 75.0
@@ -34,9 +34,11 @@ class Limits:
     """Bytes of a request's body, except for pushes."""
 
     def __post_init__(self) -> None:
-        for name in ("connections", "connections_per_client", "requests", "header_count"):
+        for name in ("connections", "connections_per_client", "requests"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it is at least 1")
+        if not 1 <= self.header_count <= 128:
+            raise UsageError(f"header_count is {self.header_count}; it is from 1 to 128")
         if not 1024 <= self.header_bytes <= 1 << 20:
             raise UsageError(f"header_bytes is {self.header_bytes}; it is from 1KiB to 1MiB")
         if min(self.header_seconds, self.idle_seconds, self.stall_seconds) <= 0:

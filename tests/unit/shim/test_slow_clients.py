@@ -17,15 +17,20 @@ import pytest
 
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.oci import Digest
-from registry_shim.serving import http as http_module
+from registry_shim.distribution import Distribution
 from registry_shim.serving import sending
+from registry_shim.serving.http import listening
 from registry_shim.serving.messages import Content, Request, Response
+from registry_shim.serving.settings import Limits
 from registry_shim.testing import running_registry
+
+from .api import Api
 
 pytestmark = pytest.mark.slow
 
 UPLOADS = "/v2/a/blobs/uploads/"
 LARGE = 64 << 20  # more than sockets hold
+IMPATIENT = Limits(stall_seconds=0.2)
 
 
 def large_bytes(_: Path) -> Response:
@@ -48,11 +53,7 @@ def large_content(map_: ByteMap) -> Response:
 
 
 @pytest.mark.parametrize("make", [large_bytes, large_literal, large_file])
-def test_a_client_that_takes_nothing_is_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Response]
-) -> None:
-    monkeypatch.setattr(http_module, "_STALL_SECONDS", 0.2)
-    monkeypatch.setattr(sending, "_STALL_SECONDS", 0.2)
+def test_a_client_that_takes_nothing_is_dropped(tmp_path: Path, make: Callable[[Path], Response]) -> None:
     response = make(tmp_path)
     received = bytearray()
 
@@ -61,7 +62,7 @@ def test_a_client_that_takes_nothing_is_dropped(
 
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with http_module.listening(handler, listener):
+            async with listening(handler, listener, limits=IMPATIENT):
                 reader, writer = await asyncio.open_connection(*listener.getsockname(), limit=1)
                 writer.write(b"GET / HTTP/1.1\r\nHost: r\r\n\r\n")
                 received.extend(await reader.read(100))
@@ -76,16 +77,24 @@ def test_a_client_that_takes_nothing_is_dropped(
     assert len(received) < LARGE
 
 
-def test_a_client_that_sends_nothing_is_dropped_and_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "_STALL_SECONDS", 0.2)
-    with running_registry() as registry:
-        host, _, port = registry.rpartition(":")
+def test_a_client_that_sends_nothing_is_dropped_and_may_come_back(make_api: Callable[..., Api]) -> None:
+    handler = Distribution(make_api().context).handle
+
+    def client(host: str, port: int) -> None:
+        registry = f"{host}:{port}"
         location = call(registry, "POST", UPLOADS)
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, port), timeout=10) as connection:
             connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: r\r\nContent-Length: 9\r\n\r\nhalf".encode())
             assert connection.recv(1) == b"", "the server hangs up"
         assert call(registry, "PATCH", location, b" of it") == location
         assert call(registry, "PUT", f"{location}?digest={Digest.of(b'half of it')}")
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with listening(handler, listener, limits=IMPATIENT):
+                await asyncio.to_thread(client, *listener.getsockname())
+
+    asyncio.run(main())
 
 
 def call(registry: str, method: str, url: str, body: bytes = b"") -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.oci import Digest
-from registry_shim.serving import http as http_module
+from registry_shim.serving.http import listening
 from registry_shim.serving.messages import Request, Response
 from registry_shim.testing import running_registry
 
@@ -69,9 +69,8 @@ def test_a_new_folder_serves_and_stops_whatever_clients_are_doing(tmp_path: Path
         assert call(address, "GET", BLOB)[2] == CONTENT
 
 
-def test_nothing_runs_any_more_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_runs_any_more_when_it_is_over() -> None:
     """Not even what takes a while to be cancelled: the folder is somebody else's then."""
-    monkeypatch.setattr(http_module, "_GRACE_SECONDS", 0.01)
     events = []
     began = asyncio.Event()
 
@@ -87,7 +86,7 @@ def test_nothing_runs_any_more_when_it_is_over(monkeypatch: pytest.MonkeyPatch) 
 
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with http_module.listening(handler, listener):
+            async with listening(handler, listener, grace_seconds=0.01):
                 _, writer = await asyncio.open_connection(*listener.getsockname())
                 writer.write(b"GET / HTTP/1.1\r\nHost: r\r\n\r\n")
                 await began.wait()
@@ -106,7 +105,7 @@ def test_an_upload_that_is_nearly_done_is_finished() -> None:
 
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with http_module.listening(handler, listener):
+            async with listening(handler, listener):
                 reader, writer = await asyncio.open_connection(*listener.getsockname())
                 writer.write(b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 9\r\n\r\nall of")
                 await began.wait()

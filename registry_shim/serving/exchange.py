@@ -1,0 +1,54 @@
+"""A request and what became of it, for logs, metrics and traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from registry_shim.serving.messages import Request, Response
+
+__all__ = ["Exchange", "Meter", "NoObserver", "Observer"]
+
+
+class Meter:
+    """Counts the bytes of one body on its way out."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """`response` is what a handler answered, and `None` if it never did; `sent` are bytes of the body. `complete` is
+    false where the client left, or we broke off."""
+
+    request: Request
+    response: Response | None
+    sent: int
+    seconds: float
+    complete: bool
+
+    @property
+    def status(self) -> int:
+        """499 where the client left before there was an answer."""
+        return 499 if self.response is None else self.response.status
+
+
+class Observer(Protocol):
+    """Told of every exchange, on the event loop: quick, and it never raises."""
+
+    def begun(self, request: Request) -> None: ...
+
+    def finished(self, exchange: Exchange) -> None: ...
+
+
+class NoObserver:
+    """Looks at nothing."""
+
+    def begun(self, request: Request) -> None:
+        pass
+
+    def finished(self, exchange: Exchange) -> None:
+        pass
