@@ -230,14 +230,15 @@ class _Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         head = self._head
         if head is not None:
-            if head.feed(data):
-                self._stop_timer()
-                self._head = None
-            elif head.size > self._limits.header_bytes:
+            ended = head.feed(data)
+            if head.size > self._limits.header_bytes:
                 if self.transport is not None:
                     self.transport.write(_TOO_LARGE)
                 self.force_close()
                 return
+            if ended:
+                self._stop_timer()
+                self._head = None
             elif self._timer is None and head.size:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(self._limits.header_seconds, self.drop)

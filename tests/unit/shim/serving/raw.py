@@ -1,0 +1,70 @@
+"""A listener within a test's own loop, and what raw bytes get from it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from registry_shim.serving.http import Handler, Listening, listening
+from registry_shim.serving.messages import Request, Response
+
+
+async def echo(request: Request) -> Response:
+    """Says what it was asked, so that a test sees what a handler sees."""
+    body = b"".join([b"".join(batch) async for batch in request.body.batches(1)])
+    return Response(status=200, headers={"X-Path": request.path}, body=body or b"hello")
+
+
+@asynccontextmanager
+async def running(handler: Handler = echo, **options: Any) -> AsyncIterator[tuple[Listening, int]]:
+    """A listener and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with listening(handler, listener, **options) as served:
+            yield served, listener.getsockname()[1]
+
+
+@asynccontextmanager
+async def connected(
+    port: int, context: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client's connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the server closes the connection."""
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def ask(port: int, request: bytes, context: ssl.SSLContext | None = None) -> bytes:
+    """All that comes back until the server closes the connection."""
+    async with connected(port, context) as (reader, writer):
+        writer.write(request)
+        return await rest(reader)
+
+
+async def until_running(served: Listening, count: int) -> None:
+    """Wait until so many requests are being answered."""
+    async with asyncio.timeout(10):
+        while served.running < count:  # noqa: ASYNC110  # the listener has no event for it
+            await asyncio.sleep(0)
+
+
+def head(*lines: str, method: str = "GET", target: str = "/v2/") -> bytes:
+    """A request that asks to close the connection; `lines` are its other headers."""
+    fields = "".join(f"{line}\r\n" for line in lines)
+    return f"{method} {target} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode("latin-1")

@@ -1,0 +1,252 @@
+"""Who keeps a connection when there are too many, and clients that take their time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_shim.serving.connections import Connections, HeadReader, Slot, client_of
+from registry_shim.serving.messages import Request, Response
+from registry_shim.serving.settings import Limits
+
+from .raw import ask, connected, head, rest, running, until_running
+
+HEAD = head("Host: r")
+
+
+def admitted(connections: Connections, client: str, dropped: list[str] | None = None, name: str = "") -> Slot:
+    slot = connections.admit(client)
+    assert slot is not None
+    slot.drop = lambda: dropped.append(name) if dropped is not None else None
+    return slot
+
+
+def test_the_one_that_is_idle_longest_gives_way() -> None:
+    connections = Connections(Limits(connections=3, connections_per_client=3))
+    dropped: list[str] = []
+    first = admitted(connections, "a", dropped, "first")
+    admitted(connections, "b", dropped, "second")
+    admitted(connections, "c", dropped, "third")
+    first.busy()
+    first.idle()  # the latest to be idle now
+    admitted(connections, "d")
+    assert dropped == ["second"]
+    assert len(connections) == 3
+
+
+def test_a_client_with_too_many_loses_its_own() -> None:
+    connections = Connections(Limits(connections=10, connections_per_client=2))
+    dropped: list[str] = []
+    admitted(connections, "other", dropped, "other")
+    admitted(connections, "a", dropped, "first")
+    admitted(connections, "a", dropped, "second")
+    admitted(connections, "a")
+    assert dropped == ["first"]
+
+
+def test_who_is_answered_is_not_disturbed() -> None:
+    connections = Connections(Limits(connections=2, connections_per_client=1))
+    one, two = admitted(connections, "a"), admitted(connections, "b")
+    one.busy()
+    two.busy()
+    assert connections.admit("a") is None
+    assert connections.admit("c") is None
+    one.release()
+    one.release()
+    assert len(connections) == 1
+    assert connections.admit("c") is not None
+    two.idle()
+    assert connections.waiting[-1] is two
+
+
+def test_a_connection_that_is_gone_does_not_wait_again() -> None:
+    connections = Connections(Limits())
+    slot = admitted(connections, "a")
+    slot.busy()
+    slot.release()
+    slot.idle()
+    assert (len(connections), connections.waiting) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        (("10.0.0.1", 5), "10.0.0.1"),
+        (("2001:db8::1:2", 5, 0, 0), "2001:db8::/64"),
+        (("::ffff:10.0.0.1", 5, 0, 0), "10.0.0.1"),
+        (("fe80::1%eth0", 5, 0, 2), "fe80::/64"),
+        ("", ""),
+        (b"", ""),
+    ],
+)
+def test_whom_a_connection_is_counted_under(address: object, client: str) -> None:
+    assert client_of(address) == client
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(1, 7)))
+def test_the_end_of_headers_is_found_however_they_are_cut(noise: bytes, cuts: list[int]) -> None:
+    noise = b"G" + noise.replace(b"\n", b"")
+    whole = b"\r\n" + noise + b"\r\n\r\n"
+    reader = HeadReader()
+    at = 0
+    ends = []
+    for cut in [*cuts, len(whole)]:
+        piece = whole[at : at + cut]
+        at += len(piece)
+        if piece:
+            ends.append((reader.feed(piece), at))
+    assert [end for found, end in ends if found] == [len(whole)]
+
+
+@pytest.mark.parametrize("first_bytes", [b"", b"GET /v2/ HTTP/1.1\r\nHost: r\r\nX-"])
+def test_idle_and_unfinished_connections_leave_room_for_others(first_bytes: bytes) -> None:
+    async def main() -> None:
+        async with running(limits=Limits(connections_per_client=20)) as (served, port), AsyncExitStack() as stack:
+            readers = []
+            for _ in range(60):
+                reader, writer = await stack.enter_async_context(connected(port))
+                writer.write(first_bytes)
+                readers.append(reader)
+            for _ in range(5):
+                assert (await ask(port, HEAD)).startswith(b"HTTP/1.1 200 ")
+            assert len(served.connections) <= 20
+            assert await rest(readers[0]) == b"", "the first to come has gone"
+
+    asyncio.run(main())
+
+
+def test_headers_that_come_byte_by_byte_come_too_late() -> None:
+    async def main() -> None:
+        async with running(limits=Limits(header_seconds=0.2)) as (served, port):
+            async with connected(port) as (reader, writer):
+                sent = 0
+                for byte in b"GET /v2/ HTTP/1.1\r\nHost: r\r\nX: " + b"y" * 1000:
+                    if reader.at_eof() or writer.is_closing():
+                        break
+                    writer.write(bytes([byte]))
+                    sent += 1
+                    await asyncio.sleep(0.01)
+                assert await rest(reader) == b""
+                assert sent < 1000
+            assert len(served.connections) == 0
+
+    asyncio.run(main())
+
+
+def test_a_second_request_has_the_same_time_as_the_first() -> None:
+    async def main() -> None:
+        async with running(limits=Limits(header_seconds=0.2)) as (_, port), connected(port) as (reader, writer):
+            for _ in range(3):
+                writer.write(b"GET /v2/ HTTP/1.1\r\n")
+                await asyncio.sleep(0.1)
+                writer.write(b"Host: r\r\n\r\n")
+                assert await reader.readuntil(b"hello")
+            writer.write(b"GET /v2/ HTTP/1.1\r\n")
+            assert await rest(reader) == b""
+
+    asyncio.run(main())
+
+
+def test_requests_in_one_packet_are_all_answered() -> None:
+    async def main() -> None:
+        async with running(limits=Limits(header_seconds=0.2)) as (_, port):
+            answer = await ask(port, b"GET /v2/ HTTP/1.1\r\nHost: r\r\n\r\n" * 3 + HEAD)
+            assert answer.count(b"HTTP/1.1 200 ") == 4
+
+    asyncio.run(main())
+
+
+def test_an_idle_connection_is_closed() -> None:
+    async def main() -> None:
+        async with running(limits=Limits(idle_seconds=0.2)) as (_, port), connected(port) as (reader, _writer):
+            assert await rest(reader) == b""
+
+    asyncio.run(main())
+
+
+def test_too_many_requests_at_once_are_told_to_come_back() -> None:
+    release = asyncio.Event()
+
+    async def handler(_: Request) -> Response:
+        await release.wait()
+        return Response(status=200)
+
+    async def main() -> None:
+        async with running(handler, limits=Limits(requests=2)) as (served, port):
+            first = [asyncio.create_task(ask(port, HEAD)) for _ in range(2)]
+            await until_running(served, 2)
+            third = await ask(port, HEAD)
+            assert third.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in third
+            release.set()
+            for task in first:
+                assert (await task).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(main())
+
+
+def test_a_client_that_has_all_its_connections_busy_is_refused() -> None:
+    release = asyncio.Event()
+
+    async def handler(_: Request) -> Response:
+        await release.wait()
+        return Response(status=200)
+
+    async def main() -> None:
+        async with running(handler, limits=Limits(connections_per_client=1)) as (served, port):
+            first = asyncio.create_task(ask(port, HEAD))
+            await until_running(served, 1)
+            refused = await ask(port, b"")
+            assert refused.startswith(b"HTTP/1.1 503 ")
+            served.limits = Limits(connections_per_client=2)
+            second = asyncio.create_task(ask(port, HEAD))
+            await until_running(served, 2)
+            release.set()
+            assert (await first).startswith(b"HTTP/1.1 200 ")
+            assert (await second).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(main())
+
+
+def test_being_hurried_ends_the_grace_period() -> None:
+    began = asyncio.Event()
+
+    async def handler(_: Request) -> Response:
+        began.set()
+        await asyncio.sleep(600)
+        raise AssertionError
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            async with running(handler, grace_seconds=600) as (served, port):
+                asking = asyncio.create_task(ask(port, HEAD))
+                await began.wait()
+                asyncio.get_running_loop().call_later(0.1, served.hurry)
+            assert await asking == b""
+
+    asyncio.run(main())
+
+
+def test_while_it_stops_what_runs_goes_on_and_nothing_new_begins() -> None:
+    began, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Request) -> Response:
+        began.set()
+        await release.wait()
+        return Response(status=200, body=b"done")
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            async with running(handler, grace_seconds=30) as (_, port):
+                idle, _writer = await stack.enter_async_context(connected(port))
+                asking = asyncio.create_task(ask(port, b"GET /v2/ HTTP/1.1\r\nHost: r\r\n\r\n"))
+                await began.wait()
+                asyncio.get_running_loop().call_later(0.1, release.set)
+            assert (await asking).endswith(b"done"), "and the connection was closed behind it, unasked"
+            assert await rest(idle) == b""
+
+    asyncio.run(main())
