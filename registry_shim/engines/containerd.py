@@ -1,7 +1,7 @@
 """containerd: one hosts.toml for each registry, and the line of its own configuration that makes it read them.
 
-The `server` of a hosts.toml is the last that containerd asks, so there is nothing to fall back to. But it takes a file that
-it cannot parse for an absent one and then asks the registry itself: nothing is written here that 1.5 does not understand.
+The `server` of a hosts.toml is the last that containerd asks, so there is nothing to fall back to. But it takes a file
+that it cannot parse for an absent one, and then asks the registry itself: nothing is written here that 1.5 cannot read.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ _CERTIFICATES: Final = PurePosixPath("/etc/containers/certs.d")
 
 
 def location(settings: WiringSettings, registry: str) -> str:
-    """Where images of `registry` are pulled from instead: `127.0.0.1:5000/ghcr.io`."""
-    return f"{_authority(settings)}/{registry}"
+    """Where images of `registry` are pulled from instead: `127.0.0.1:5000/ghcr.io`. No path may have a colon."""
+    return f"{_authority(settings)}/{registry.replace(':', '-')}"
 
 
 def registries_conf(settings: WiringSettings) -> str:
