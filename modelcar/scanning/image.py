@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from modelcar.scanning.version import RULE_SET
 
 __all__ = ["quick_scan_image", "scan_image"]
 
+Found = Callable[[Descriptor, ScannedLayer], None]
 _DEFAULTS: Final = ScanSettings()
 _MOST_LAYERS: Final = 10_000  # of all manifests
 _MOST_INDEX: Final = 256 << 20  # bytes of all model indexes, of which an image has one
@@ -46,14 +47,18 @@ def scan_image(
     *,
     subject: str,
     progress: Progress = SILENT,
+    found: Found | None = None,
 ) -> Report:
     """Scan every byte of an image; what comes out is about its digest. `subject` names it for people.
+
+    `found` is told what each layer came to as soon as that is known, from any thread.
 
     Raises:
         InvalidContent: a document or layer is not what its digest says: that is another image, and no verdict.
         WorldError, NotFound: something cannot be had.
     """
-    return _scan(_ImageScan(source=source, blobs=blobs, scanner=FileScanner(settings), progress=progress), subject)
+    scanner = FileScanner(settings)
+    return _scan(_ImageScan(source=source, blobs=blobs, scanner=scanner, progress=progress, found=found), subject)
 
 
 def quick_scan_image(
@@ -94,6 +99,7 @@ class _ImageScan:
     scanner: FileScanner
     progress: Progress
     quick: bool = False
+    found: Found | None = None
     _models: dict[Digest, ModelIndex] = field(default_factory=dict)  # by the digest of the layer that they are in
     _indexed: dict[Digest, list[tuple[str, IndexedLayer]]] = field(default_factory=dict)  # with the index's root
 
@@ -188,6 +194,8 @@ class _ImageScan:
                 wrong = compare_layer(each, content, found.members.files, chunks, root)
                 found = replace(found, findings=(*found.findings, *wrong))
             scanned[layer.digest, reading] = found
+            if self.found is not None:
+                self.found(layer, found)
         self.progress.finish(key)
 
     def _check_licences(self, inspected: Inspected, scanned: Scanned) -> list[Finding]:

@@ -16,7 +16,7 @@ from modelcar.signing.policy.fields import ClosedFields
 from modelcar.signing.policy.modelpolicy import ModelPolicy, parse_model_policy
 from modelcar.signing.policy.trust import KeyTrust
 
-__all__ = ["Document", "Policy", "PolicySet", "load", "parse"]
+__all__ = ["Document", "Policy", "PolicySet", "load", "parse", "read_files"]
 
 Policy = ClusterImagePolicy | ModelPolicy
 Document = Policy | DigestDenyList
@@ -65,7 +65,12 @@ def load(paths: Iterable[Path]) -> PolicySet:
         UsageError: a document is not one that we can hold to; there is none at all; a name is there twice.
         NotFound: a path does not exist.
     """
-    return parse((str(path), _read(path)) for path in _files(paths))
+    return parse(read_files(paths))
+
+
+def read_files(paths: Iterable[Path]) -> list[tuple[str, bytes]]:
+    """What `parse` takes, for who wants to know whether it has changed. Raises as `load`."""
+    return [(str(path), _read(path)) for path in _files(paths)]
 
 
 def parse(files: Iterable[tuple[str, bytes]]) -> PolicySet:

@@ -1,0 +1,123 @@
+"""Which images of a repository consist of which manifests and blobs: what a blob is served for.
+
+One file an image, `ROOT/verdicts/images/<hash of repository and digest>.json`, so that a pull goes on after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelcar.errors import ModelcarError, StorageError
+from modelcar.oci import Descriptor, Digest, compact_json
+from modelcar.store.disk import atomic_write
+from registry_shim.origin import Origin
+
+__all__ = ["Known", "Lineage"]
+
+_log = logging.getLogger("registry_shim.gate")
+_FORGOTTEN: Final = 90 * 86400.0  # seconds after which nobody asks for an image any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An image, or signatures beside one, and everything that it consists of."""
+
+    origin: Origin
+    root: Descriptor
+    contents: frozenset[Digest]
+    is_evidence: bool = False
+
+    @property
+    def key(self) -> tuple[str, Digest]:
+        return self.origin.name, self.root.digest
+
+
+class Lineage:
+    """Safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """What was known before is read. Raises `StorageError`."""
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, Digest], Known] = {}
+        self._listing: dict[tuple[str, Digest], set[Digest]] = defaultdict(set)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files = list(os.scandir(folder))
+        except OSError as e:
+            raise StorageError(f"cannot use {folder}: {e.strerror}") from None
+        for entry in files:
+            self._load(Path(entry.path))
+
+    def get(self, origin: Origin, root: Digest) -> Known | None:
+        with self._lock:
+            return self._known.get((origin.name, root))
+
+    def listing(self, origin: Origin, digest: Digest) -> tuple[Known, ...]:
+        """The images of a repository that list this manifest or blob, those that are it included."""
+        with self._lock:
+            roots = self._listing.get((origin.name, digest), ())
+            return tuple(self._known[origin.name, root] for root in roots)
+
+    def others(self, known: Known, digest: Digest) -> tuple[Known, ...]:
+        """Images other than `known`, of any repository, that list `digest`."""
+        with self._lock:
+            found = [k for k in self._known.values() if digest in k.contents]
+        return tuple(k for k in found if k.key != known.key)
+
+    def all(self) -> tuple[Known, ...]:
+        with self._lock:
+            return tuple(self._known.values())
+
+    def add(self, known: Known) -> None:
+        """Know an image, on disk as well. Raises `StorageError`."""
+        if self.get(known.origin, known.root.digest) == known:
+            with suppress(OSError):
+                os.utime(self._file(known))
+            return
+        data = {
+            "registry": known.origin.registry,
+            "repository": known.origin.repository,
+            "root": known.root.plain().to_dict(),
+            "contents": sorted(map(str, known.contents)),
+            "evidence": known.is_evidence,
+        }
+        atomic_write(self._file(known), compact_json(data), mode=0o600)
+        self._put(known)
+
+    def _put(self, known: Known) -> None:
+        with self._lock:
+            self._known[known.key] = known
+            for digest in known.contents:
+                self._listing[known.origin.name, digest].add(known.root.digest)
+
+    def _file(self, known: Known) -> Path:
+        name = f"{known.origin.name}\0{known.root.digest}".encode()
+        return self._folder / f"{hashlib.sha256(name).hexdigest()}.json"
+
+    def _load(self, path: Path) -> None:
+        try:
+            if path.suffix != ".json" or path.name.startswith(".") or path.stat().st_mtime < time.time() - _FORGOTTEN:
+                path.unlink()  # left by a process that was killed, or by a pull long ago
+                return
+            data = json.loads(path.read_bytes())
+            known = Known(
+                origin=Origin(registry=data["registry"], repository=data["repository"]),
+                root=Descriptor.from_dict(data["root"]),
+                contents=frozenset(map(Digest.parse, data["contents"])),
+                is_evidence=data["evidence"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, ModelcarError):
+            _log.warning("%s is damaged: whoever pulls that image asks for its manifest again", path)
+            return
+        self._put(known)
