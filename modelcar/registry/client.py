@@ -66,6 +66,10 @@ class Registry:
         """The manifest that `ref`, or `descriptor` in its repository, names; verified, at most 4 MiB."""
         return self._documents.manifest(ref, descriptor)
 
+    def challenge(self, ref: Reference) -> str | None:
+        """What the registry wants to know of who asks (`WWW-Authenticate`), before any credentials; `None`: nothing."""
+        return self._session.challenge(self._session.remote(ref))
+
     def document(self, ref: Reference) -> tuple[Descriptor, bytes]:
         """The bytes of a manifest, verified but not parsed, so of any kind; at most 4 MiB. Its media type is what the
         registry says (`""` where it says nothing)."""

@@ -146,6 +146,8 @@ class Documents:
             expect=expect,
         )
         answer, content = self._session.fetch(remote, call, MAX_DOCUMENT)
+        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":  # asked for no other
+            raise ProtocolViolation(f"{ref.registry}: {call.what}: the answer is encoded, so no digest can fit")
         expected = ref.digest or _stated_digest(answer, ref, call.what)
         if answer.status in OK and expected is not None:
             try:

@@ -131,6 +131,18 @@ class Session:
             self.pause(delay)
         raise AssertionError("unreachable")
 
+    def challenge(self, remote: Remote) -> str | None:
+        """The `WWW-Authenticate` header of the registry's front door, if it has one."""
+        what = "asking whether it wants a login"
+        try:
+            answer = self.transport.request("GET", self._with_namespace(f"{remote.base}/v2/", remote), {})
+        except Broken as e:
+            raise no_answer(e, remote.registry, what) from None
+        if answer.status not in (200, 401):
+            raise self.refusal(answer, remote, what)
+        answer.discard()
+        return answer.headers.get("WWW-Authenticate") if answer.status == 401 else None
+
     def once(self, remote: Remote, call: Call) -> Answer:
         """Send `call` a single time; the answer may have any status. Raises `Broken` where there is none."""
         answer = self._once(remote, call)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from modelcar.oci import Digest
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import Unsatisfiable, is_current, requested_range
 from registry_shim.distribution.repositories import Repository
-from registry_shim.serving.messages import Content, Response
+from registry_shim.serving.messages import Content, Request, Response
 
-__all__ = ["delete", "get"]
+__all__ = ["Wanted", "delete", "get", "wanted_of"]
 
 
 async def get(call: Call) -> Response:
@@ -19,6 +20,30 @@ async def get(call: Call) -> Response:
     digest = Digest.parse(call.rest)
     if not call.has_blob(digest):
         raise DistributionError("BLOB_UNKNOWN", f"{digest} is not in {call.name}")
+    content = call.context.store.map(digest)
+    wanted = wanted_of(call.request, digest, content.size)
+    if wanted.status == 304:
+        return Response(status=304, headers=wanted.headers)
+    body = Content(map=content, offset=wanted.offset, size=wanted.size)
+    return Response(status=wanted.status, headers=wanted.headers, body=body)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request wants of a blob, and how the answer to it begins."""
+
+    status: int
+    headers: dict[str, str]
+    offset: int
+    size: int
+
+
+def wanted_of(request: Request, digest: Digest, size: int) -> Wanted:
+    """What `request` wants of the blob `digest` of `size` bytes: all, a range, or nothing new (304).
+
+    Raises:
+        DistributionError: the range begins past the end (416).
+    """
     etag = f'"{digest}"'
     headers = {
         "Content-Type": "application/octet-stream",
@@ -27,20 +52,19 @@ async def get(call: Call) -> Response:
         "Accept-Ranges": "bytes",
         "Cache-Control": "max-age=31536000, immutable",
     }
-    if is_current(call.request.headers, etag):
-        return Response(status=304, headers=headers)
-    content = call.context.store.map(digest)
+    if is_current(request.headers, etag):
+        return Wanted(304, headers, 0, 0)
     try:
-        part = requested_range(call.request.headers, content.size, etag) if call.request.method == "GET" else None
+        part = requested_range(request.headers, size, etag) if request.method == "GET" else None
     except Unsatisfiable:
-        message = f"the blob has {content.size} bytes"
-        unsatisfied = {"Content-Range": f"bytes */{content.size}"}
+        message = f"the blob has {size} bytes"
+        unsatisfied = {"Content-Range": f"bytes */{size}"}
         raise DistributionError("SIZE_INVALID", message, status=416, headers=unsatisfied) from None
     if part is None:
-        return Response(status=200, headers=headers, body=Content(map=content, offset=0, size=content.size))
+        return Wanted(200, headers, 0, size)
     offset, length = part
-    headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{content.size}"
-    return Response(status=206, headers=headers, body=Content(map=content, offset=offset, size=length))
+    headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
+    return Wanted(206, headers, offset, length)
 
 
 async def delete(call: Call) -> Response:

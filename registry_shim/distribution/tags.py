@@ -12,7 +12,7 @@ from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.serving.messages import Request, Response
 
-__all__ = ["catalog", "list_tags"]
+__all__ = ["catalog", "list_tags", "next_link", "tag_list"]
 
 _COUNT = re.compile(r"[0-9]{1,18}")
 
@@ -22,8 +22,7 @@ async def list_tags(call: Call) -> Response:
     if not repository.exists():
         raise DistributionError("NAME_UNKNOWN", f"there is no repository {call.name}")
     names = await asyncio.to_thread(repository.tags)
-    page, headers = _page(call.request, names)
-    return Response(status=200, headers=headers, body=compact_json({"name": call.name, "tags": page}))
+    return tag_list(call.request, call.name, names)
 
 
 async def catalog(call: Call) -> Response:
@@ -31,6 +30,12 @@ async def catalog(call: Call) -> Response:
     names = await asyncio.to_thread(call.context.repositories.names)
     page, headers = _page(call.request, names)
     return Response(status=200, headers=headers, body=compact_json({"repositories": page}))
+
+
+def tag_list(request: Request, name: str, tags: list[str]) -> Response:
+    """The page of a repository's tags that is asked for."""
+    page, headers = _page(request, tags)
+    return Response(status=200, headers=headers, body=compact_json({"name": name, "tags": page}))
 
 
 def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -46,8 +51,15 @@ def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]
         raise DistributionError("UNSUPPORTED", "the parameter n is not a number", status=400)
     page = rest[: int(n)]
     if page and len(page) < len(rest):
-        headers["Link"] = f'<{request.path}?{urlencode({"n": n, "last": page[-1]})}>; rel="next"'
+        headers["Link"] = next_link(request, n=n, last=page[-1])
     return page, headers
+
+
+def next_link(request: Request, **query: str) -> str:
+    """The header that leads to the page with this query, of the same registry."""
+    if namespace := request.parameter("ns"):
+        query["ns"] = namespace
+    return f'<{request.path}?{urlencode(query)}>; rel="next"'
 
 
 def _order(name: str) -> tuple[str, str]:

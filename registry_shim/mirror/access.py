@@ -1,0 +1,107 @@
+"""Private stays private: whose word decides what a client may read, and for how long an answer is believed.
+
+The upstream decides. What it said of a token and a repository is kept in memory, under a keyed hash of the token, for a
+short time; that anybody may read a repository is kept on disk as well, for when the upstream is gone.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from modelcar.errors import RegistryError, Unreachable
+from modelcar.signing.policy.globs import Glob
+from registry_shim.distribution.errors import DistributionError
+from registry_shim.mirror.facts import Facts
+from registry_shim.mirror.memory import Memory
+from registry_shim.mirror.settings import Access, MirrorSettings
+from registry_shim.origin import Origin
+
+__all__ = ["Gatekeeper"]
+
+_ANYBODY: Final = ""
+
+
+class Gatekeeper:
+    """Answers of upstreams to "may this client read that repository?". Safe to share between threads."""
+
+    def __init__(self, settings: MirrorSettings, facts: Facts, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._facts = facts
+        self._key = secrets.token_bytes(32)
+        self._granted: Memory[bytes, bool] = Memory(settings.remembered, settings.access_seconds, clock=clock)
+        self._refused: Memory[bytes, RegistryError] = Memory(settings.remembered, settings.refused_seconds, clock=clock)
+        self._own = {u.registry: tuple(Glob(text) for text in u.repositories) for u in settings.upstreams}
+        self._closed = {u.registry for u in settings.upstreams if u.access is Access.OWN}
+
+    def identify(self, registry: str, repository: str, authorization: str) -> Origin:
+        """Whom a request for a repository is made for, given the header that came with it (`""` if none did).
+
+        Raises:
+            DistributionError: only listed repositories of this registry are served, and this is none of them.
+        """
+        if any(glob.matches((repository,)) for glob in self._own.get(registry, ())):
+            return Origin(registry=registry, repository=repository)
+        if registry in self._closed:
+            message = f"{registry}/{repository} is not among the repositories that this node may serve"
+            raise DistributionError("DENIED", message)
+        return Origin(registry=registry, repository=repository, authorization=authorization)
+
+    def granted(self, origin: Origin) -> bool:
+        """Whether it is known, without asking, that `origin` may be read. Never waits."""
+        if origin.authorization is None:
+            return True
+        return any(self._granted.get(key) is not None for key in self._keys(origin))
+
+    def check_refused(self, origin: Origin) -> None:
+        """Raise what the upstream said a moment ago, if that was no."""
+        if origin.authorization is not None:
+            error = self._refused.get(self._hash(origin, origin.authorization))
+            if error is not None:
+                raise copy.copy(error)
+
+    def grant(self, origin: Origin) -> None:
+        """The upstream has just answered a question about `origin`."""
+        if origin.authorization is None:
+            return
+        self._granted.put(self._hash(origin, origin.authorization), True)
+        self._refused.drop(self._hash(origin, origin.authorization))
+        if origin.authorization == _ANYBODY:
+            self._facts.set_public(origin, public=True)
+
+    def refuse(self, origin: Origin, error: RegistryError) -> None:
+        """The upstream has just said no (401, 403)."""
+        if origin.authorization is None:
+            return
+        key = self._hash(origin, origin.authorization)
+        self._granted.drop(key)
+        self._refused.put(key, copy.copy(error))  # without its traceback
+        if origin.authorization == _ANYBODY:
+            self._facts.set_public(origin, public=False)
+
+    def require_offline(self, origin: Origin) -> None:
+        """Raise `Unreachable` unless what is here of `origin` may be served while its upstream cannot be asked."""
+        grace = self._settings.grace_seconds
+        if origin.authorization is None or (grace and self._granted_late(origin, grace)):
+            return
+        if self.granted(origin) or self._facts.is_public(replace(origin, authorization=None)):
+            return
+        raise Unreachable(f"{origin.registry} cannot be asked whether this client may read {origin.repository}")
+
+    def _granted_late(self, origin: Origin, grace: float) -> bool:
+        return any(self._granted.get(key, late=grace) is not None for key in self._keys(origin))
+
+    def _keys(self, origin: Origin) -> tuple[bytes, ...]:
+        """What anybody may read, everybody may."""
+        own = self._hash(origin, origin.authorization or _ANYBODY)
+        return (own, self._hash(origin, _ANYBODY)) if origin.authorization else (own,)
+
+    def _hash(self, origin: Origin, authorization: str) -> bytes:
+        message = f"{origin.name}\n{authorization}".encode()
+        return hmac.digest(self._key, message, hashlib.sha256)

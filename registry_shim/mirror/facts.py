@@ -1,0 +1,138 @@
+"""What is known of upstream repositories, on disk: it survives restarts, and answers while an upstream is gone.
+
+```
+ROOT/upstreams/<registry>/repositories/<name>/
+    _manifests, _tags, _referrers, _blobs          as in `distribution.repositories`
+    _public                                        empty: anybody may read it
+    _lists/tags.json, <algorithm>-<hex>.json       tags and referrers as the upstream last listed them
+```
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modelcar.errors import NotFound
+from modelcar.oci import Descriptor, Digest, compact_json
+from modelcar.store.base import Store, write_document
+from modelcar.store.disk import atomic_write, make_dirs
+from registry_shim.distribution.documents import read_manifest
+from registry_shim.distribution.repositories import Repositories, Repository
+from registry_shim.origin import Origin
+
+__all__ = ["Facts", "Kept"]
+
+_MEMORY: Final = 32 << 20  # bytes of manifests that are answered without looking at the disk
+_MAX_LIST: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A manifest that a repository is known to have, and its verified bytes."""
+
+    descriptor: Descriptor
+    content: bytes
+    subject: Digest | None = None
+
+
+class Facts:
+    """Safe to use from several threads; they read the disk, so not from the event loop (except `remembered`)."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self._root = root / "upstreams"
+        self._store = store
+        self._lock = threading.Lock()
+        self._registries: dict[str, Repositories] = {}
+        self._kept: OrderedDict[tuple[str, Digest], Kept] = OrderedDict()
+        self._size = 0
+
+    def repository(self, origin: Origin) -> Repository:
+        with self._lock:
+            known = self._registries.get(origin.registry)
+            if known is None:
+                folder = self._root / origin.registry / "repositories"
+                known = self._registries[origin.registry] = Repositories(folder)
+        return known[origin.repository]
+
+    def remembered(self, origin: Origin, digest: Digest) -> Kept | None:
+        """What is in memory; never waits."""
+        with self._lock:
+            kept = self._kept.get((origin.name, digest))
+            if kept is not None:
+                self._kept.move_to_end((origin.name, digest))
+            return kept
+
+    def manifest(self, origin: Origin, digest: Digest) -> Kept | None:
+        """A manifest that this repository is known to have, if it is here."""
+        if (kept := self.remembered(origin, digest)) is not None:
+            if digest in self._store:  # it may have been evicted, or revoked
+                return kept
+            self._forget(origin, digest)
+            return None
+        link = self.repository(origin).manifest(digest)
+        if link is None:
+            return None
+        try:
+            with self._store.open(digest) as reader:
+                content = reader.read()
+        except NotFound:
+            return None
+        digest.check(content, f"what is stored of {origin}")
+        return self._remember(origin, Kept(link.descriptor, content, link.subject))
+
+    def keep(self, origin: Origin, content: bytes, media_type: str, digest: Digest) -> Kept:
+        """Take a manifest of this repository. Raises `InvalidDocument` if it is not what its media type says."""
+        link = read_manifest(content, media_type, digest).link
+        write_document(self._store, content, digest)
+        self.repository(origin).add_manifest(link)
+        return self._remember(origin, Kept(link.descriptor, content, link.subject))
+
+    def is_public(self, origin: Origin) -> bool:
+        """Whether anybody could read it when its upstream was last asked."""
+        return self._folder(origin, "_public").exists()
+
+    def set_public(self, origin: Origin, *, public: bool) -> None:
+        path = self._folder(origin, "_public")
+        if public and not path.exists():
+            make_dirs(path.parent)
+            atomic_write(path, b"")
+        elif not public:
+            path.unlink(missing_ok=True)
+
+    def read_list(self, origin: Origin, name: str) -> list[object] | None:
+        """A list as the upstream last gave it."""
+        with suppress(OSError, ValueError):
+            entries = json.loads(self._folder(origin, "_lists", f"{name}.json").read_bytes())
+            return entries if isinstance(entries, list) else None
+        return None
+
+    def write_list(self, origin: Origin, name: str, entries: list[object]) -> None:
+        content = compact_json(entries)
+        if len(content) <= _MAX_LIST and entries != self.read_list(origin, name):
+            path = self._folder(origin, "_lists", f"{name}.json")
+            make_dirs(path.parent)
+            atomic_write(path, content)
+
+    def _folder(self, origin: Origin, *names: str) -> Path:
+        return Path(self._root, origin.registry, "repositories", origin.repository, *names)
+
+    def _remember(self, origin: Origin, kept: Kept) -> Kept:
+        with self._lock:
+            key = (origin.name, kept.descriptor.digest)
+            if key not in self._kept:
+                self._kept[key] = kept
+                self._size += len(kept.content)
+            while self._size > _MEMORY and len(self._kept) > 1:
+                self._size -= len(self._kept.popitem(last=False)[1].content)
+        return kept
+
+    def _forget(self, origin: Origin, digest: Digest) -> None:
+        with self._lock:
+            kept = self._kept.pop((origin.name, digest), None)
+            self._size -= len(kept.content) if kept else 0

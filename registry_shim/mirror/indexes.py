@@ -1,0 +1,106 @@
+"""Chunk tables for the layers of model images, from their model index, which is fetched as soon as one passes by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, Protocol
+
+from modelcar.errors import ModelcarError
+from modelcar.lazy.grid import Grid
+from modelcar.oci import Descriptor, Digest
+from modelcar.packaging.inspect import parse_index_layer
+from registry_shim.cache.lease import Lease, Purpose
+from registry_shim.mirror.images import Part
+from registry_shim.origin import Origin
+
+__all__ = ["Indexes", "Leases"]
+
+_LARGEST: Final = 64 << 20  # bytes of an index layer; one of a 2 TB model fits
+_REMEMBERED: Final = 64
+_PATIENCE: Final = 300.0  # seconds
+_THREADS: Final = 2
+_log = logging.getLogger("registry_shim.mirror")
+
+Tables = dict[Digest, Grid]
+
+
+class Leases(Protocol):
+    """The cache, as the mirror uses it."""
+
+    def lease(
+        self, origin: Origin, descriptor: Descriptor, *, grid: Grid | None = None, purpose: Purpose = Purpose.PULL
+    ) -> Lease: ...
+
+
+class Indexes:
+    """Safe to share between threads. Close it."""
+
+    def __init__(self, leases: Leases, patience: float) -> None:
+        """`patience`: seconds that a blob waits for the index that describes it."""
+        self._leases = leases
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(_THREADS, "registry-shim-index")
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[Digest, Future[Tables]] = OrderedDict()
+        self._lies: set[tuple[Digest, Digest]] = set()
+
+    def begin(self, origin: Origin, index: Descriptor) -> Future[Tables] | None:
+        """Fetch an index layer and read it, unless that has been done; `None` if it is too large."""
+        if index.size > _LARGEST:
+            return None
+        with self._lock:
+            future = self._tables.get(index.digest)
+            if future is None or (future.done() and (future.cancelled() or future.exception() is not None)):
+                future = self._threads.submit(self._read, origin, index)
+                self._tables[index.digest] = future
+            self._tables.move_to_end(index.digest)
+            while len(self._tables) > _REMEMBERED:
+                self._tables.popitem(last=False)
+            return future
+
+    async def grid(self, origin: Origin, part: Part) -> Grid | None:
+        """How a blob is cut; `None` where nothing says so, or not in time."""
+        future = self.begin(origin, part.index) if part.index is not None else None
+        if future is None or part.index is None:
+            return None
+        if not future.done():
+            await asyncio.wait([asyncio.wrap_future(future)], timeout=self._patience)
+        if not future.done() or future.exception() is not None:
+            return None
+        grid = future.result().get(part.descriptor.digest)
+        if grid is None or grid.size != part.descriptor.size:
+            return None
+        return None if (part.index.digest, grid.digest) in self._lies else grid
+
+    def distrust(self, part: Part, error: ModelcarError) -> None:
+        """The index says of this blob what its bytes are not: from now on the blob is cut without it."""
+        if part.index is not None:
+            _log.warning("the model index %s is wrong about %s: %s", part.index.digest, part.descriptor.digest, error)
+            self._lies.add((part.index.digest, part.descriptor.digest))
+
+    def _read(self, origin: Origin, index: Descriptor) -> Tables:
+        try:
+            with self._leases.lease(origin, index, purpose=Purpose.PULL) as lease:
+                lease.need(0, index.size)
+                lease.when(0, index.size).result(_PATIENCE)
+                model = parse_index_layer(_content(lease, index.size))
+        except (ModelcarError, TimeoutError) as e:
+            _log.warning("%s: the model index %s cannot be read: %s", origin, index.digest, e)
+            raise
+        return {layer.digest: Grid.of_layer(layer) for layer in model.layers}
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _content(lease: Lease, size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size:
+        piece = lease.slice(len(content), size - len(content))
+        content += os.pread(piece.fd, piece.size, piece.offset)
+    return bytes(content)

@@ -1,0 +1,94 @@
+"""Lists: the tags of a repository, and what refers to a manifest. As the upstream gives them, or last gave them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Generic, TypeVar
+
+from modelcar.errors import InvalidContent, ModelcarError, RegistryError
+from modelcar.oci import Descriptor, Digest
+from modelcar.registry import Registry
+from registry_shim.mirror.access import Gatekeeper
+from registry_shim.mirror.facts import Facts
+from registry_shim.mirror.memory import Memory
+from registry_shim.mirror.settings import MirrorSettings
+from registry_shim.mirror.upstreams import Upstreams, is_outage
+from registry_shim.origin import Origin
+
+__all__ = ["Listed", "Lists"]
+
+T = TypeVar("T")
+
+_MOST_TAGS: Final = 100_000
+_TAGS: Final = "tags"
+_log = logging.getLogger("registry_shim.mirror")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """`source` is `hit`, `miss`, or `stale`: its upstream could not be asked."""
+
+    entries: tuple[T, ...]
+    source: str
+
+
+class Lists:
+    """Blocks while it asks an upstream; safe to share between threads."""
+
+    def __init__(self, settings: MirrorSettings, upstreams: Upstreams, facts: Facts, gatekeeper: Gatekeeper) -> None:
+        self._settings = settings
+        self._upstreams = upstreams
+        self._facts = facts
+        self._gatekeeper = gatekeeper
+        self._fresh: Memory[tuple[str, str], bool] = Memory(settings.remembered, settings.tag_seconds)
+
+    def tags(self, origin: Origin) -> Listed[str]:
+        """All tags. Raises `RegistryError` or `InvalidContent` as the upstream does, unless the last list will do."""
+        ref = origin.reference(tag="latest")
+
+        def ask(client: Registry) -> list[object]:
+            return list(islice(client.tags(ref), _MOST_TAGS))
+
+        found, source = self._find(origin, _TAGS, ask)
+        return Listed(tuple(entry for entry in found if isinstance(entry, str)), source)
+
+    def referrers(self, origin: Origin, subject: Digest) -> Listed[Descriptor]:
+        """What refers to a manifest, by the API or the tag that stands in for it, and what is known here to do so."""
+        ref = origin.reference(digest=subject)
+
+        def ask(client: Registry) -> list[object]:
+            return [entry.to_dict() for entry in client.referrers(ref, subject).manifests]
+
+        found, source = self._find(origin, f"{subject.algorithm}-{subject.hex}", ask)
+        listed = [Descriptor.from_dict(entry) for entry in found]
+        if source == "stale":
+            known = {entry.digest for entry in listed}
+            here = self._facts.repository(origin).referrers(subject)
+            listed += [entry for entry in here if entry.digest not in known]
+        return Listed(tuple(listed), source)
+
+    def _find(self, origin: Origin, name: str, ask: Callable[[Registry], list[object]]) -> tuple[list[object], str]:
+        known = self._facts.read_list(origin, name)
+        if known is not None and self._gatekeeper.granted(origin) and self._fresh.get((origin.name, name)):
+            return known, "hit"
+        self._gatekeeper.check_refused(origin)
+        try:
+            found = self._upstreams[origin.registry].ask(origin, ask)
+        except (RegistryError, InvalidContent) as e:
+            return self._without(origin, name, known, e), "stale"
+        self._gatekeeper.grant(origin)
+        self._facts.write_list(origin, name, found)
+        self._fresh.put((origin.name, name), True)
+        return found, "miss"
+
+    def _without(self, origin: Origin, name: str, known: list[object] | None, error: ModelcarError) -> list[object]:
+        if isinstance(error, RegistryError) and error.status in (401, 403):
+            self._gatekeeper.refuse(origin, error)
+        if not self._settings.stale or not is_outage(error) or (known is None and name == _TAGS):
+            raise error
+        self._gatekeeper.require_offline(origin)
+        _log.warning("%s: serving a list as it was, because %s", origin, error)
+        return known or []
