@@ -9,9 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FAULTS", "Fault", "Wrong", "read_faults", "write_faults"]
+__all__ = ["FAULTS", "PASSING", "Fault", "Wrong", "read_faults", "write_faults"]
 
 FAULTS: Final = "faults.json"
+_MIB: Final = 1 << 20
 
 
 class Wrong(StrEnum):
@@ -76,3 +77,20 @@ def write_faults(folder: Path, faults: Sequence[Fault]) -> None:
 
 def read_faults(folder: Path) -> list[Fault]:
     return [Fault(**{**item, "wrong": Wrong(item["wrong"])}) for item in json.loads((folder / FAULTS).read_text())]
+
+
+PASSING: Final = {
+    "a storm of 503": Fault(wrong=Wrong.STATUS, amount=503, chance=0.4),
+    "a storm of 429": Fault(wrong=Wrong.STATUS, amount=429, seconds=1, times=3),
+    "hanging up": Fault(wrong=Wrong.DROP, chance=0.4),
+    "cut at once": Fault(wrong=Wrong.CUT, after=0, chance=0.4),
+    "cut in the middle": Fault(wrong=Wrong.CUT, after=3 * _MIB + 17, chance=0.4),
+    "one straggler": Fault(wrong=Wrong.SLOW, amount=20_000, times=1),
+    "one that stalls": Fault(wrong=Wrong.STALL, after=_MIB, seconds=600, times=1),
+    "redirects": Fault(wrong=Wrong.REDIRECT),
+    "ranges unknown": Fault(wrong=Wrong.WHOLE, only_ranges=True),
+    "another range, honestly": Fault(wrong=Wrong.SHIFTED, amount=4096, times=2, only_ranges=True),
+    "too short": Fault(wrong=Wrong.SHORT, amount=1000, times=2),
+    "too long": Fault(wrong=Wrong.LONG, amount=1000, times=2),
+}
+"""What a client must not notice, except by the time that it takes."""

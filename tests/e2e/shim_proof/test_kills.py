@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.shim_proof.clients import Defect, Download, blob_path, download
 from tests.e2e.shim_proof.crowd import crowd, wishes
-from tests.e2e.shim_proof.faults import Fault, Wrong
+from tests.e2e.shim_proof.faults import PASSING, Fault, Wrong
 from tests.e2e.shim_proof.node import Node, node
 from tests.e2e.shim_proof.sizes import IN_FLIGHT, KILLS, MIB, SEED
 from tests.e2e.shim_proof.upstream import Upstream
@@ -27,9 +28,20 @@ def test_kills_at_random_moments(origin: Upstream, tmp_path: Path) -> None:
     with node(tmp_path / "node", origin.address) as shim:
         for seed in range(SEED, SEED + KILLS):
             try:
-                _one_run(shim, origin, seed)
+                _one_run(shim, origin, seed, [], 1.0)
             except AssertionError as e:
                 raise Defect(f"SHIM_PROOF_SEED={seed} SHIM_PROOF_KILLS=1: {e}") from None
+
+
+def test_kills_amid_faults(origin: Upstream, tmp_path: Path) -> None:
+    """The same, before an upstream that is unwell at the same time."""
+    with node(tmp_path / "node", origin.address) as shim:
+        for seed in range(SEED, SEED + KILLS):
+            fault = random.Random(seed).choice(list(PASSING.values()))
+            try:
+                _one_run(shim, origin, seed, [replace(fault, chance=0.2, times=0, seconds=5)], 1.5)
+            except AssertionError as e:
+                raise Defect(f"SHIM_PROOF_SEED={seed} SHIM_PROOF_KILLS=1, {fault.wrong}: {e}") from None
 
 
 def test_what_was_kept_is_not_fetched_again(shim: Node, origin: Upstream) -> None:
@@ -50,12 +62,12 @@ def test_what_was_kept_is_not_fetched_again(shim: Node, origin: Upstream) -> Non
     assert origin.blob_bytes <= size + 5 * IN_FLIGHT
 
 
-def _one_run(shim: Node, origin: Upstream, seed: int) -> None:
+def _one_run(shim: Node, origin: Upstream, seed: int, faults: list[Fault], copies: float) -> None:
     source = random.Random(seed)
     blob = origin.library.noise(SIZE, seed)
     name = f"org/model-{seed}"
     origin.library.image(name, "v1", blob)
-    origin.misbehave(Fault(wrong=Wrong.SLOW, amount=source.choice([4, 16, 64]) * MIB))
+    origin.misbehave(*faults, Fault(wrong=Wrong.SLOW, amount=source.choice([4, 16, 64]) * MIB))
     before = origin.blob_bytes
     killed = 0
 
@@ -73,6 +85,6 @@ def _one_run(shim: Node, origin: Upstream, seed: int) -> None:
     origin.behave()
     download(shim.address, Download(path=blob_path(name, blob.digest), blob=blob))
     sent = origin.blob_bytes - before
-    if sent > SIZE + killed * IN_FLIGHT:
+    if sent > copies * SIZE + killed * IN_FLIGHT:
         raise Defect(f"{sent / SIZE:.2f} x the blob after {killed} kills")
     blob.path.unlink()

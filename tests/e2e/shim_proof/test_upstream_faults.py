@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.shim_proof import checks
 from tests.e2e.shim_proof.clients import Defect, Download, blob_path, download, get, manifest_path
-from tests.e2e.shim_proof.faults import Fault, Wrong
+from tests.e2e.shim_proof.faults import PASSING, Fault, Wrong
 from tests.e2e.shim_proof.node import Node
 from tests.e2e.shim_proof.sizes import IN_FLIGHT, MIB, SEED
 from tests.e2e.shim_proof.upstream import Upstream
@@ -18,20 +18,6 @@ pytestmark = pytest.mark.slow
 
 MODEL = "org/model"
 SIZE = 24 * MIB
-PASSING = {
-    "a storm of 503": Fault(wrong=Wrong.STATUS, amount=503, chance=0.4),
-    "a storm of 429": Fault(wrong=Wrong.STATUS, amount=429, seconds=1, times=3),
-    "hanging up": Fault(wrong=Wrong.DROP, chance=0.4),
-    "cut at once": Fault(wrong=Wrong.CUT, after=0, chance=0.4),
-    "cut in the middle": Fault(wrong=Wrong.CUT, after=3 * MIB + 17, chance=0.4),
-    "one straggler": Fault(wrong=Wrong.SLOW, amount=20_000, times=1),
-    "one that stalls": Fault(wrong=Wrong.STALL, after=MIB, seconds=600, times=1),
-    "redirects": Fault(wrong=Wrong.REDIRECT),
-    "ranges unknown": Fault(wrong=Wrong.WHOLE, only_ranges=True),
-    "another range, honestly": Fault(wrong=Wrong.SHIFTED, amount=4096, times=2, only_ranges=True),
-    "too short": Fault(wrong=Wrong.SHORT, amount=1000, times=2),
-    "too long": Fault(wrong=Wrong.LONG, amount=1000, times=2),
-}
 LYING = {
     "one bit": Fault(wrong=Wrong.FLIP, after=100_000),
     "another range": Fault(wrong=Wrong.MISLABELLED, amount=4096, only_ranges=True),
@@ -84,6 +70,21 @@ def test_manifests_that_lie_are_refused(name: str, shim: Node, origin: Upstream)
     assert shim.memory() < 200 * MIB
     origin.behave()
     checks.takes_manifest(shim, MODEL, manifest.digest, manifest)
+
+
+def test_large_manifests_and_larger_ones(shim: Node, origin: Upstream) -> None:
+    """4 MiB is what every registry takes; what is many times as large is no manifest, whatever its digest."""
+    for size, status in ((4 * MIB - 4096, 200), (64 * MIB, 0)):
+        base = origin.library.image(MODEL, "v1", note="x" * 10).content()
+        padded = base[:-1] + b',"annotations":{"x":"' + b"x" * (size - len(base)) + b'"}}'
+        manifest = origin.library.document(padded)
+        origin.library.add(MODEL, manifest, tag="large")
+        for reference in (manifest.digest, "large"):
+            if status:
+                checks.takes_manifest(shim, MODEL, reference, manifest)
+            else:
+                checks.refused(shim, manifest_path(MODEL, reference))
+    assert shim.memory() < 200 * MIB
 
 
 def test_what_is_cached_outlives_the_upstream(shim: Node, origin: Upstream) -> None:
