@@ -2,6 +2,7 @@
 
 The `server` of a hosts.toml is the last that containerd asks, so there is nothing to fall back to. But it takes a file
 that it cannot parse for an absent one, and then asks the registry itself: nothing is written here that 1.5 cannot read.
+For 1.x that means a `host` table as well, so the shim is asked again about what it refuses.
 """
 
 from __future__ import annotations
@@ -32,18 +33,12 @@ def hosts_folder(registry: str) -> str:
 
 
 def hosts_file(settings: WiringSettings) -> str:
-    """The hosts.toml; the same for each registry.
-
-    `server` alone, without a `host` table beside it: the shim would otherwise be asked twice for what it refuses.
-    """
-    lines = [
-        f"server = {quoted(settings.shim)}",
-        'capabilities = ["pull", "resolve"]',
-        f'dial_timeout = "{settings.dial_seconds}s"',
-    ]
+    """The hosts.toml; the same for each registry."""
+    capable = ['capabilities = ["pull", "resolve"]', f'dial_timeout = "{settings.dial_seconds}s"']
     if settings.ca is not None:
-        lines.append(f"ca = {quoted(_CA_NAME)}")
-    return HEADER + "\n".join(lines) + "\n"
+        capable.append(f"ca = {quoted(_CA_NAME)}")
+    shim = quoted(settings.shim)
+    return HEADER + "\n".join([f"server = {shim}", *capable, "", f"[host.{shim}]", *capable]) + "\n"
 
 
 def plan(settings: WiringSettings, *, ca: bytes | None = None) -> tuple[PlannedFile, ...]:
