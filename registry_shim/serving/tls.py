@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from registry_shim.serving.settings import Tls
+from registry_shim.serving.stamps import Stamps, stamps_of
 
 __all__ = ["ServerTls", "subject_of"]
 
@@ -49,18 +50,9 @@ class ServerTls:
         else:
             _log.info("the certificate was read again from %s", self._settings.certificate_file)
 
-    def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def _stamps(self) -> Stamps:
         settings = self._settings
-        files = (settings.certificate_file, settings.key_file, settings.client_ca_file)
-        return tuple(_stamp(path) for path in files if path is not None)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return stamps_of((settings.certificate_file, settings.key_file, settings.client_ca_file))
 
 
 def _load(settings: Tls) -> ssl.SSLContext:

@@ -1,0 +1,189 @@
+"""Who may ask, by password and token; what they showed goes no further."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from modelcar.errors import StorageError, UsageError
+from registry_shim.serving import authentication
+from registry_shim.serving.authentication import Authenticator
+from registry_shim.serving.messages import Request, Response
+from registry_shim.serving.settings import Authentication
+
+TOKEN = "t0ken-of-the-node-agent"
+
+
+@pytest.fixture(scope="module")
+def hashed() -> str:
+    return bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+
+
+def secret(path: Path, text: str) -> Path:
+    path.touch(0o600)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, hashed: str) -> Authentication:
+    return Authentication(
+        htpasswd_file=secret(tmp_path / "users", f"# people\nalice:{hashed}\n"),
+        tokens_file=secret(tmp_path / "tokens", f"agent:{TOKEN}\n\n"),
+    )
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+async def show(request: Request) -> Response:
+    return Response(status=200, headers=dict(request.headers), body=(request.subject or "").encode())
+
+
+def ask(authenticator: Authenticator, header: str | None = None, path: str = "/v2/") -> Response:
+    headers = {"accept": "a/b"} | ({"authorization": header} if header is not None else {})
+    return asyncio.run(_ask(authenticator, headers, path))
+
+
+async def _ask(authenticator: Authenticator, headers: dict[str, str], path: str) -> Response:
+    return await authenticator.guard(show)(Request(method="GET", path=path, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("header", "subject"),
+    [
+        (basic("alice", "open sesame"), b"alice"),
+        (f"Bearer {TOKEN}", b"agent"),
+        (f"bearer {TOKEN}", b"agent"),
+        (basic("agent", TOKEN), b"agent"),
+    ],
+)
+def test_those_who_may(settings: Authentication, header: str, subject: bytes) -> None:
+    authenticator = Authenticator(settings)
+    for _ in range(2):  # the second answer is remembered
+        response = ask(authenticator, header)
+        assert (response.status, response.body) == (200, subject)
+        assert response.headers == {"accept": "a/b"}, "the credential went on to the handler"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Basic",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+        "Basic " + base64.b64encode(b"alice").decode(),
+        basic("alice", "wrong"),
+        basic("alice", ""),
+        basic("alice", "x" * 100),
+        basic("bob", "open sesame"),
+        basic("bob", TOKEN),
+        basic("alice", TOKEN),
+        "Bearer",
+        "Bearer wrong",
+        f"Digest {TOKEN}",
+        TOKEN,
+    ],
+)
+def test_those_who_may_not(settings: Authentication, header: str | None) -> None:
+    authenticator = Authenticator(settings)
+    for _ in range(2):
+        response = ask(authenticator, header)
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="registry-shim"'
+
+
+def test_what_everyone_may_ask_for(settings: Authentication) -> None:
+    assert ask(Authenticator(settings), path="/healthz").status == 200
+    assert ask(Authenticator(settings), path="/healthz/").status == 401
+
+
+def test_nothing_required_nothing_taken() -> None:
+    response = ask(Authenticator(Authentication()), "Bearer for-the-upstream")
+    assert response.headers["authorization"] == "Bearer for-the-upstream"
+
+
+def test_a_password_is_worked_out_once(settings: Authentication, monkeypatch: pytest.MonkeyPatch) -> None:
+    authenticator = Authenticator(settings)
+    checked: list[bytes] = []
+    real = bcrypt.checkpw
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        checked.append(password)
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    for password in ("open sesame", "open sesame", "wrong", "wrong"):
+        ask(authenticator, basic("alice", password))
+    assert checked == [b"open sesame", b"wrong"]
+
+
+def test_more_guesses_than_can_be_checked_are_turned_away(
+    settings: Authentication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "_WAITING", 3)
+
+    async def main() -> list[int]:
+        authenticator = Authenticator(settings)
+        requests = [_ask(authenticator, {"authorization": basic("alice", f"guess {n}")}, "/v2/") for n in range(10)]
+        right = _ask(authenticator, {"authorization": basic("alice", "open sesame")}, "/v2/")
+        answers = [response.status for response in await asyncio.gather(*requests)]
+        assert (await right).status == 200, "and who knows it comes in later"
+        return answers
+
+    assert asyncio.run(main()) == [401] * 10
+
+
+def test_who_may_ask_changes_with_the_files(
+    settings: Authentication, hashed: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(authentication, "_LOOK_SECONDS", 0)
+    authenticator = Authenticator(settings)
+    assert ask(authenticator, basic("alice", "open sesame")).status == 200
+    assert settings.htpasswd_file is not None
+    secret(settings.htpasswd_file, f"bob:{hashed}\n")
+    assert ask(authenticator, basic("alice", "open sesame")).status == 401
+    assert ask(authenticator, basic("bob", "open sesame")).status == 200
+    secret(settings.htpasswd_file, "bob:open sesame\n")
+    assert ask(authenticator, basic("bob", "open sesame")).status == 200
+    assert "not hashed by bcrypt" in caplog.text
+    assert "sesame" not in caplog.text
+    settings.htpasswd_file.unlink()
+    assert ask(authenticator, basic("bob", "open sesame")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "problem"),
+    [
+        ("htpasswd_file", "alice:secret", "1: the password of alice is not hashed by bcrypt"),
+        ("htpasswd_file", "\nalice:{SHA}abc", "2: the password of alice is not hashed"),
+        ("htpasswd_file", "alice:$2b$31$" + "a" * 53, "1: the password of alice is not hashed"),
+        ("htpasswd_file", "secret", "1 is not a name"),
+        ("tokens_file", "a:secret", "1: the token of a has less than 16"),
+        ("tokens_file", ":secretsecretsecret", "1 is not a name"),
+    ],
+)
+def test_files_that_are_no_such_files(tmp_path: Path, field: str, text: str, problem: str) -> None:
+    path = secret(tmp_path / "file", text)
+    with pytest.raises(UsageError) as caught:
+        Authenticator(
+            Authentication(htpasswd_file=path) if field == "htpasswd_file" else Authentication(tokens_file=path)
+        )
+    assert str(caught.value).startswith(f"{path}:{problem}")
+    assert "secret" not in str(caught.value)
+
+
+def test_files_that_others_may_read(tmp_path: Path) -> None:
+    path = secret(tmp_path / "file", f"a:{TOKEN}")
+    path.chmod(0o644)
+    with pytest.raises(UsageError, match="can be read by everyone"):
+        Authenticator(Authentication(tokens_file=path))
+    with pytest.raises(StorageError, match=r"cannot read .*: No such file"):
+        Authenticator(Authentication(tokens_file=tmp_path / "none"))
