@@ -21,5 +21,5 @@ IDLE: Final = _number("IDLE", 2000)
 SEED: Final = _number("SEED", 1)
 """Of the first run; run n has SEED + n, which the failure names."""
 
-IN_FLIGHT: Final = 40 * MIB
+IN_FLIGHT: Final = 48 * MIB
 """What a shim that is killed may have to fetch again: the chunks that it was receiving at that moment."""
