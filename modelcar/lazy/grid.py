@@ -32,10 +32,12 @@ class Grid:
     size: int
     table: tuple[Chunk, ...] | None = None
     _starts: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    _name: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         starts = tuple(c.offset for c in self.table) if self.table else tuple(range(0, self.size, CHUNK_SIZE))
         object.__setattr__(self, "_starts", starts)
+        object.__setattr__(self, "_name", _name(self.table))
 
     @classmethod
     def plain(cls, digest: Digest, size: int) -> Self:
@@ -54,12 +56,7 @@ class Grid:
     @property
     def name(self) -> str:
         """Tells the grids of one blob apart: `plain`, or the beginning of the table's digest."""
-        if self.table is None:
-            return "plain"
-        whole = hashlib.sha256()
-        for chunk in self.table:
-            whole.update(f"{chunk.offset} {chunk.size} {chunk.digest}\n".encode())
-        return whole.hexdigest()[:16]
+        return self._name
 
     def __len__(self) -> int:
         """How many chunks there are."""
@@ -114,6 +111,15 @@ class Grid:
         if table is not None and sum(c.size for c in table) != size:
             raise InvalidDocument(f"chunk table of {digest} does not cover its {size} bytes")
         return cls(digest, size, table)
+
+
+def _name(table: tuple[Chunk, ...] | None) -> str:
+    if table is None:
+        return "plain"
+    whole = hashlib.sha256()
+    for chunk in table:
+        whole.update(f"{chunk.offset} {chunk.size} {chunk.digest}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 def _chunks(entries: list[Any]) -> Iterator[Chunk]:

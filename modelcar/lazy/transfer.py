@@ -95,6 +95,10 @@ class Transfer:
         return self.partial.grid
 
     @property
+    def state(self) -> State:
+        return self._state
+
+    @property
     def urgent(self) -> bool:
         return bool(self._demands)
 

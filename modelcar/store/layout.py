@@ -129,6 +129,24 @@ class OciLayout:
         with self.begin(digest) as writer, content.open() as reader:
             writer.take(reader, content.size, advance)
 
+    def adopt(self, path: Path, digest: Digest) -> None:
+        """Take a file of the same file system as the blob `digest`, which the caller has found its content to be.
+
+        What is open of it stays open. Raises `StorageError`; then the file is where it was.
+        """
+        target = self.path(digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            make_dirs(target.parent)
+            path.rename(target)
+            fsync_dir(target.parent)
+        except OSError as e:
+            raise explain(e, f"cannot write {target}") from None
+
     def delete(self, digest: Digest) -> None:
         removed = False
         for path in (self.path(digest), self.recipe_path(digest)):

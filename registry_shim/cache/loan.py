@@ -1,0 +1,63 @@
+"""The one kind of `Lease` there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+from modelcar.errors import StorageError
+from modelcar.layers.bytemap import FileSlice
+from modelcar.lazy.grid import Grid
+from registry_shim.cache.holding import Holding
+
+__all__ = ["Loan"]
+
+
+class Loan:
+    """See `Lease`. `give_back` is called once, with the loan."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self._holding: Holding | None = None
+        self._give_back: Callable[[Loan], None] = lambda _: None
+        self._lock = threading.Lock()
+
+    def begin(self, holding: Holding, give_back: Callable[[Loan], None]) -> Self:
+        self._holding, self._give_back = holding, give_back
+        return self
+
+    def available(self, offset: int) -> int:
+        return self._open.available(offset)
+
+    def need(self, offset: int, length: int) -> None:
+        self._open.need(offset, length, self)
+
+    def when(self, offset: int, length: int) -> Future[None]:
+        return self._open.when(offset, length)
+
+    def slice(self, offset: int, length: int) -> FileSlice:
+        return self._open.slice(offset, length)
+
+    def close(self) -> None:
+        with self._lock:
+            holding, self._holding = self._holding, None
+        if holding is not None:
+            self._give_back(self)
+
+    @property
+    def _open(self) -> Holding:
+        holding = self._holding
+        if holding is None:
+            raise StorageError(f"the lease of {self.grid.digest} is closed")
+        return holding
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

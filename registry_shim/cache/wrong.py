@@ -1,0 +1,57 @@
+"""Blobs whose upstream sent something else: not asked for again at once, for each time costs the whole blob."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from modelcar.errors import InvalidContent
+from modelcar.lazy.grid import Grid
+from modelcar.oci import Digest
+
+__all__ = ["WrongContent"]
+
+_REMEMBERED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    times: int
+    since: float
+    error: InvalidContent
+
+
+class WrongContent:
+    """Safe to use from several threads."""
+
+    def __init__(self, pause: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pause, self._clock = pause, clock
+        self._lock = threading.Lock()
+        self._records: OrderedDict[tuple[Digest, str], _Record] = OrderedDict()
+
+    def add(self, grid: Grid, error: InvalidContent) -> None:
+        """What came is not the blob. A table that is wrong stays wrong; a plain blob gets a second chance."""
+        key = (grid.digest, grid.name)
+        with self._lock:
+            before = self._records.pop(key, None)
+            times = 2 if grid.verifiable or before is not None else 1
+            self._records[key] = _Record(times, self._clock(), error)
+            while len(self._records) > _REMEMBERED:
+                self._records.popitem(last=False)
+
+    def forget(self, digest: Digest) -> None:
+        """The blob came."""
+        with self._lock:
+            for key in [key for key in self._records if key[0] == digest]:
+                del self._records[key]
+
+    def check(self, grid: Grid) -> None:
+        """Raise what happened last time, if that was not the first time and not long ago."""
+        with self._lock:
+            record = self._records.get((grid.digest, grid.name))
+        if record is not None and record.times > 1 and self._clock() - record.since < self._pause:
+            raise record.error
