@@ -35,6 +35,7 @@ THIRD_PARTY = {
     "bcrypt": ("registry_shim/serving/",),
     "prometheus_client": ("registry_shim/operations/",),
     "opentelemetry": ("registry_shim/operations/tracing.py",),
+    "h2": ("registry_shim/engines/cri.py",),
     "click": ("modelcar/cli/", "registry_shim/cli/"),
     "rich": ("modelcar/cli/", "registry_shim/cli/"),
     "huggingface_hub": ("modelcar/checkpoint/",),
