@@ -6,14 +6,12 @@ from functools import lru_cache
 from typing import Final
 
 from modelcar.oci import Digest
-from modelcar.signing.policy.globs import ImageGlob, image_names
+from modelcar.signing.policy.globs import Glob, ImageGlob, image_names
 from registry_shim.gate.settings import GateRule, GateSettings, Mode, Unmatched
 from registry_shim.origin import Origin
 
-__all__ = ["CANARY", "Rules", "repository_names"]
+__all__ = ["Rules", "repository_names"]
 
-CANARY: Final = "modelcar.dev/doctor/forbidden"
-"""A repository, of every registry, that is never served: `registry-shim doctor` tries."""
 _ANY: Final = Digest.of(b"")
 
 
@@ -46,6 +44,24 @@ class Rules:
             return rule.mode
         return Mode.ENFORCE if self._refuses_others else Mode.OFF
 
+    def summary(self, registry: str) -> str:
+        """What becomes of a registry's images, for the doctor."""
+        modes = [rule.mode for glob, rule in self._rules if _may_match(glob, registry)]
+        said = ", ".join(f"{modes.count(mode)} {mode}" for mode in Mode if mode in modes)
+        others = "refused" if self._refuses_others else "served unseen"
+        return f"rules for {registry}: {said or 'none'}; repositories without a rule: {others}"
+
     def _first(self, registry: str, repository: str) -> GateRule | None:
         names = repository_names(Origin(registry=registry, repository=repository))
         return next((rule for glob, rule in self._rules if glob.matches(names)), None)
+
+
+def _may_match(glob: ImageGlob, registry: str) -> bool:
+    first = glob.text.partition("/")[0]
+    return "**" in first or Glob(first).matches(_hosts(registry))
+
+
+def _hosts(registry: str) -> tuple[str, ...]:
+    """The spellings of a registry's name."""
+    names = repository_names(Origin(registry=registry, repository="a/b"))
+    return tuple(name.partition("/")[0] for name in names)

@@ -1,0 +1,200 @@
+"""One image under its rule: examined, scanned if need be, ruled about, and again when that is no longer current."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelcar.errors import InvalidContent, ModelcarError
+from modelcar.oci import Descriptor
+from modelcar.signing.places import Place
+from modelcar.signing.policy import Authorities
+from registry_shim.gate.events import GateEvents
+from registry_shim.gate.examine import Examination, examine
+from registry_shim.gate.lineage import Known, Lineage
+from registry_shim.gate.policybook import Page, PolicyBook
+from registry_shim.gate.ruling import Ruling, State, judge
+from registry_shim.gate.scans import Leases, Scan, ScanStage
+from registry_shim.gate.settings import GateRule, GateSettings
+from registry_shim.gate.verdicts import VerdictStore
+from registry_shim.origin import Origin
+
+__all__ = ["Case", "Workshop"]
+
+_log = logging.getLogger("registry_shim.gate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What every case works with. `places` reads a repository, on behalf of whom its `Origin` says."""
+
+    settings: GateSettings
+    book: PolicyBook
+    verdicts: VerdictStore
+    lineage: Lineage
+    authorities: Authorities
+    places: Callable[[Origin], Place]
+    leases: Leases
+    spool: Path
+    deciders: ThreadPoolExecutor
+    scanners: ThreadPoolExecutor
+    events: GateEvents
+    turned: Callable[[Case, Ruling | None], None]
+    """Called when a ruling is another than before, which may be none."""
+
+
+class Case:
+    """For the event loop alone."""
+
+    def __init__(self, shop: Workshop, origin: Origin, root: Descriptor, rule: GateRule) -> None:
+        self._shop = shop
+        self.origin, self.root, self.rule = origin, root, rule
+        self.ruling: Ruling | None = None
+        self._seen: Examination | None = None
+        self._version = ""
+        self._expires = 0.0
+        self._deciding: asyncio.Task[None] | None = None
+        self._scanning: asyncio.Task[None] | None = None
+        self._scan: Scan | None = None
+        self._failure: str | None = None
+
+    @property
+    def current(self) -> Ruling | None:
+        """The ruling, if it still stands."""
+        fresh = self._version == self._shop.book.page.version and time.monotonic() < self._expires
+        return self.ruling if fresh else None
+
+    @property
+    def stage(self) -> ScanStage | None:
+        """Of the scan that is under way."""
+        return self._scan.stage if self._scan is not None else None
+
+    async def decide(self) -> Ruling:
+        """The ruling, from now if need be. It may be *pending*: then a scan is under way."""
+        while (ruling := self.current) is None:
+            if self._deciding is None or self._deciding.done():
+                self._deciding = asyncio.create_task(self._decide())
+            await asyncio.shield(self._deciding)
+        return ruling
+
+    async def settle(self) -> Ruling:
+        """As `decide`, once no scan is under way."""
+        ruling = await self.decide()
+        while ruling.state is State.PENDING and self._scanning is not None and not self._scanning.done():
+            await asyncio.shield(self._scanning)
+            ruling = await self.decide()
+        return ruling
+
+    def expire(self) -> None:
+        """Decide anew when somebody asks."""
+        self._expires = 0.0
+
+    async def close(self) -> None:
+        """Give everything up that is under way."""
+        if self._scan is not None:
+            self._scan.cancel()
+        tasks = [task for task in (self._deciding, self._scanning) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _decide(self) -> None:
+        page = self._shop.book.page
+        loop = asyncio.get_running_loop()
+        try:
+            seen = await loop.run_in_executor(self._shop.deciders, self._examine, page)
+        except ModelcarError as e:
+            self._unknown(e, page)
+            return
+        self._seen = seen
+        self._rule(page)
+
+    def _examine(self, page: Page) -> Examination:
+        seen = examine(
+            self.origin,
+            self.root,
+            self._shop.places(self.origin),
+            self.rule,
+            page.of(self.rule),
+            self._shop.authorities,
+            datetime.now(UTC),
+        )
+        origin = replace(self.origin, authorization=None)
+        self._shop.lineage.add(Known(origin=origin, root=self.root, contents=seen.contents))
+        return seen
+
+    def _rule(self, page: Page, *, may_scan: bool = True) -> None:
+        """By what has been seen, and this node's verdict as it is now."""
+        if self._seen is None:
+            return
+        settings = self._shop.settings
+        verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
+        ruling = judge(self.origin.name, self.rule, self._seen, verdict, settings.scan, datetime.now(UTC))
+        has_failed = ruling.state is State.PENDING and self._failure is not None
+        if has_failed and self._failure is not None:
+            ruling = replace(ruling, reasons=(self._failure, *ruling.reasons))
+        is_short = has_failed or ruling.state is State.REFUSED
+        self._take(ruling, page, settings.refused_seconds if is_short else settings.valid_seconds)
+        if ruling.state is State.PENDING and may_scan:
+            self._begin_scan(page)
+
+    def _take(self, ruling: Ruling, page: Page, seconds: float) -> None:
+        before, self.ruling = self.ruling, ruling
+        self._version, self._expires = page.version, time.monotonic() + seconds
+        if before is None or (before.state, before.reasons) != (ruling.state, ruling.reasons):
+            _log.log(
+                logging.INFO if ruling.state is not State.REFUSED else logging.WARNING,
+                "%s@%s: %s (%s, rule %s)%s",
+                ruling.image,
+                ruling.digest,
+                ruling.state,
+                ruling.rule.mode,
+                ruling.rule.images,
+                f": {ruling.reasons[0]}" if ruling.reasons else "",
+            )
+            self._shop.events.ruled(ruling)
+            self._shop.turned(self, before)
+
+    def _unknown(self, error: ModelcarError, page: Page) -> None:
+        """It cannot be looked at now. What was seen before, under the same policies, still is so."""
+        if self._seen is not None and self._version == page.version and not isinstance(error, InvalidContent):
+            _log.warning("%s@%s is not looked at again: %s", self.origin, self.root.digest, error)
+            self._expires = time.monotonic() + self._shop.settings.refused_seconds
+            return
+        ruling = Ruling(
+            image=self.origin.name,
+            digest=self.root.digest,
+            rule=self.rule,
+            state=State.REFUSED,
+            reasons=(f"it cannot be looked at: {error}",),
+            decided_at=datetime.now(UTC),
+        )
+        self._take(ruling, page, self._shop.settings.refused_seconds)
+
+    def _begin_scan(self, page: Page) -> None:
+        if self._scanning is None or self._scanning.done():
+            self._scanning = asyncio.create_task(self._run_scan(page))
+
+    async def _run_scan(self, page: Page) -> None:
+        shop = self._shop
+        scan = self._scan = Scan(
+            self.origin, self.root, shop.places(self.origin), shop.leases, shop.settings.scan, shop.spool
+        )
+        try:
+            verdict = await asyncio.get_running_loop().run_in_executor(shop.scanners, scan.run)
+            await asyncio.get_running_loop().run_in_executor(shop.deciders, shop.verdicts.put, verdict)
+        except ModelcarError as e:
+            self._failure = str(e)
+            shop.events.scan_failed()
+        else:
+            self._failure = None
+            shop.events.scanned(verdict)
+        finally:
+            self._scan = None
+        self._rule(page, may_scan=False)

@@ -1,0 +1,302 @@
+"""The gate: what is asked before anything leaves this node, and what is taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from modelcar.errors import Denied, InvalidContent, ModelcarError
+from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
+from modelcar.signing.places import Place
+from registry_shim.engines.canary import MARK, is_canary
+from registry_shim.gate.cases import Case, Workshop
+from registry_shim.gate.docket import Docket
+from registry_shim.gate.events import GateEvents, Unheard
+from registry_shim.gate.evidence import check_evidence, looks_like_evidence
+from registry_shim.gate.lineage import Known, Lineage
+from registry_shim.gate.policybook import Page, PolicyBook
+from registry_shim.gate.revoking import Revocations, RevokedBlobs
+from registry_shim.gate.roots import authorities_of, prepare, wants_identities
+from registry_shim.gate.rules import Rules
+from registry_shim.gate.ruling import Ruling, State
+from registry_shim.gate.scans import Leases
+from registry_shim.gate.settings import GateRule, GateSettings, Mode
+from registry_shim.gate.verdicts import VerdictStore
+from registry_shim.origin import Origin
+from registry_shim.serving.threads import in_thread
+
+__all__ = ["Gate"]
+
+_log = logging.getLogger("registry_shim.gate")
+_DECIDERS: Final = 4
+
+
+class Gate:
+    """An `Admission`. For one event loop; `start` it before the first request and `close` it after the last.
+
+    Args:
+        root: the node's folder; what it knows lies in `root/verdicts`.
+        places: reads a repository on behalf of whom its `Origin` says; called in threads.
+        leases: the blobs of upstreams, for scans.
+        blobs: cuts off those who are sent what must not be sent any more.
+    """
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        root: Path,
+        places: Callable[[Origin], Place],
+        leases: Leases,
+        blobs: RevokedBlobs,
+        events: GateEvents | None = None,
+    ) -> None:
+        self.settings = settings
+        self._root, self._places, self._leases = root, places, leases
+        self._rules = Rules(settings)
+        self._book = PolicyBook(settings)
+        self._events = events or Unheard()
+        self._blobs = blobs
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shop: Workshop | None = None
+        self._revocations: Revocations | None = None
+
+    async def start(self) -> None:
+        """
+        Raises:
+            UsageError, NotFound: a policy or deny-list is not what it should be, or not there.
+            StorageError: the node's folder, or a file of these, cannot be used.
+        """
+        await in_thread(self._open)
+        self._spawn(self._watch())
+
+    async def close(self) -> None:
+        """Give up what is under way; scans begin anew the next time."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._shop is not None:
+            await self._docket.close()
+            self._shop.deciders.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(self._shop.scanners.shutdown, cancel_futures=True)
+
+    def admit_repository(self, origin: Origin) -> None:
+        """As `Admission`."""
+        if is_canary(origin.repository):
+            self._events.refused("canary")
+            raise Denied(
+                f"{origin} is {MARK}, so that `registry-shim doctor` can see that refusals hold; "
+                f"{self._rules.summary(origin.registry)}",
+                hint="no image has that name",
+            )
+        if self._rules.refuses(origin):
+            self._events.refused("repository")
+            raise Denied(
+                f"{origin} is not served by this node: none of the gate's rules speaks about it",
+                hint="add a rule for it, or set `unmatched: allow`",
+            )
+
+    async def admit(self, origin: Origin, descriptor: Descriptor, content: bytes) -> tuple[str, ...]:
+        """As `Admission`."""
+        self.admit_repository(origin)
+        rule = self._rules.of(origin)
+        self._check_denied(origin, descriptor.digest, rule)
+        if rule is None or rule.mode is Mode.OFF:
+            return ()
+        try:
+            document = parse_manifest(content, descriptor.media_type)
+        except InvalidContent:
+            if rule.mode is Mode.ENFORCE:
+                raise
+            return ()
+        if looks_like_evidence(document):
+            if rule.mode is Mode.ENFORCE and isinstance(document, Manifest):
+                await self._admit_evidence(origin, descriptor, document)
+            return ()
+        if rule.mode is Mode.ENFORCE:
+            with self._counting("manifest"):
+                return (await self._docket.require_manifest(origin, descriptor, rule)).warnings
+        case = self._docket.case(origin, descriptor, rule)
+        if rule.mode is Mode.AUDIT:
+            self._spawn(_quietly(case.decide()))
+            return ()
+        with suppress(TimeoutError):
+            return (await asyncio.wait_for(case.decide(), self.settings.decide_seconds)).advice
+        return ()
+
+    async def admit_blob(self, origin: Origin, digest: Digest) -> None:
+        """As `Admission`."""
+        self.admit_repository(origin)
+        rule = self._rules.of(origin)
+        self._check_denied(origin, digest, rule)
+        if rule is not None and rule.mode is Mode.ENFORCE:
+            with self._counting("blob"):
+                await self._docket.require_blob(origin, digest, rule)
+
+    async def ready(self, origin: Origin, descriptor: Descriptor) -> None:
+        """Return once the image may be served and no scan of it is under way.
+
+        Raises:
+            Denied: it may not.
+        """
+        self.admit_repository(origin)
+        rule = self._rules.of(origin)
+        self._check_denied(origin, descriptor.digest, rule)
+        if rule is None or rule.mode is Mode.OFF:
+            return
+        ruling = await self._docket.case(origin, descriptor, rule).settle()
+        if rule.mode is Mode.ENFORCE and ruling.state is not State.ALLOWED:
+            raise ruling.refusal()
+
+    def revoked(self, digest: Digest) -> str | None:
+        """Why this node sends a blob to nobody, peers included: a deny-list of the node names it, or a scan of this
+        node found it malicious. From any thread; does not block."""
+        evil = self._revocations.evil.get(digest) if self._revocations is not None else None
+        return self._book.page.denied.get(digest) or evil
+
+    async def reload(self) -> bool:
+        """Read policies and deny-lists now; returns whether that succeeded."""
+        before = self._book.page
+        changed = await in_thread(self._book.refresh)
+        succeeded = self._book.problem is None
+        if changed:
+            await self._apply(before)
+        if changed or not succeeded:
+            self._events.reloaded(succeeded=succeeded)
+        return succeeded
+
+    async def rescan(self, origin: Origin, digest: Digest) -> None:
+        """Forget what this node found about an image, so that it is scanned again when somebody asks for it."""
+        if self._shop is not None:
+            await in_thread(self._shop.verdicts.forget, digest)
+            if (case := self._docket.find(origin, digest)) is not None:
+                case.expire()
+
+    def status(self) -> dict[str, Any]:
+        """For people: the state of policies, and where each image stands that somebody asked for."""
+        images = []
+        for case in self._docket.all() if self._shop is not None else ():
+            if case.ruling is not None:
+                stage = case.stage
+                entry = case.ruling.to_dict()
+                scan = {"doing": stage.doing, "share": round(stage.share, 4)} if stage is not None else None
+                images.append({**entry, "scan": scan})
+        return {
+            "rules": [{"images": rule.images, "mode": str(rule.mode)} for rule in self.settings.rules],
+            "unmatched": str(self.settings.unmatched) if self.settings.rules else "allow",
+            "policies": {"version": self._book.page.version, "problem": self._book.problem},
+            "denied": len(self._book.page.denied),
+            "images": images,
+        }
+
+    def _open(self) -> None:
+        self._book.open()
+        folder = self._root / "verdicts"
+        verdicts = VerdictStore(folder)
+        spool = folder / "spool"
+        spool.mkdir(mode=0o700, exist_ok=True)
+        authorities = authorities_of(self.settings.trust)
+        self._shop = Workshop(
+            settings=self.settings,
+            book=self._book,
+            verdicts=verdicts,
+            lineage=Lineage(folder / "images"),
+            authorities=authorities,
+            places=self._places,
+            leases=self._leases,
+            spool=spool,
+            deciders=ThreadPoolExecutor(_DECIDERS, "gate"),
+            scanners=ThreadPoolExecutor(self.settings.scan.at_once, "gate-scan"),
+            events=self._events,
+            turned=self._turned,
+        )
+        self._docket = Docket(self._shop)
+        self._revocations = Revocations(self._blobs, self._shop.lineage, verdicts)
+        self._revocations.apply(Page(), self._book.page)
+        if wants_identities(self._book.page):
+            self._shop.deciders.submit(prepare, authorities)
+
+    def _check_denied(self, origin: Origin, digest: Digest, rule: GateRule | None) -> None:
+        reason = self._book.page.refusal(digest, rule)
+        if reason is None and rule is not None and rule.mode is Mode.ENFORCE and rule.demands_scan:
+            reason = self._revocations.evil.get(digest) if self._revocations is not None else None
+        if reason is not None:
+            self._events.refused("denied")
+            raise Denied(f"{origin}@{digest} is not served by this node: {reason}", hint="use another image")
+
+    async def _admit_evidence(self, origin: Origin, descriptor: Descriptor, document: Manifest) -> None:
+        shop = self._opened
+        if shop.lineage.get(origin, descriptor.digest) is not None:
+            return
+
+        def look() -> None:
+            check_evidence(document, shop.places(origin))
+            contents = frozenset({descriptor.digest, *(blob.digest for blob in document.blobs)})
+            known = Origin(registry=origin.registry, repository=origin.repository)
+            shop.lineage.add(Known(origin=known, root=descriptor, contents=contents, is_evidence=True))
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(shop.deciders, look)
+        except InvalidContent as e:
+            self._events.refused("manifest")
+            raise Denied(f"{origin}@{descriptor.digest} claims to be signatures, and is not: {e}") from None
+
+    @contextmanager
+    def _counting(self, kind: str) -> Iterator[None]:
+        try:
+            yield
+        except Denied:
+            self._events.refused(kind)
+            raise
+
+    @property
+    def _opened(self) -> Workshop:
+        if self._shop is None:
+            raise RuntimeError("the gate was not started")
+        return self._shop
+
+    def _turned(self, case: Case, before: Ruling | None) -> None:
+        ruling = case.ruling
+        if ruling is None or not ruling.is_revoked or ruling.is_served or self._revocations is None:
+            return
+        if before is None or before.is_served:
+            self._spawn(self._cut(ruling, case))
+
+    async def _cut(self, ruling: Ruling, case: Case) -> None:
+        assert self._revocations is not None  # noqa: S101
+        cases = self._docket.all()
+        served = {(c.origin.name, c.root.digest) for c in cases if c.ruling is None or c.ruling.is_served}
+        blobs = await in_thread(self._revocations.cut, case.origin, ruling, served)
+        if blobs:
+            _log.warning("%s@%s: pulls of %d blobs are cut", ruling.image, ruling.digest, blobs)
+        self._events.revoked(ruling, blobs)
+
+    async def _apply(self, before: Page) -> None:
+        """What a changed policy or deny-list means for what is under way, and for what was decided."""
+        if self._revocations is not None:
+            await in_thread(self._revocations.apply, before, self._book.page)
+        for case in self._docket.all():
+            if case.ruling is not None:
+                self._spawn(_quietly(case.decide()))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.reload_seconds)
+            await self.reload()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
+    """Nobody waits for it."""
+    try:
+        await work
+    except ModelcarError as e:
+        _log.warning("an image is not looked at: %s", e)
