@@ -7,7 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from modelcar.errors import UsageError
+from modelcar.lazy.settings import FetchSettings
+from registry_shim.cache.settings import CacheSettings
+from registry_shim.gate.settings import GateSettings
 from registry_shim.mirror.settings import MirrorSettings
+from registry_shim.peers.settings import PeerSettings
 from registry_shim.serving.settings import Authentication, Limits, Tls
 from registry_shim.space.settings import SpaceSettings
 
@@ -89,8 +93,16 @@ class NodeSettings:
     """Where traces are sent."""
     mirror: MirrorSettings = field(default_factory=MirrorSettings)
     """The registries that are mirrored."""
+    fetch: FetchSettings = field(default_factory=FetchSettings)
+    """How bytes are fetched."""
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    """How the cache behaves."""
     space: SpaceSettings = field(default_factory=SpaceSettings)
     """Room for the cache."""
+    gate: GateSettings = field(default_factory=GateSettings)
+    """What may be served."""
+    peers: PeerSettings | None = None
+    """The other nodes that share their chunks with this one."""
 
     def __post_init__(self) -> None:
         if self.stop_seconds < 0:

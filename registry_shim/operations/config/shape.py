@@ -41,11 +41,14 @@ class Setting:
         """What a number counts: its documentation says so."""
         if self._counted not in (int, float):
             return Unit.NONE
-        if re.search(r"\bbytes (a|per) second\b", self.doc, re.IGNORECASE):
+        doc = self.doc.lower()
+        if re.search(r"\bbytes (a|per) second\b|^how fast\b", doc) or self.name == "rate":
             return Unit.RATE
-        if self.name.endswith("_seconds") or re.search(r"\bseconds\b", self.doc, re.IGNORECASE):
-            return Unit.SECONDS
-        return Unit.BYTES if self._counted is int and re.search(r"\bbytes\b", self.doc, re.IGNORECASE) else Unit.NONE
+        if self.name.endswith("_seconds") or re.search(r"\bseconds\b|^how (long|often|old)\b|\bso long\b", doc):
+            return Unit.SECONDS if self._counted is float or "seconds" in doc + self.name else Unit.NONE
+        if self._counted is int and re.search(r"\bbytes\b|^how much\b", doc):
+            return Unit.BYTES
+        return Unit.NONE
 
     @property
     def _counted(self) -> Any:
