@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from modelcar.errors import InvalidContent, ModelcarError, NotFound, SizeMismatch, StorageError
+from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, NotFound, SizeMismatch, StorageError
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.sources import Router
 from modelcar.lazy.transfer import State, Transfer
 from modelcar.oci import Descriptor, Digest
 from modelcar.store.layout import OciLayout
+from registry_shim.cache.check import check_file
 from registry_shim.cache.events import UNHEARD, CacheEvents
 from registry_shim.cache.folders import PartialFolders
 from registry_shim.cache.holding import Arriving, Holding, Whole
@@ -91,6 +92,7 @@ class Cache:
         self._arriving: dict[tuple[Digest, str], _Entry] = {}
         self._gone: set[_Entry] = set()  # committed, removed or revoked, and still in use
         self._revoked: dict[Digest, ModelcarError] = {}
+        self._sound: dict[Digest, tuple[int, int, int]] = {}
         self._wrong = WrongContent(self.settings.mismatch_pause)
         self._closed = False
         self._committer = ThreadPoolExecutor(2, "cache-commit")
@@ -243,10 +245,31 @@ class Cache:
                 return entry
         if digest not in self.layout:
             return None
-        entry = _Entry(Whole(self.layout.path(digest), loan.grid), {loan: purpose}, still=True)
+        try:
+            holding = Whole(self.layout.path(digest), loan.grid)
+        except SizeMismatch:
+            self._check_whole(digest)
+            return None
+        entry = _Entry(holding, {loan: purpose}, still=True)
         with self._lock:
             self._whole[digest] = entry
         return entry
+
+    def _check_whole(self, digest: Digest) -> None:
+        """Its file has not the size that was promised. Raises `SizeMismatch` if it is right all the same; else it is
+        only half a file, and gone now."""
+        path = self.layout.path(digest)
+        stamp = path.stat()
+        known = (stamp.st_size, stamp.st_mtime_ns, stamp.st_ino)
+        if self._sound.get(digest) != known:  # hashed once, not as often as somebody likes to lie about its size
+            try:
+                check_file(path, digest)
+            except (DigestMismatch, StorageError):
+                _LOG.error("%s is damaged on disk and was removed; it is fetched anew", digest)
+                self.quarantine(digest)
+                return
+            self._sound[digest] = known
+        raise SizeMismatch(f"{digest} has {stamp.st_size} bytes, and not the size that was promised")
 
     def _lend_arriving(self, loan: Loan, purpose: Purpose, origin: Origin, descriptor: Descriptor) -> _Entry:
         key = (loan.grid.digest, loan.grid.name)

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
+from modelcar.errors import (
+    Denied,
+    DigestMismatch,
+    InvalidContent,
+    NotFound,
+    RemoteNotFound,
+    SizeMismatch,
+    StorageError,
+    Unreachable,
+)
 from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.grid import Grid
+from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.sources import SourceKind
 from registry_shim.cache.cache import Cache
-from registry_shim.cache.lease import Lease
-from tests.support.chunks import Content, MemorySource
+from registry_shim.cache.lease import Lease, Purpose
+from registry_shim.cache.origins import Origins
+from registry_shim.cache.settings import CacheSettings
+from registry_shim.cache.status import BlobState
+from tests.support.chunks import Content, Fault, MemorySource
 
-from .conftest import ORIGIN
+from .conftest import ORIGIN, MakeCache
 
 TIMEOUT = 20
 
@@ -74,3 +93,369 @@ def test_every_chunk_is_fetched_once_however_many_read(cache: Cache, content: Co
     assert sorted(map(len, results)) == sorted(len(content.data) - n * 1_000_000 for n in range(16))
     assert all(content.data.endswith(r) for r in results)
     assert source.sent == len(content.data)
+
+
+def test_the_first_bytes_come_before_the_last_are_here(content: Content, make_cache: MakeCache) -> None:
+    end = MemorySource(content.data, faults=[Fault(at=len(content.data) - 1, stall=3 * CHUNK_SIZE)])
+    cache = make_cache(end)
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease, 0, 3 * CHUNK_SIZE) == content.data[: 3 * CHUNK_SIZE]
+        assert lease.available(3 * CHUNK_SIZE) == 0
+        assert not cache.contains(content.digest)
+
+
+def test_without_a_table_the_last_chunk_waits_for_the_digest_of_the_whole(
+    content: Content, make_cache: MakeCache
+) -> None:
+    wrong = bytes([content.data[0] ^ 1]) + content.data[1:]
+    cache = make_cache(MemorySource(wrong))
+    last = len(content.plain) - 1
+    edge = content.plain.bounds(last)[0]
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        lease.need(0, len(wrong))
+        with pytest.raises(DigestMismatch, match=content.digest.hex):
+            lease.when(edge, 1).result(TIMEOUT)
+        assert lease.available(0) <= edge
+        assert lease.available(edge) == 0
+        with pytest.raises(InvalidContent):
+            lease.slice(edge, 1)
+    assert not cache.contains(content.digest)
+
+
+def test_with_a_table_a_wrong_chunk_is_never_shown(content: Content, make_cache: MakeCache) -> None:
+    mirror = MemorySource(bytes(len(content.data)), name="liar", kind=SourceKind.MIRROR)
+    good = MemorySource(content.data)
+    cache = make_cache(mirror, good)
+    with cache.lease(ORIGIN, content.descriptor, grid=content.table()) as lease:
+        assert read(lease) == content.data
+    assert good.sent == len(content.data)
+
+
+def test_wrong_content_is_fetched_once_more_and_then_left_alone_for_a_while(
+    content: Content, make_cache: MakeCache
+) -> None:
+    liar = MemorySource(bytes(len(content.data)))
+    cache = make_cache(liar)
+    for times in (1, 2):
+        with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(InvalidContent):
+            read(lease)
+        until(lambda: not cache.leased())
+        assert liar.sent == times * len(content.data)
+    with pytest.raises(InvalidContent):
+        cache.lease(ORIGIN, content.descriptor)
+    assert liar.sent == 2 * len(content.data)
+
+
+def test_a_second_fetch_may_go_well(content: Content, make_cache: MakeCache) -> None:
+    flaky = MemorySource(content.data, faults=[Fault(wrong=True)])
+    cache = make_cache(flaky)
+    with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(InvalidContent):
+        read(lease)
+    until(lambda: not cache.leased())
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+
+
+def test_a_table_that_lies_says_so_and_the_plain_blob_is_had(content: Content, make_cache: MakeCache) -> None:
+    other = Content(len(content.data), seed=2)
+    table = other.table().table
+    assert table is not None
+    lie = Grid(content.digest, len(content.data), table)
+    cache = make_cache()
+    with cache.lease(ORIGIN, content.descriptor, grid=lie) as lease, pytest.raises(InvalidContent, match="index"):
+        read(lease)
+    until(lambda: not cache.leased())
+    with pytest.raises(InvalidContent, match="index"):
+        cache.lease(ORIGIN, content.descriptor, grid=lie)
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+
+
+def test_a_table_that_is_right_about_other_bytes_reveals_itself_at_the_end(
+    content: Content, make_cache: MakeCache
+) -> None:
+    """The upstream sends what the table says, and neither is the blob."""
+    other = Content(len(content.data), seed=2)
+    table = other.table().table
+    assert table is not None
+    cache = make_cache(MemorySource(other.data))
+    with cache.lease(ORIGIN, content.descriptor, grid=Grid(content.digest, len(content.data), table)) as lease:
+        lease.need(0, len(content.data))
+        until(lambda: lease.when(0, 1).exception(TIMEOUT) is not None)
+        with pytest.raises(InvalidContent, match="index"):
+            lease.slice(0, 1)
+    assert not cache.contains(content.digest)
+
+
+def test_readers_under_one_table_see_nothing_of_another(content: Content, make_cache: MakeCache) -> None:
+    gate = threading.Event()
+    source = MemorySource(content.data, faults=[Fault(times=99, at=len(content.data) - 1, stall=CHUNK_SIZE)])
+    cache = make_cache(source)
+    source.gate = gate
+    with (
+        cache.lease(ORIGIN, content.descriptor, grid=content.table()) as first,
+        cache.lease(ORIGIN, content.descriptor, grid=content.table(first=100)) as second,
+    ):
+        first.need(0, CHUNK_SIZE)
+        gate.set()
+        first.when(0, CHUNK_SIZE).result(TIMEOUT)
+        assert second.grid.name != first.grid.name
+        assert len({s.grid for s in cache.status()}) == 2
+
+
+def test_an_upstream_that_is_down_is_an_error_now_and_no_more_later(
+    cache: Cache, content: Content, source: MemorySource
+) -> None:
+    source.faults.append(Fault(times=3, refuse=Unreachable("registry.example: nothing listens there")))
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        with pytest.raises(Unreachable, match="nothing listens"):
+            read(lease)
+        assert read(lease) == content.data  # whoever asks again has it tried again
+    source.faults.append(Fault(times=1, refuse=RemoteNotFound("registry.example: no such blob", status=404)))
+
+
+def test_what_the_upstream_does_not_have_is_said_at_once(cache: Cache, content: Content, source: MemorySource) -> None:
+    source.faults.append(Fault(times=99, refuse=RemoteNotFound("registry.example: no such blob", status=404)))
+    with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(RemoteNotFound, match="no such blob"):
+        read(lease)
+    assert len(source.asked) == 1
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_restart_goes_on_where_the_last_one_was(content: Content, make_cache: MakeCache, table: bool) -> None:
+    grid = content.table() if table else None
+    source = MemorySource(content.data, faults=[Fault(stall=2 * CHUNK_SIZE)])
+    cache = make_cache(source)
+    with cache.lease(ORIGIN, content.descriptor, grid=grid) as lease:
+        lease.need(0, 2 * CHUNK_SIZE)
+        lease.when(0, 2 * CHUNK_SIZE).result(TIMEOUT)
+        failed = lease.when(2 * CHUNK_SIZE, 1)
+        cache.park()
+        with pytest.raises(StorageError, match="restarted"):
+            failed.result(TIMEOUT)
+        with pytest.raises(StorageError, match="restarted"):
+            cache.lease(ORIGIN, content.descriptor, grid=grid)
+    source = MemorySource(content.data)
+    cache = make_cache(source)
+    with cache.lease(ORIGIN, content.descriptor, grid=grid) as lease:
+        assert read(lease) == content.data
+    assert source.sent == len(content.data) - 2 * CHUNK_SIZE
+
+
+def test_a_pull_goes_on_when_everyone_has_left(cache: Cache, content: Content, source: MemorySource) -> None:
+    source.gate = threading.Event()
+    cache.lease(ORIGIN, content.descriptor).close()
+    assert cache.leased() == {content.digest}
+    source.gate.set()
+    until(lambda: cache.contains(content.digest))
+    until(lambda: not cache.leased())
+
+
+def test_or_only_for_as_long_as_is_wished(make_cache: MakeCache, content: Content, source: MemorySource) -> None:
+    cache = make_cache(settings=CacheSettings(linger=0.05))
+    source.gate = threading.Event()
+    cache.lease(ORIGIN, content.descriptor).close()
+    until(lambda: not cache.leased())
+    assert cache.grids(content.digest) == [content.plain]
+    source.gate.set()
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+
+
+def test_who_comes_back_in_time_keeps_it_going(make_cache: MakeCache, content: Content, source: MemorySource) -> None:
+    cache = make_cache(settings=CacheSettings(linger=0.2))
+    source.gate = threading.Event()
+    cache.lease(ORIGIN, content.descriptor).close()
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        time.sleep(0.4)
+        source.gate.set()
+        assert read(lease) == content.data
+    assert source.sent == len(content.data)
+
+
+def test_removing(cache: Cache, content: Content) -> None:
+    with pytest.raises(NotFound):
+        cache.remove(content.digest)
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        with pytest.raises(StorageError, match="in use"):
+            cache.remove(content.digest)
+        assert read(lease) == content.data
+        until(lambda: cache.contains(content.digest))
+        with pytest.raises(StorageError, match="in use"):
+            cache.remove(content.digest)
+    cache.remove(content.digest)
+    assert not cache.contains(content.digest)
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+
+
+def test_removing_what_arrives_for_nobody(cache: Cache, content: Content, source: MemorySource) -> None:
+    source.gate = threading.Event()
+    cache.lease(ORIGIN, content.descriptor).close()
+    cache.remove(content.digest)
+    assert cache.leased() == set()
+    assert cache.grids(content.digest) == []
+    source.gate.set()
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+
+
+@pytest.mark.parametrize("when", ["arriving", "whole", "before"])
+def test_revoking_cuts_readers_and_stays(cache: Cache, content: Content, source: MemorySource, when: str) -> None:
+    denied = Denied(f"{content.digest} is malicious")
+    waiting: Future[None] | None = None
+    if when == "before":
+        cache.revoke(content.digest, denied)
+    else:
+        if when == "arriving":
+            source.gate = threading.Event()
+        lease = cache.lease(ORIGIN, content.descriptor)
+        if when == "whole":
+            assert read(lease) == content.data
+            until(lambda: cache.contains(content.digest))
+        else:
+            waiting = lease.when(0, 1)
+        cache.revoke(content.digest, denied)
+        assert lease.available(0) == 0
+        with pytest.raises(Denied):
+            lease.when(0, 1).result(TIMEOUT)
+        with pytest.raises(Denied):
+            lease.slice(0, 1)
+        if waiting is not None:
+            with pytest.raises(Denied):
+                waiting.result(TIMEOUT)
+        lease.need(0, 10)  # does no harm
+        lease.close()
+    with pytest.raises(Denied):
+        cache.lease(ORIGIN, content.descriptor)
+    assert not cache.contains(content.digest)
+    assert not cache.layout.path(content.digest).exists()
+    assert cache.grids(content.digest) == []
+    assert cache.leased() == set()
+    cache.allow(content.digest)
+    if source.gate:
+        source.gate.set()
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+
+
+def test_a_lease_that_is_closed(cache: Cache, content: Content) -> None:
+    lease = cache.lease(ORIGIN, content.descriptor)
+    read(lease)
+    lease.close()
+    lease.close()
+    with pytest.raises(StorageError, match="closed"):
+        lease.slice(0, 1)
+
+
+def test_blobs_of_no_bytes_and_of_one(make_cache: MakeCache) -> None:
+    for size in (0, 1, CHUNK_SIZE, CHUNK_SIZE + 1):
+        content = Content(size)
+        cache = make_cache(MemorySource(content.data))
+        with cache.lease(ORIGIN, content.descriptor) as lease:
+            assert read(lease) == content.data
+            lease.when(0, size).result(TIMEOUT)
+            until(lambda cache=cache, content=content: cache.contains(content.digest))  # type: ignore[misc]
+
+
+def test_no_room(make_cache: MakeCache, content: Content, source: MemorySource) -> None:
+    asked: list[int] = []
+
+    def make_room(size: int) -> None:
+        asked.append(size)
+        if len(asked) == 1:
+            raise StorageError("there is no room")
+
+    cache = make_cache(make_room=make_room)
+    with pytest.raises(StorageError, match="no room"):
+        cache.lease(ORIGIN, content.descriptor)
+    assert cache.leased() == set()
+    assert source.asked == []
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+    assert asked == [len(content.data)] * 2
+
+
+def test_a_full_disk_ends_a_pull_and_nothing_else(
+    cache: Cache, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Content(3000, seed=5)
+    write = os.pwrite
+
+    def full(fd: int, data: bytes, offset: int) -> int:
+        if offset == 2 * CHUNK_SIZE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data, offset)
+
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full)
+            with pytest.raises(StorageError, match="No space left"):
+                read(lease)
+        assert read(lease) == content.data  # somebody made room
+    assert other.digest != content.digest
+
+
+def test_a_lie_about_the_size(cache: Cache, content: Content) -> None:
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        read(lease)
+        until(lambda: cache.contains(content.digest))
+    lie = replace(content.descriptor, size=10)
+    with pytest.raises(SizeMismatch):
+        cache.lease(ORIGIN, lie)
+    with pytest.raises(SizeMismatch):
+        cache.lease(ORIGIN, lie, grid=content.table())
+    assert cache.contains(content.digest)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE])
+def test_half_a_file_is_fetched_anew(cache: Cache, content: Content, source: MemorySource, size: int) -> None:
+    cache.layout.path(content.digest).write_bytes(content.data[:size])
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
+    assert source.sent == len(content.data)
+
+
+def test_what_was_almost_in_the_store_gets_there(cache: Cache, content: Content, make_cache: MakeCache) -> None:
+    """Killed after the last chunk and before the rename, or between the rename and the removal of the folder."""
+    with cache.lease(ORIGIN, content.descriptor, grid=content.table()) as lease:
+        read(lease)
+        until(lambda: cache.contains(content.digest))
+    PartialBlob.create(cache.layout.root / "partial" / "sha256" / content.digest.hex / content.table().name,
+                       content.table()).close()  # fmt: skip
+    cache = make_cache(MemorySource(b"", faults=[Fault(times=99, refuse=Unreachable("down"))]))
+    with cache.lease(ORIGIN, content.descriptor, grid=content.table()) as lease:
+        assert read(lease) == content.data
+
+
+def test_status_while_and_after(cache: Cache, content: Content, source: MemorySource) -> None:
+    source.gate = threading.Event()
+    with cache.lease(ORIGIN, content.descriptor, purpose=Purpose.PRECACHE) as lease:
+        lease.when(0, 1)
+        [status] = cache.status()
+        assert (status.state, status.leases, status.waiting) == (BlobState.ARRIVING, 1, 1)
+        assert (status.present, status.chunks) == (0, bytes(6))
+        assert status.purpose == Purpose.PRECACHE
+        assert status.origins == (ORIGIN.name,)
+        cache.lease(ORIGIN, content.descriptor, purpose=Purpose.PULL).close()
+        [status] = cache.status()
+        assert status.purpose == Purpose.PRECACHE
+        source.gate.set()
+        read(lease)
+        until(lambda: cache.contains(content.digest))
+    assert cache.status() == []
+
+
+def test_the_freshest_credentials_are_used(make_cache: MakeCache, content: Content) -> None:
+    seen: list[Origins] = []
+    cache = make_cache()
+    original = cache._router_for
+    cache._router_for = lambda descriptor, origins: (seen.append(origins), original(descriptor, origins))[1]  # type: ignore[assignment, func-returns-value]
+    old, new = replace(ORIGIN, authorization="Bearer old"), replace(ORIGIN, authorization="Bearer new")
+    with (
+        cache.lease(old, content.descriptor),
+        cache.lease(new, content.descriptor),
+        cache.lease(ORIGIN, content.descriptor),
+    ):
+        [origins] = seen
+        assert [o.authorization for o in origins.known()] == ["Bearer new"]
