@@ -13,7 +13,7 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = ("serve", "hosts-toml")
+_VERBS: Final = ("serve", "hosts-toml", "doctor")
 
 
 @click.group(

@@ -13,10 +13,11 @@ from modelcar.errors import StorageError, UsageError
 from registry_shim.engines.files import PlannedFile
 from registry_shim.engines.settings import WiringSettings
 
-__all__ = ["DAEMON_JSON", "HUB", "daemon_json", "plan"]
+__all__ = ["DAEMON_JSON", "HUB", "OWNER", "daemon_json", "plan"]
 
 DAEMON_JSON: Final = PurePosixPath("/etc/docker/daemon.json")
 HUB: Final = "docker.io"
+OWNER: Final = "docker"
 _CERTIFICATES: Final = PurePosixPath("/etc/docker/certs.d")
 
 
@@ -48,8 +49,8 @@ def plan(settings: WiringSettings, existing: bytes | None, *, ca: bytes | None =
     """
     if HUB not in settings.registries:
         raise UsageError("Docker can only mirror docker.io, which is not listed", hint="--registry docker.io")
-    files = [PlannedFile(path=DAEMON_JSON, content=daemon_json(settings, existing), owner="docker")]
+    files = [PlannedFile(path=DAEMON_JSON, content=daemon_json(settings, existing), owner=OWNER)]
     if ca is not None:
         path = _CERTIFICATES / settings.url.netloc / "ca.crt"
-        files.insert(0, PlannedFile(path=path, content=ca, owner="docker"))
+        files.insert(0, PlannedFile(path=path, content=ca, owner=OWNER))
     return tuple(files)

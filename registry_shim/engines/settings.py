@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from modelcar.errors import InvalidReference, UsageError
 from modelcar.oci import Reference
 
-__all__ = ["BOOT_REGISTRIES", "Engine", "WiringSettings"]
+__all__ = ["BOOT_REGISTRIES", "Engine", "ImportSettings", "WiringSettings"]
 
 BOOT_REGISTRIES: Final = frozenset({"registry.k8s.io", "k8s.gcr.io", "docker.io", "quay.io"})
 """Where the images come from that a node starts with: pause, kube-proxy, the network plug-in."""
@@ -91,6 +91,26 @@ class WiringSettings:
                     f"containerd cannot exclude {name}: a hosts.toml is for a whole registry",
                     hint=f"do not list {registry}, or take that image from a registry that is not listed",
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSettings:
+    """Whole images into the engine of this node.
+
+    Attributes:
+        socket: the engine's CRI.
+        content: containerd's content store. Where it is on the file system of the shim's own, blobs are shared between
+            them, if the shim may write there; `None` lets the engine fetch everything.
+        seconds: how long one image may take.
+    """
+
+    socket: Path = Path("/run/containerd/containerd.sock")
+    content: Path | None = Path("/var/lib/containerd/io.containerd.content.v1.content")
+    seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0:
+            raise UsageError("an import needs time")
 
 
 def _check_registry(registry: str, shim: str) -> None:

@@ -68,11 +68,12 @@ def wiring_of(settings: WiringSettings, root: Path, installer: Installer) -> Wir
     return Wiring(files=tuple(files), wired=tuple(wired), notes=(*notes, *_boot_notes(settings)))
 
 
-def containerd_files(root: Path) -> tuple[containerd.ConfigFile, ...]:
-    """containerd's configuration: its file, and what that imports, unless we wrote it."""
+def containerd_files(root: Path, *, ours: bool = False) -> tuple[containerd.ConfigFile, ...]:
+    """containerd's configuration: its file, and what that imports; our own drop-in only if `ours`."""
     first = _config_file(root, containerd.CONFIG)
-    if first is None:
-        return ()
+    if first is None:  # then 2.2 and later imports what lies in conf.d
+        dropped = _config_file(root, containerd.DROP_IN) if ours else None
+        return (dropped,) if dropped else ()
     try:
         imports = tomllib.loads(first.text).get("imports", [])
     except tomllib.TOMLDecodeError:
@@ -82,7 +83,8 @@ def containerd_files(root: Path) -> tuple[containerd.ConfigFile, ...]:
         absolute = str(containerd.CONFIG.parent / str(pattern)).lstrip("/")
         for path in sorted(root.glob(absolute)):
             seen = PurePosixPath("/") / path.relative_to(root)
-            file = None if seen == containerd.DROP_IN else _config_file(root, seen)
+            skipped = seen == containerd.DROP_IN and not ours
+            file = None if skipped else _config_file(root, seen)
             found += (file,) if file else ()
     return tuple(found)
 

@@ -1,0 +1,61 @@
+"""Asking the shim itself, as an engine would."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from modelcar.errors import WorldError
+from registry_shim.engines.canary import MARK, canary_of
+from registry_shim.engines.findings import Finding, bad, good
+
+__all__ = ["ask_shim"]
+
+_ANSWER: Final = 64 << 10  # bytes of a body that are read
+_SECONDS: Final = 10.0
+
+
+def ask_shim(shim: str, registries: Iterable[str], ca: Path | None) -> Iterator[Finding]:
+    """Whether it is up, and refuses a canary of each registry; `ca` is a PEM file to trust."""
+    try:
+        status, _ = _get(shim, "/v2/", ca)
+    except WorldError as e:
+        yield bad("shim", f"{shim} does not answer: {e}", "systemctl status registry-shim; until then no pull works")
+        return
+    if status not in (200, 401):
+        yield bad("shim", f"{shim}/v2/ answers {status}", "is that address a registry-shim's?")
+        return
+    yield good("shim", f"{shim} answers")
+    for registry in registries:
+        canary = canary_of(registry)
+        path = f"/v2/{canary.repository}/manifests/{canary.tag}?{urlencode({'ns': registry})}"
+        status, body = _get(shim, path, ca)
+        if status == HTTPStatus.FORBIDDEN and MARK in body:
+            yield good("shim", f"{registry}: what must be refused is refused")
+        else:
+            hint = f"add {registry} to the shim's upstreams, or take it out of the engines' configuration"
+            yield bad("shim", f"{registry}: what must be refused is answered with {status}", hint)
+
+
+def _get(base: str, path: str, ca: Path | None) -> tuple[int, str]:
+    url = urlsplit(base)
+    connection: http.client.HTTPConnection
+    try:
+        if url.scheme == "https":
+            context = ssl.create_default_context(cafile=ca)
+            connection = http.client.HTTPSConnection(url.netloc, timeout=_SECONDS, context=context)
+        else:
+            connection = http.client.HTTPConnection(url.netloc, timeout=_SECONDS)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read(_ANSWER).decode(errors="replace")
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as e:
+        raise WorldError(str(e) or type(e).__name__) from None

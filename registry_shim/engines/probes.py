@@ -1,0 +1,102 @@
+"""Pulling on the real path: through the engine's own configuration, by the engine or its command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from modelcar.errors import WorldError
+from registry_shim.engines.cri import Cri
+
+__all__ = ["Attempt", "CommandProbe", "CriProbe", "Probe", "command_probes", "ctr_probe"]
+
+_SAID: Final = 2000  # characters of what a program said that are of interest, from the end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """`pulled` or not; what was `said` about why not."""
+
+    pulled: bool
+    said: str = ""
+
+
+class Probe(Protocol):
+    """`owner` is the module of `engines` whose files it goes by."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    def attempt(self, image: str, *, seconds: float) -> Attempt:
+        """Try to pull, and leave nothing behind. Raises WorldError if that could not even be tried."""
+
+
+class CriProbe:
+    """As the kubelet pulls. `owner` follows from the engine that answers at the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._cri = Cri(path)
+        version = self._cri.version()
+        self.name = f"{version.engine} {version.version} at {path}"
+        self.owner = "containers" if version.engine == "cri-o" else "containerd"
+
+    def attempt(self, image: str, *, seconds: float) -> Attempt:
+        answer = self._cri.pull(image, seconds=seconds)
+        if answer.refusal is None:
+            self._cri.remove(image)
+        return Attempt(pulled=answer.refusal is None, said=answer.refusal or "")
+
+
+class CommandProbe:
+    """A program that pulls `prefix` + image, and perhaps one that removes the image."""
+
+    def __init__(self, owner: str, *pull: str, prefix: str = "", remove: tuple[str, ...] = ()) -> None:
+        self.name = pull[0]
+        self.owner = owner
+        self._pull = pull
+        self._prefix = prefix
+        self._remove = remove
+
+    def attempt(self, image: str, *, seconds: float) -> Attempt:
+        status, said = _run(*self._pull, self._prefix + image, seconds=seconds)
+        if status == 0 and self._remove:
+            _run(*self._remove, image, seconds=seconds)
+        return Attempt(pulled=status == 0, said=said)
+
+
+def ctr_probe(config_path: str) -> CommandProbe:
+    """containerd without its CRI, in a namespace that nobody else uses."""
+    ctr = ("ctr", "--namespace", "modelcar-doctor", "images")
+    return CommandProbe("containerd", *ctr, "pull", "--hosts-dir", config_path, remove=(*ctr, "remove"))
+
+
+def command_probes() -> tuple[CommandProbe, ...]:
+    """Those of this machine's programs that go by registries.conf."""
+    known = (
+        CommandProbe("containers", "podman", "pull", "--quiet", remove=("podman", "rmi")),
+        CommandProbe("containers", "buildah", "pull", "--quiet", remove=("buildah", "rmi")),
+        CommandProbe("containers", "skopeo", "inspect", "--no-tags", prefix="docker://"),
+    )
+    return tuple(probe for probe in known if shutil.which(probe.name))
+
+
+def _run(*command: str, seconds: float) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise WorldError(f"{command[0]} did not end within {seconds:.0f} s") from None
+    except OSError as e:
+        raise WorldError(f"cannot run {command[0]}: {e.strerror}") from None
+    return done.returncode, " ".join(done.stderr.split())[-_SAID:]
