@@ -1,4 +1,4 @@
-"""The registry as a whole: a folder, a socket, and what runs between them."""
+"""The shim as a whole: a folder, a socket, and what runs between them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,11 @@ from typing import Final
 from modelcar.errors import NotFound, StorageError, UsageError, WorldError
 from modelcar.store.disk import lock
 from modelcar.store.layout import OciLayout
-from registry_shim.distribution import Distribution, Settings
-from registry_shim.distribution.context import Context
-from registry_shim.distribution.repositories import Repositories
-from registry_shim.distribution.sessions import Sessions
+from registry_shim.node import Serving, node
 
 __all__ = ["Address", "run", "serving"]
 
 _THREADS: Final = 16  # they hash, write and wait for the disk; more would only queue there
-_REAP_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +60,8 @@ class Address:
 
 
 @asynccontextmanager
-async def serving(
-    root: Path, address: Address, settings: Settings, *, insecure: bool = False
-) -> AsyncIterator[Address]:
-    """A registry over `root`; yields where it listens. The loop's default threads become ours,
-    and end with us.
+async def serving(root: Path, address: Address, settings: Serving, *, insecure: bool = False) -> AsyncIterator[Address]:
+    """A node over `root`; yields where it listens. The loop's default threads become ours, and end with us.
 
     Raises:
         UsageError: the address can be reached from outside, and `insecure` does not say that this is meant.
@@ -84,19 +77,16 @@ async def serving(
         )
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "registry-shim"))
-    with _opened(root, settings) as context, _listener(target) as listener:
-        reaper = asyncio.create_task(_reap(context.sessions))
+    with _opened(root, settings) as layout, _listener(target) as listener:
         try:
-            async with http.listening(Distribution(context).handle, listener):
+            async with node(root, layout, settings) as served, http.listening(served.handle, listener):
                 yield Address(target.host, listener.getsockname()[1])
         finally:
-            reaper.cancel()
-            await context.sessions.close()
             await loop.shutdown_default_executor()  # only then may another process have the folder
 
 
 def run(
-    root: Path, address: Address, settings: Settings, *, insecure: bool = False, ready: Callable[[Address], None]
+    root: Path, address: Address, settings: Serving, *, insecure: bool = False, ready: Callable[[Address], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told where."""
 
@@ -120,35 +110,35 @@ def _allow_many_files() -> None:
 
 
 @contextmanager
-def _opened(root: Path, settings: Settings) -> Iterator[Context]:
+def _opened(root: Path, settings: Serving) -> Iterator[OciLayout]:
     """The folder's content, this process's alone. What a killed predecessor left half-done is removed."""
     with ExitStack() as stack:
         try:
             _prepare(root, settings)
             stack.enter_context(_alone(root))
             layout = _layout(root, settings)
-            if settings.writable:
+            if settings.keeps:
                 layout.sweep_ingest()
         except OSError as e:
             raise StorageError(f"cannot use {root}: {e.strerror}", hint="choose another --root") from None
-        yield Context(layout, Repositories(root / "repositories"), Sessions(layout), settings)
+        yield layout
 
 
-def _prepare(root: Path, settings: Settings) -> None:
-    if settings.writable:
+def _prepare(root: Path, settings: Serving) -> None:
+    if settings.keeps:
         root.mkdir(parents=True, exist_ok=True)
     elif not root.is_dir():
-        raise StorageError(f"{root} is not a folder", hint="--writable creates it")
-    needed, doing = (os.W_OK, "write to") if settings.writable else (os.R_OK, "read")
+        raise StorageError(f"{root} is not a folder", hint="--writable and --upstream create it")
+    needed, doing = (os.W_OK, "write to") if settings.keeps else (os.R_OK, "read")
     if not os.access(root, needed | os.R_OK | os.X_OK):
         raise StorageError(f"cannot {doing} {root}", hint="check its owner and mode, or choose another --root")
 
 
-def _layout(root: Path, settings: Settings) -> OciLayout:
+def _layout(root: Path, settings: Serving) -> OciLayout:
     try:
-        return OciLayout(root, create=settings.writable)
+        return OciLayout(root, create=settings.keeps)
     except NotFound as e:
-        raise StorageError(str(e), hint="with --writable it becomes one") from None
+        raise StorageError(str(e), hint="with --writable or --upstream it becomes one") from None
 
 
 @contextmanager
@@ -172,9 +162,3 @@ def _listener(address: Address) -> Iterator[socket.socket]:
         raise WorldError(f"cannot listen on {address}: {reason}", hint="--listen HOST:0 picks a free port") from None
     with listener:
         yield listener
-
-
-async def _reap(sessions: Sessions) -> None:
-    while True:
-        await asyncio.sleep(_REAP_SECONDS)
-        await sessions.reap()

@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from registry_shim.distribution import Settings
+from registry_shim.mirror.settings import MirrorSettings
+from registry_shim.node import Serving
 from registry_shim.server import Address, serving
 
-__all__ = ["running_registry"]
+__all__ = ["running_mirror", "running_registry"]
 
 
 @contextmanager
@@ -24,9 +26,21 @@ def running_registry(root: Path | None = None, *, writable: bool = True, deletab
     ...     print(registry.startswith("127.0.0.1:"))
     True
     """
+    with _running(root, Serving(own=Settings(writable=writable, deletable=deletable))) as address:
+        yield address
+
+
+@contextmanager
+def running_mirror(mirror: MirrorSettings, root: Path | None = None, *, writable: bool = False) -> Iterator[str]:
+    """As `running_registry`, in front of upstreams."""
+    with _running(root, Serving(own=Settings(writable=writable), mirror=mirror)) as address:
+        yield address
+
+
+@contextmanager
+def _running(root: Path | None, settings: Serving) -> Iterator[str]:
     with ExitStack() as stack:
         folder = root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-")))
-        settings = Settings(writable=writable, deletable=deletable)
         started: Future[tuple[Address, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
         async def main() -> None:

@@ -21,17 +21,33 @@ __all__ = ["command"]
 @click.option("--root", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where its content lies.")
 @click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0 picks one.")
 @click.option("--writable", is_flag=True, help="Take pushes, and create DIR.")
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="HOST[=URL,…]",
+    help="Mirror this registry, reached at URL; of several the first that has it is asked. Repeatable.",
+)
 @click.option("--no-delete", is_flag=True, help="Refuse to delete tags, manifests and blobs.")
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
 @click.option("--ready-file", metavar="FILE", type=click.Path(path_type=Path), help="Write HOST:PORT there when ready.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
 def command(
-    root: Path, listen: str, writable: bool, no_delete: bool, insecure: bool, ready_file: Path | None, as_json: bool
+    root: Path,
+    listen: str,
+    writable: bool,
+    upstreams: tuple[str, ...],
+    no_delete: bool,
+    insecure: bool,
+    ready_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C."""
     _require_aiohttp()
     _log_to_stderr()
     from registry_shim.distribution import Settings
+    from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
+    from registry_shim.node import Serving
     from registry_shim.server import Address, run
 
     output = Output(as_json=as_json, quiet=False)
@@ -43,7 +59,8 @@ def command(
         output.document({"address": str(address), "url": url})
         output.line(f"listening on {url}")
 
-    settings = Settings(writable=writable, deletable=not no_delete)
+    mirror = MirrorSettings(upstreams=tuple(UpstreamSettings.parse(text) for text in upstreams))
+    settings = Serving(own=Settings(writable=writable, deletable=not no_delete), mirror=mirror)
     run(root, Address.parse(listen), settings, insecure=insecure, ready=ready)
 
 

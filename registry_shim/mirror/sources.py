@@ -8,11 +8,16 @@ from functools import partial
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ChunkSource, Outcome, SourceKind
 from modelcar.lazy.upstream import Offer, RegistrySource
-from modelcar.oci import Digest
+from modelcar.oci import Descriptor, Digest
 from registry_shim.cache.origins import Origins
 from registry_shim.mirror.upstreams import Endpoint, Upstreams
 
-__all__ = ["UpstreamRouter"]
+__all__ = ["UpstreamRouter", "upstream_router"]
+
+
+def upstream_router(upstreams: Upstreams, _: Descriptor, origins: Origins) -> UpstreamRouter:
+    """As the cache wants it: `partial(upstream_router, upstreams)`."""
+    return UpstreamRouter(upstreams, origins)
 
 
 class UpstreamRouter:
