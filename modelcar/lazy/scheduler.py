@@ -88,7 +88,7 @@ class Scheduler:
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._watcher: threading.Thread | None = None
-        self._closing = False
+        self._closing, self._ended = False, threading.Event()
         self._throttles: dict[int | None, Throttle] = {None: Throttle(self.settings.rate)}
 
     def add(self, work: Work) -> None:
@@ -142,6 +142,7 @@ class Scheduler:
         """End the threads; transfers must have been stopped."""
         with self.lock:
             self._closing = True
+            self._ended.set()
             threads = [*self._threads, *([self._watcher] if self._watcher else [])]
             self.lock.notify_all()
         for thread in threads:
@@ -153,10 +154,7 @@ class Scheduler:
             with self.lock:
                 job = self._next()
                 if job is None:
-                    self._idle += 1
-                    called = self.lock.wait(_IDLE)
-                    self._idle -= 1
-                    if self._closing or not called:
+                    if not self._wait():
                         self._threads.discard(me)
                         return
                     continue
@@ -167,6 +165,15 @@ class Scheduler:
             finally:
                 with self.lock:
                     self._busy[_group(job.kind)] -= 1
+
+    def _wait(self) -> bool:
+        """Until there may be something to do; False if there is not, for long, or we are closing."""
+        if self._closing:
+            return False
+        self._idle += 1
+        called = self.lock.wait(_IDLE)
+        self._idle -= 1
+        return called and not self._closing
 
     def _next(self) -> Job | None:
         if self._closing or self._throttles[None].held:
@@ -192,7 +199,7 @@ class Scheduler:
             for action in doing:
                 action()
             self.wake()  # a rest may be over
-            time.sleep(_TICK)
+            self._ended.wait(_TICK)
 
 
 def _group(kind: SourceKind | None) -> str:

@@ -10,8 +10,10 @@ import pytest
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import ChunkSource
+from modelcar.oci import Descriptor
 from modelcar.store.layout import OciLayout
 from registry_shim.cache.cache import Cache
+from registry_shim.cache.origins import Origins
 from registry_shim.cache.settings import CacheSettings
 from registry_shim.origin import Origin
 from tests.support.chunks import Content, MemorySource, Reports
@@ -21,7 +23,7 @@ FAST = FetchSettings(backoff=0.01, backoff_limit=0.05, attempts=3)
 MakeCache = Callable[..., Cache]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def content() -> Content:
     return Content()
 
@@ -43,13 +45,24 @@ def make_cache(tmp_path: Path, scheduler: Scheduler, source: MemorySource) -> It
     """Caches over one folder, one after the other: asking for the next one ends the one before."""
     made: list[Cache] = []
 
-    def make(*sources: ChunkSource, settings: CacheSettings | None = None, **named: object) -> Cache:
+    def make(
+        *sources: ChunkSource,
+        settings: CacheSettings | None = None,
+        seen: list[Origins] | None = None,
+        **named: object,
+    ) -> Cache:
         for cache in made:
             cache.close()
         made.clear()
         root = tmp_path / "root"
         router = Reports(*(sources or (source,)))
-        cache = Cache(root, OciLayout(root), scheduler, lambda *_: router, settings, **named)  # type: ignore[arg-type]
+
+        def router_for(_: Descriptor, origins: Origins) -> Reports:
+            if seen is not None:
+                seen.append(origins)
+            return router
+
+        cache = Cache(root, OciLayout(root), scheduler, router_for, settings, **named)  # type: ignore[arg-type]
         made.append(cache)
         return cache
 

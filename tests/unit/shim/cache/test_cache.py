@@ -448,14 +448,8 @@ def test_status_while_and_after(cache: Cache, content: Content, source: MemorySo
 
 def test_the_freshest_credentials_are_used(make_cache: MakeCache, content: Content) -> None:
     seen: list[Origins] = []
-    cache = make_cache()
-    original = cache._router_for
-    cache._router_for = lambda descriptor, origins: (seen.append(origins), original(descriptor, origins))[1]  # type: ignore[assignment, func-returns-value]
+    cache = make_cache(seen=seen)
     old, new = replace(ORIGIN, authorization="Bearer old"), replace(ORIGIN, authorization="Bearer new")
-    with (
-        cache.lease(old, content.descriptor),
-        cache.lease(new, content.descriptor),
-        cache.lease(ORIGIN, content.descriptor),
-    ):
-        [origins] = seen
-        assert [o.authorization for o in origins.known()] == ["Bearer new"]
+    for origin in (old, new, ORIGIN):
+        cache.lease(origin, content.descriptor).close()
+    assert [o.authorization for o in seen[0].known()] == ["Bearer new"]
