@@ -45,8 +45,8 @@ class Workshop:
     deciders: ThreadPoolExecutor
     scanners: ThreadPoolExecutor
     events: GateEvents
-    turned: Callable[[Case, Ruling | None], None]
-    """Called when a ruling is another than before, which may be none."""
+    turned: Callable[[Case], None]
+    """Called when a ruling is another than before."""
 
 
 class Case:
@@ -159,7 +159,7 @@ class Case:
                 f": {ruling.reasons[0]}" if ruling.reasons else "",
             )
             self._shop.events.ruled(ruling)
-            self._shop.turned(self, before)
+            self._shop.turned(self)
 
     def _unknown(self, error: ModelcarError, page: Page) -> None:
         """It cannot be looked at now. What was seen before, under the same policies, still is so."""

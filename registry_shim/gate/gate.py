@@ -259,12 +259,12 @@ class Gate:
             raise RuntimeError("the gate was not started")
         return self._shop
 
-    def _turned(self, case: Case, before: Ruling | None) -> None:
+    def _turned(self, case: Case) -> None:
         ruling = case.ruling
         if ruling is None or not ruling.is_revoked or ruling.is_served or self._revocations is None:
             return
-        if before is None or before.is_served:
-            self._spawn(self._cut(ruling, case))
+        self._revocations.note(ruling)
+        self._spawn(self._cut(ruling, case))
 
     async def _cut(self, ruling: Ruling, case: Case) -> None:
         assert self._revocations is not None  # noqa: S101

@@ -32,7 +32,7 @@ class RevokedBlobs(Protocol):
 
 
 class Revocations:
-    """Blocks; from one thread at a time.
+    """Methods block unless they say otherwise; safe to use from several threads.
 
     Attributes:
         evil: layers that a scan of this node found malicious, each with what people are told.
@@ -55,13 +55,15 @@ class Revocations:
             for digest in now.denied.keys() - before.denied.keys():
                 self._revoke(digest, Denied(f"{digest} is not served by this node: {now.denied[digest]}"))
 
+    def note(self, ruling: Ruling) -> None:
+        """From now on nobody is sent the layers that a scan found malicious. Does not block."""
+        self.evil |= dict.fromkeys(ruling.evil, ruling.reasons[0])
+
     def cut(self, origin: Origin, ruling: Ruling, served: Container[tuple[str, Digest]]) -> int:
         """Cut off the pulls of an image; returns of how many blobs. Malicious layers are gone for good; others only
         where no image lists them that is among `served`, and they may be had again by images to come."""
         error = ruling.refusal()
         with self._lock:
-            reason = ruling.reasons[0] if ruling.reasons else "it is malicious"
-            self.evil |= dict.fromkeys(ruling.evil, reason)
             known = self._lineage.get(origin, ruling.digest)
             harmless = sorted((known.contents if known else frozenset()) - set(ruling.evil), key=str)
             cut = 0
