@@ -114,7 +114,11 @@ def _clone(source: int, target: Path) -> None:
 
 
 def _link(fd: int, target: Path) -> None:
-    os.link(f"/proc/self/fd/{fd}", target, follow_symlinks=True)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:  # only with a folder is this linkat, which follows the link in /proc
+        os.link(f"/proc/self/fd/{fd}", target.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def _try(share: Callable[[int, Path], None], source: int, target: Path) -> bool:
