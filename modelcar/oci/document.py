@@ -106,6 +106,20 @@ class Fields:
             raise InvalidDocument(f"{self.path}.{name} is missing or not an integer")
         return value
 
+    def number(self, name: str) -> float:
+        """A finite number."""
+        value = self._data.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InvalidDocument(f"{self.path}.{name} is missing or not a number")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """A boolean; absent reads as false."""
+        value = self._data.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise InvalidDocument(f"{self.path}.{name} is neither true nor false")
+        return bool(value)
+
     def has(self, name: str) -> bool:
         return self._data.get(name) is not None
 

@@ -1,0 +1,137 @@
+"""One image, from its name to being ready: resolved, given room, fetched, verified, let through, pinned, imported."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
+from contextlib import ExitStack
+from typing import Final
+
+from modelcar.errors import NotFound, RegistryError, StorageError
+from modelcar.oci import Descriptor, Digest, Platform, Reference
+from registry_shim.cache.lease import Lease
+from registry_shim.origin import Origin
+from registry_shim.precache.doors import Doors
+from registry_shim.precache.entry import Phase, Progress
+from registry_shim.precache.meter import Meter
+from registry_shim.precache.settings import PrecacheImage
+from registry_shim.precache.wanted import Wanted, this_platform, wanted
+
+__all__ = ["Bringing", "Interrupted"]
+
+_AHEAD: Final = 4  # blobs of an image under way at a time
+_POLL: Final = 0.25  # seconds between two looks at what arrives, and whether to go on
+_COMMIT: Final = 600.0  # seconds that a blob of which every chunk is here may take to be found right and stored
+_log = logging.getLogger("registry_shim")
+
+
+class Interrupted(Exception):
+    """It is not wanted any more, or the shim stops. What is here stays."""
+
+
+class Bringing:
+    """`run` does all of it. `step` and `report` are told how far it is; `go_on` is asked whether to."""
+
+    def __init__(
+        self,
+        image: PrecacheImage,
+        doors: Doors,
+        *,
+        step: Callable[[Phase], None],
+        report: Callable[[Progress], None],
+        go_on: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._image = image
+        self._doors = doors
+        self._step, self._report, self._go_on = step, report, go_on
+        self._clock = clock
+        self._reference = Reference.parse(image.reference)
+        self._origin = Origin(registry=self._reference.registry, repository=self._reference.repository)
+
+    def run(self) -> Digest:
+        """Returns the digest of what is ready now.
+
+        Raises:
+            Refused: the gate says no, or content is not what it should be.
+            ModelcarError: it failed, and may work another time.
+            Interrupted: see there.
+        """
+        self._step(Phase.RESOLVING)
+        root, content = self._doors.images.manifest(self._origin, self._reference.digest or self._reference.tag or "")
+        parts = wanted(root, content, self._read, self._platform())
+        with self._doors.room.reserved({blob.digest: blob.size for blob in parts.blobs}):
+            self._step(Phase.FETCHING)
+            self._fetch(parts.blobs)
+            self._attach(root, parts)
+            self._step(Phase.CHECKING)
+            self._check(root)
+            if self._image.pin:
+                self._doors.room.pin(self._reference)
+            if self._image.load and self._doors.importer is not None:
+                self._step(Phase.IMPORTING)
+                self._doors.importer(self._reference.with_digest(root.digest))
+        return root.digest
+
+    def _platform(self) -> Platform | None:
+        chosen = self._image.platform
+        return None if chosen == "all" else Platform.parse(chosen) if chosen else this_platform()
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        return self._doors.images.manifest(self._origin, descriptor.digest)[1]
+
+    def _fetch(self, blobs: Sequence[Descriptor]) -> None:
+        meter = Meter(blobs, self._doors.images.presence, self._report, self._clock)
+        with ExitStack() as stack:
+            running: deque[tuple[Descriptor, Lease]] = deque()
+            for blob in blobs:
+                if len(running) == _AHEAD:
+                    self._finish(*running.popleft(), meter)
+                lease = stack.enter_context(self._doors.images.lease(self._origin, blob))
+                running.append((blob, lease))
+            for blob, lease in running:
+                self._finish(blob, lease, meter)
+        meter.look()
+
+    def _finish(self, blob: Descriptor, lease: Lease, meter: Meter) -> None:
+        """Wait until a blob is in the store: only there its whole digest is known to be right."""
+        arrived = lease.when(0, blob.size)
+        while not wait([arrived], timeout=_POLL).done:
+            self._check_wanted()
+            meter.look()
+        arrived.result()
+        deadline = self._clock() + _COMMIT
+        while not self._doors.images.presence(blob.digest).whole:
+            self._check_wanted()
+            if self._clock() > deadline:
+                raise StorageError(f"{blob.digest} is here, and was not stored within {_COMMIT:.0f} s")
+            lease.when(0, blob.size).result(_POLL)  # fails if it is found wrong
+            time.sleep(_POLL / 5)
+        meter.look()
+        lease.close()
+
+    def _attach(self, root: Descriptor, parts: Wanted) -> None:
+        """Signatures and attestations, so that it can be verified when its upstream is gone."""
+        for manifest in (root, *parts.manifests):
+            try:
+                self._doors.images.attachments(self._origin, manifest.digest)
+            except (RegistryError, NotFound) as e:
+                _log.warning("%s: what signs %s cannot be fetched: %s", self._origin, manifest.digest, e)
+
+    def _check(self, root: Descriptor) -> None:
+        if self._doors.guard is None:
+            return
+        verdict = self._doors.guard.ready(self._origin, root)
+        try:
+            while not wait([verdict], timeout=_POLL).done:
+                self._check_wanted()
+            verdict.result()
+        finally:
+            verdict.cancel()
+
+    def _check_wanted(self) -> None:
+        if not self._go_on():
+            raise Interrupted

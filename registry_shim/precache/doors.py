@@ -1,0 +1,88 @@
+"""What pre-caching asks of the other parts of a node. All of it blocks, and may be called from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelcar.oci import Descriptor, Digest, Reference
+from registry_shim.cache.lease import Lease
+from registry_shim.origin import Origin
+
+__all__ = ["Doors", "Guard", "Images", "Importer", "Presence", "Room", "Throttle"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """How much of a blob is here: bytes and chunks; `whole` once all of it was checked and is in the store."""
+
+    size: int
+    chunks: int = 0
+    chunks_in_all: int = 0
+    whole: bool = False
+
+
+class Images(Protocol):
+    """The mirror and its cache, with the node's own credentials."""
+
+    def manifest(self, origin: Origin, target: str | Digest) -> tuple[Descriptor, bytes]:
+        """A manifest or index by tag or digest; known from now on as if a client had pulled it.
+
+        Raises:
+            RegistryError, InvalidContent, StorageError: as a pull would be told.
+            UsageError: this registry is not one of the upstreams.
+        """
+
+    def attachments(self, origin: Origin, digest: Digest) -> None:
+        """Fetch what signs or describes a manifest, as far as there is any. Raises `RegistryError`."""
+
+    def lease(self, origin: Origin, blob: Descriptor) -> Lease:
+        """Have a blob fetched, after everything that somebody waits for. Raises what `manifest` does."""
+
+    def presence(self, digest: Digest) -> Presence:
+        """How much of a blob is here."""
+
+
+class Room(Protocol):
+    """The space of the node."""
+
+    def reserved(self, sizes: Mapping[Digest, int]) -> AbstractContextManager[None]:
+        """Room for blobs (bytes by digest), which are not evicted meanwhile. Raises `StorageError`."""
+
+    def pin(self, reference: Reference) -> object: ...
+
+    def unpin(self, reference: Reference) -> None: ...
+
+
+class Guard(Protocol):
+    """The gate."""
+
+    def ready(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
+        """Done once this image may be served and is not being scanned any more; fails with `Denied` if it may not."""
+
+
+class Importer(Protocol):
+    """The way into an engine's own store."""
+
+    def __call__(self, reference: Reference, /) -> None:
+        """Raises `ModelcarError`."""
+
+
+class Throttle(Protocol):
+    """How fast pre-caching fetches."""
+
+    def __call__(self, rate: float | None, /) -> None:
+        """Bytes per second; 0 holds it, `None` lifts the limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    images: Images
+    room: Room
+    guard: Guard | None = None
+    """`None`: everything may be served."""
+    importer: Importer | None = None
+    throttle: Throttle = lambda _rate: None
