@@ -59,7 +59,7 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings) -> AsyncIt
         ending.callback(upstreams.close)
         scheduler = Scheduler(settings.fetch)
         ending.push_async_callback(in_thread, scheduler.close)
-        space = Space(root, settings.space, lambda: library.facts.places())
+        space = Space(root, settings.space, lambda: library.facts.places())  # noqa: PLW0108  # made below
         router = partial(upstream_router, upstreams)
         cache = Cache(root, layout, scheduler, router, settings.cache)
         ending.push_async_callback(in_thread, cache.close)

@@ -19,7 +19,8 @@ from typing import Final
 from modelcar.errors import NotFound, StorageError, UsageError, WorldError
 from modelcar.store.disk import lock
 from modelcar.store.layout import OciLayout
-from registry_shim.node import Serving, node
+from registry_shim.node import node
+from registry_shim.operations.settings import NodeSettings
 
 __all__ = ["Address", "run", "serving"]
 
@@ -60,7 +61,9 @@ class Address:
 
 
 @asynccontextmanager
-async def serving(root: Path, address: Address, settings: Serving, *, insecure: bool = False) -> AsyncIterator[Address]:
+async def serving(
+    root: Path, address: Address, settings: NodeSettings, *, insecure: bool = False
+) -> AsyncIterator[Address]:
     """A node over `root`; yields where it listens. The loop's default threads become ours, and end with us.
 
     Raises:
@@ -86,7 +89,7 @@ async def serving(root: Path, address: Address, settings: Serving, *, insecure: 
 
 
 def run(
-    root: Path, address: Address, settings: Serving, *, insecure: bool = False, ready: Callable[[Address], None]
+    root: Path, address: Address, settings: NodeSettings, *, insecure: bool = False, ready: Callable[[Address], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told where."""
 
@@ -110,33 +113,38 @@ def _allow_many_files() -> None:
 
 
 @contextmanager
-def _opened(root: Path, settings: Serving) -> Iterator[OciLayout]:
+def _opened(root: Path, settings: NodeSettings) -> Iterator[OciLayout]:
     """The folder's content, this process's alone. What a killed predecessor left half-done is removed."""
     with ExitStack() as stack:
         try:
             _prepare(root, settings)
             stack.enter_context(_alone(root))
             layout = _layout(root, settings)
-            if settings.keeps:
+            if _keeps(settings):
                 layout.sweep_ingest()
         except OSError as e:
             raise StorageError(f"cannot use {root}: {e.strerror}", hint="choose another --root") from None
         yield layout
 
 
-def _prepare(root: Path, settings: Serving) -> None:
-    if settings.keeps:
+def _keeps(settings: NodeSettings) -> bool:
+    """Whether anything is written to the folder."""
+    return settings.writable or bool(settings.mirror.upstreams)
+
+
+def _prepare(root: Path, settings: NodeSettings) -> None:
+    if _keeps(settings):
         root.mkdir(parents=True, exist_ok=True)
     elif not root.is_dir():
         raise StorageError(f"{root} is not a folder", hint="--writable and --upstream create it")
-    needed, doing = (os.W_OK, "write to") if settings.keeps else (os.R_OK, "read")
+    needed, doing = (os.W_OK, "write to") if _keeps(settings) else (os.R_OK, "read")
     if not os.access(root, needed | os.R_OK | os.X_OK):
         raise StorageError(f"cannot {doing} {root}", hint="check its owner and mode, or choose another --root")
 
 
-def _layout(root: Path, settings: Serving) -> OciLayout:
+def _layout(root: Path, settings: NodeSettings) -> OciLayout:
     try:
-        return OciLayout(root, create=settings.keeps)
+        return OciLayout(root, create=_keeps(settings))
     except NotFound as e:
         raise StorageError(str(e), hint="with --writable or --upstream it becomes one") from None
 

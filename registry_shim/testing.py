@@ -10,9 +10,8 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from registry_shim.distribution import Settings
 from registry_shim.mirror.settings import MirrorSettings
-from registry_shim.node import Serving
+from registry_shim.operations.settings import NodeSettings
 from registry_shim.server import Address, serving
 
 __all__ = ["running_mirror", "running_registry"]
@@ -26,19 +25,19 @@ def running_registry(root: Path | None = None, *, writable: bool = True, deletab
     ...     print(registry.startswith("127.0.0.1:"))
     True
     """
-    with _running(root, Serving(own=Settings(writable=writable, deletable=deletable))) as address:
+    with _running(root, NodeSettings(writable=writable, deletable=deletable)) as address:
         yield address
 
 
 @contextmanager
 def running_mirror(mirror: MirrorSettings, root: Path | None = None, *, writable: bool = False) -> Iterator[str]:
     """As `running_registry`, in front of upstreams."""
-    with _running(root, Serving(own=Settings(writable=writable), mirror=mirror)) as address:
+    with _running(root, NodeSettings(writable=writable, mirror=mirror)) as address:
         yield address
 
 
 @contextmanager
-def _running(root: Path | None, settings: Serving) -> Iterator[str]:
+def _running(root: Path | None, settings: NodeSettings) -> Iterator[str]:
     with ExitStack() as stack:
         folder = root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-")))
         started: Future[tuple[Address, asyncio.AbstractEventLoop, asyncio.Event]] = Future()

@@ -45,9 +45,8 @@ def command(
     """Serve a registry from DIR until SIGTERM or Ctrl-C."""
     _require_aiohttp()
     _log_to_stderr()
-    from registry_shim.distribution import Settings
     from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
-    from registry_shim.node import Serving
+    from registry_shim.operations.settings import NodeSettings
     from registry_shim.server import Address, run
 
     output = Output(as_json=as_json, quiet=False)
@@ -60,7 +59,7 @@ def command(
         output.line(f"listening on {url}")
 
     mirror = MirrorSettings(upstreams=tuple(UpstreamSettings.parse(text) for text in upstreams))
-    settings = Serving(own=Settings(writable=writable, deletable=not no_delete), mirror=mirror)
+    settings = NodeSettings(writable=writable, deletable=not no_delete, mirror=mirror)
     run(root, Address.parse(listen), settings, insecure=insecure, ready=ready)
 
 

@@ -11,6 +11,7 @@ ROOT/upstreams/<registry>/repositories/<name>/
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -53,12 +54,22 @@ class Facts:
         self._size = 0
 
     def repository(self, origin: Origin) -> Repository:
+        return self._registry(origin.registry)[origin.repository]
+
+    def places(self) -> dict[str, Repositories]:
+        """The repositories of every registry of which anything is known."""
+        try:
+            names = [entry.name for entry in os.scandir(self._root)]
+        except FileNotFoundError:
+            return {}
+        return {name: self._registry(name) for name in names}
+
+    def _registry(self, name: str) -> Repositories:
         with self._lock:
-            known = self._registries.get(origin.registry)
+            known = self._registries.get(name)
             if known is None:
-                folder = self._root / origin.registry / "repositories"
-                known = self._registries[origin.registry] = Repositories(folder)
-        return known[origin.repository]
+                known = self._registries[name] = Repositories(self._root / name / "repositories")
+            return known
 
     def remembered(self, origin: Origin, digest: Digest) -> Kept | None:
         """What is in memory; never waits."""

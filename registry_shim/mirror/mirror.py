@@ -98,8 +98,11 @@ class Mirror:
         leases: Leases,
         *,
         admission: Admission | None = None,
+        touch: Callable[[Digest], None] = lambda _: None,
     ) -> None:
+        """`touch` is told what is used; it must not block."""
         self.library = library
+        self._touch = touch
         self._routes = Routes(settings)
         self._upstreams = upstreams
         self._leases = leases
@@ -169,6 +172,7 @@ class Mirror:
             found = await self._asked(self.library.manifests.find, origin, target)
         warnings = await self._admission.admit(origin, found.descriptor, found.kept.content)
         digest = found.descriptor.digest
+        self._touch(digest)
         headers = {
             "Content-Type": found.descriptor.media_type,
             "Docker-Content-Digest": str(digest),
@@ -187,6 +191,7 @@ class Mirror:
         if part is None:
             part = await self._asked(self.library.blobs.find, origin, digest)
         await self._admission.admit_blob(origin, digest)
+        self._touch(digest)
         size = part.descriptor.size
         wanted = wanted_of(request, digest, size)
         if wanted.status == 304 or request.method == "HEAD" or not size:
