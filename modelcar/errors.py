@@ -122,7 +122,8 @@ class StorageError(WorldError):
 class RegistryError(WorldError):
     """A registry's refusal. `status` is the HTTP status, `codes` the error codes of its JSON body (`("DENIED",)`).
 
-    `challenge` is the `WWW-Authenticate` header with which it began, `retry_after` the seconds that it asks for.
+    `challenge` is the `WWW-Authenticate` header of a registry that wants a login, or another one, also where it was the
+    token server that failed; `retry_after` the seconds that it asks for.
     """
 
     challenge: str | None = None

@@ -64,8 +64,11 @@ class _State:
 
 
 class Authorizer:
-    def __init__(self, credentials: Credentials, fetch: Fetch) -> None:
+    """`eager` fetches a token before the registry asks for it; else whatever goes wrong has a challenge to show."""
+
+    def __init__(self, credentials: Credentials, fetch: Fetch, *, eager: bool = True) -> None:
         self._credentials = credentials
+        self._eager = eager
         self._fetch = fetch
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()
@@ -78,7 +81,7 @@ class Authorizer:
         with state.lock:
             token = state.tokens.get(_key(target))
             if token is None or not token.fresh:
-                token = self._obtain(state, target, state.challenge)
+                token = self._obtain(state, target, state.challenge) if self._eager else None
             return token.header if token else None
 
     def challenged(self, target: Target, header: str, refused: str | None) -> bool:

@@ -64,7 +64,8 @@ def refusal(answer: Answer, registry: str, what: str, hide: Iterable[str] = ()) 
     status = f"{answer.status} {clean(answer.reason, hide)}".strip()
     line = f"{registry}: {what}: {status}" + (f" ({said})" if said else "")
     error = kind(line, status=answer.status, codes=codes, hint=_hint(answer, registry, message))
-    error.challenge = answer.challenge or answer.headers.get("WWW-Authenticate")
+    if answer.status == 401:
+        error.challenge = answer.challenge or answer.headers.get("WWW-Authenticate")
     error.retry_after = retry_after(answer)
     return error
 

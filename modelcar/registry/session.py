@@ -93,7 +93,7 @@ class Session:
     def acting_as(self, authorization: str) -> Session:
         """The same connections, but requests carry this header as it is; with `""` they are anybody's."""
         other = copy.copy(self)
-        anybody = Authorizer(Credentials([]), self._fetch_token)
+        anybody = Authorizer(Credentials([]), self._fetch_token, eager=False)
         other._authorizer = Presented(authorization) if authorization else anybody  # noqa: SLF001  # our twin
         return other
 

@@ -134,6 +134,14 @@ class Answer:
             self.close()
             raise _broken(e) from None
 
+    def read_some(self, n: int) -> bytes:
+        """Up to `n` bytes as soon as there are any; `b""` at the end. Raises `Broken`."""
+        try:
+            return self._response.read1(n)
+        except (HTTPError, OSError, http.client.HTTPException) as e:
+            self.close()
+            raise _broken(e) from None
+
     def content(self, limit: int, what: str) -> bytes:
         """The whole body. Raises `Broken`, or `ProtocolViolation` if it has more than `limit` bytes."""
         try:

@@ -12,15 +12,15 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
-from modelcar.errors import RegistryError, Unreachable
+from modelcar.errors import ModelcarError, RegistryError, Unauthorized
 from modelcar.signing.policy.globs import Glob
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import Access, MirrorSettings
+from registry_shim.mirror.upstreams import is_outage
 from registry_shim.origin import Origin
 
 __all__ = ["Gatekeeper"]
@@ -85,16 +85,24 @@ class Gatekeeper:
         if origin.authorization == _ANYBODY:
             self._facts.set_public(origin, public=False)
 
-    def require_offline(self, origin: Origin) -> None:
-        """Raise `Unreachable` unless what is here of `origin` may be served while its upstream cannot be asked."""
-        grace = self._settings.grace_seconds
-        if origin.authorization is None or (grace and self._granted_late(origin, grace)):
+    def stand_in(self, origin: Origin, error: ModelcarError, *, known: bool) -> None:
+        """The upstream has answered a question of `origin` with `error`. Returns if what is known here may be served
+        instead: the upstream fails, and who asks was allowed to read this before. Else raises what the client is told.
+        """
+        if isinstance(error, RegistryError) and error.status in (401, 403):
+            self.refuse(origin, error)
+        if known and self._settings.stale and is_outage(error) and self._may_offline(origin):
             return
-        if self.granted(origin) or self._facts.is_public(replace(origin, authorization=None)):
-            return
-        raise Unreachable(f"{origin.registry} cannot be asked whether this client may read {origin.repository}")
+        if origin.authorization == _ANYBODY and isinstance(error, RegistryError) and error.challenge is not None:
+            refusal = Unauthorized(str(error), status=401)  # perhaps the client can reach the token server
+            refusal.challenge = error.challenge
+            raise refusal
+        raise error
 
-    def _granted_late(self, origin: Origin, grace: float) -> bool:
+    def _may_offline(self, origin: Origin) -> bool:
+        if origin.authorization is None or self._facts.is_public(origin):
+            return True
+        grace = self._settings.grace_seconds
         return any(self._granted.get(key, late=grace) is not None for key in self._keys(origin))
 
     def _keys(self, origin: Origin) -> tuple[bytes, ...]:

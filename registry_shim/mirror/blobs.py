@@ -19,7 +19,7 @@ from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.images import Images, Part
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import MirrorSettings
-from registry_shim.mirror.upstreams import Upstreams, is_outage
+from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.origin import Origin
 
 __all__ = ["Blobs"]
@@ -40,7 +40,6 @@ class Blobs:
         images: Images,
         store: Store,
     ) -> None:
-        self._settings = settings
         self._upstreams = upstreams
         self._facts = facts
         self._gatekeeper = gatekeeper
@@ -101,11 +100,9 @@ class Blobs:
         return size
 
     def _without(self, origin: Origin, known: Part | None, error: RegistryError | InvalidContent) -> Part:
-        if isinstance(error, RegistryError) and error.status in (401, 403):
-            self._gatekeeper.refuse(origin, error)
-        if known is None or not self._settings.stale or not is_outage(error):
+        self._gatekeeper.stand_in(origin, error, known=known is not None)
+        if known is None:
             raise error
-        self._gatekeeper.require_offline(origin)
         _log.info("%s: serving %s unasked, because %s", origin, known.descriptor.digest, error)
         return known
 

@@ -15,7 +15,7 @@ from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import MirrorSettings
-from registry_shim.mirror.upstreams import Upstreams, is_outage
+from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.origin import Origin
 
 __all__ = ["Listed", "Lists"]
@@ -39,7 +39,6 @@ class Lists:
     """Blocks while it asks an upstream; safe to share between threads."""
 
     def __init__(self, settings: MirrorSettings, upstreams: Upstreams, facts: Facts, gatekeeper: Gatekeeper) -> None:
-        self._settings = settings
         self._upstreams = upstreams
         self._facts = facts
         self._gatekeeper = gatekeeper
@@ -85,10 +84,6 @@ class Lists:
         return found, "miss"
 
     def _without(self, origin: Origin, name: str, known: list[object] | None, error: ModelcarError) -> list[object]:
-        if isinstance(error, RegistryError) and error.status in (401, 403):
-            self._gatekeeper.refuse(origin, error)
-        if not self._settings.stale or not is_outage(error) or (known is None and name == _TAGS):
-            raise error
-        self._gatekeeper.require_offline(origin)
+        self._gatekeeper.stand_in(origin, error, known=known is not None or name != _TAGS)
         _log.warning("%s: serving a list as it was, because %s", origin, error)
         return known or []

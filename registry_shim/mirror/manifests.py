@@ -13,7 +13,7 @@ from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.facts import Facts, Kept
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import MirrorSettings
-from registry_shim.mirror.upstreams import Upstreams, is_outage
+from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.origin import Origin
 
 __all__ = ["Found", "Manifests"]
@@ -45,7 +45,6 @@ class Manifests:
         learn: Callable[[Origin, Kept], None] = lambda _origin, _kept: None,
     ) -> None:
         """`learn` is told of every manifest that came in."""
-        self._settings = settings
         self._upstreams = upstreams
         self._facts = facts
         self._gatekeeper = gatekeeper
@@ -112,14 +111,12 @@ class Manifests:
 
     def _without(self, origin: Origin, target: str | Digest, known: Kept | None, error: ModelcarError) -> Found:
         """What is known, if the upstream fails; else its no."""
-        if isinstance(error, RegistryError) and error.status in (401, 403):
-            self._gatekeeper.refuse(origin, error)
-        elif isinstance(error, RemoteNotFound) and not isinstance(target, Digest) and known is not None:
+        if isinstance(error, RemoteNotFound) and not isinstance(target, Digest) and known is not None:
             self._tags.drop((origin.name, target))
             self._facts.repository(origin).remove_tag(target)
-        if known is None or not self._settings.stale or not is_outage(error):
+        self._gatekeeper.stand_in(origin, error, known=known is not None)
+        if known is None:
             raise error
-        self._gatekeeper.require_offline(origin)
         _log.warning("%s: serving %s as it was, because %s", origin, target, error)
         return Found(known, "stale")
 

@@ -81,7 +81,7 @@ class Endpoint:
             self.circuit.succeeded()  # it is well; it is this account that asks too often
             if limit is not None:
                 limit.failed(error.retry_after)
-        elif is_outage(error):
+        elif is_outage(error) and error.challenge is None:  # else it is the token server that fails
             self.circuit.failed(error.retry_after)
         else:
             self.circuit.succeeded()
