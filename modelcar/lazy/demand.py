@@ -37,6 +37,10 @@ class Demands:
         """`who` has left."""
         self._readers.pop(who, None)
 
+    def include(self, number: int) -> bool:
+        """Whether somebody waits for a chunk, if it is not here."""
+        return any(number in numbers for reader in self._readers.values() for numbers in reader.ranges)
+
     def urgent(self, here: Callable[[int], bool]) -> Iterator[int]:
         """Chunks that are waited for and are not here: the first one of every reader, then the second …"""
         turns = deque(self._chunks_of(reader, here) for reader in list(self._readers.values()))

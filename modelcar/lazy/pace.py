@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict, deque
 from typing import Final
 
-from modelcar.lazy.sources import SourceKind
+from modelcar.lazy.sources import ChunkSource, SourceKind
 
 __all__ = ["Pace"]
 
@@ -25,11 +25,11 @@ class Pace:
         self._waits: defaultdict[SourceKind, deque[float]] = defaultdict(lambda: deque(maxlen=_SAMPLES))
         self._rates: defaultdict[str, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_SAMPLES))
 
-    def chunk(self, kind: SourceKind, source: str, size: int, seconds: float, now: float) -> None:
-        """A chunk of `size` bytes took `seconds`."""
+    def chunk(self, source: ChunkSource, size: int, *, waited: float, flowed: float, now: float) -> None:
+        """A chunk of `size` bytes came `waited` seconds after it was its turn, during `flowed` of which it flowed."""
         with self._lock:
-            self._waits[kind].append(seconds)
-            self._rates[source].append((now, size / max(seconds, 1e-6)))
+            self._waits[source.kind].append(waited)
+            self._rates[source.name].append((now, size / max(flowed, 1e-3)))
 
     def patience(self, kind: SourceKind, least: float) -> float:
         """How long 95 of 100 chunks took, and at least `least`; three times that while too few are known."""

@@ -17,6 +17,7 @@ from modelcar.lazy.throttle import Throttle
 __all__ = ["Job", "Scheduler", "Slots", "Task", "Work"]
 
 _TICK: Final = 0.25  # seconds between two looks at what runs
+_BACKGROUND: Final = 4  # of so many streams, one is left to what nobody waits for yet
 _IDLE: Final = 5.0  # seconds until a thread without work ends
 
 
@@ -27,6 +28,10 @@ class Job(Protocol):
     def kind(self) -> SourceKind | None:
         """Whose stream it takes; `None` if it takes none."""
 
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for it."""
+
     def run(self) -> None:
         """Without the scheduler's lock. Must not raise."""
 
@@ -35,6 +40,7 @@ class Task:
     """A job that takes no stream: `do`, and then `after`, however that went."""
 
     kind = None
+    urgent = False
 
     def __init__(self, do: Callable[[], None], after: Callable[[], None]) -> None:
         self._do, self._after = do, after
@@ -84,7 +90,7 @@ class Scheduler:
         self.lock = threading.Condition()
         self.usual = Pace()
         self._work: list[Work] = []
-        self._busy: Counter[str] = Counter()
+        self._busy: Counter[tuple[str, bool]] = Counter()  # streams by group, urgent ones apart
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._watcher: threading.Thread | None = None
@@ -108,7 +114,7 @@ class Scheduler:
     def wake(self) -> None:
         """There may be something to do."""
         with self.lock:
-            most = self.settings.upstream_streams + self.settings.peer_streams + self.settings.urgent_streams + 2
+            most = self.settings.upstream_streams + self.settings.peer_streams + 2 * self.settings.urgent_streams + 2
             if self._work and not self._idle and len(self._threads) < most and not self._closing:
                 thread = threading.Thread(target=self._serve, name=f"fetch-{len(self._threads)}", daemon=True)
                 self._threads.add(thread)
@@ -128,15 +134,19 @@ class Scheduler:
         return max(t.take(size) for t in throttles)
 
     def free(self, kind: SourceKind, *, urgent: bool) -> bool:
-        """`Slots`: upstreams and mirrors share theirs."""
+        """`Slots`: upstreams and mirrors share theirs. What is waited for never takes all of them: a home that serves
+        others must get on with its own chunks."""
         group = _group(kind)
         most = self.settings.peer_streams if group == "peer" else self.settings.upstream_streams
-        return self._busy[group] < most + (self.settings.urgent_streams if urgent else 0)
+        pressing, others = self._busy[group, True], self._busy[group, False]
+        if urgent:
+            return pressing + others < most + self.settings.urgent_streams
+        return others + min(pressing, most - most // _BACKGROUND) < most
 
     def streams(self) -> dict[str, int]:
-        """How many streams of each kind run."""
+        """How many streams run, to upstreams (mirrors included) and to peers."""
         with self.lock:
-            return dict(self._busy)
+            return {group: self._busy[group, True] + self._busy[group, False] for group in ("upstream", "peer")}
 
     def close(self) -> None:
         """End the threads; transfers must have been stopped."""
@@ -158,13 +168,14 @@ class Scheduler:
                         self._threads.discard(me)
                         return
                     continue
-                self._busy[_group(job.kind)] += 1
+                slot = (_group(job.kind), job.urgent)
+                self._busy[slot] += 1
             self.wake()  # there may be more to do, for another thread
             try:
                 job.run()
             finally:
                 with self.lock:
-                    self._busy[_group(job.kind)] -= 1
+                    self._busy[slot] -= 1
 
     def _wait(self) -> bool:
         """Until there may be something to do; False if there is not, for long, or we are closing."""

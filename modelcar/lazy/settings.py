@@ -24,6 +24,7 @@ class FetchSettings:
         read_ahead: how much after the place that a reader has reached is fetched before the rest.
         rate: of all streams together; `None` is no limit.
         stall: a stream that brings nothing for so long is given up.
+        peer_stall: likewise, before a peer's first byte: it may have to fetch the chunk itself.
         straggler_after: how old a stream is before it is compared with its siblings.
         straggler_share: a stream with less than this share of its siblings' rate is given up.
         hedge_after: how long a chunk that somebody waits for takes at least, before somebody else is asked as well.
@@ -41,6 +42,7 @@ class FetchSettings:
     read_ahead: int = 64 << 20
     rate: float | None = None
     stall: float = 15.0
+    peer_stall: float = 120.0
     straggler_after: float = 4.0
     straggler_share: float = 0.2
     hedge_after: float = 1.0
@@ -55,7 +57,15 @@ class FetchSettings:
         for name in ("window", "peer_window"):
             if getattr(self, name) < CHUNK_SIZE:
                 raise UsageError(f"{name} must be at least {CHUNK_SIZE} bytes, the size of a chunk")
-        for name in ("urgent_streams", "read_ahead", "stall", "straggler_after", "hedge_after", "backoff"):
+        for name in (
+            "urgent_streams",
+            "read_ahead",
+            "stall",
+            "peer_stall",
+            "straggler_after",
+            "hedge_after",
+            "backoff",
+        ):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative")
         if not 0 <= self.straggler_share < 1:

@@ -74,6 +74,8 @@ class Transfer:
     ) -> None:
         self.partial, self.router = blob, router
         self.priority = priority
+        self.background = True
+        """Whether more is fetched than what somebody waits for."""
         self._scheduler, self._settings = scheduler, scheduler.settings
         self._finished = finished
         self._whole = WholeDigest(blob)
@@ -110,12 +112,16 @@ class Transfer:
 
     def start(self) -> None:
         """Begin, or go on after `stop` or a failure. What is complete already is checked and done."""
+        if self._is_under_way():
+            self._scheduler.wake()
+            return
+        order = list(self.router.background(self.grid))  # without the lock: a router may have to think
         with self._scheduler.lock:
-            if self._state in (State.RUNNING, State.DONE):
+            if self._is_under_way():
                 return
             self._state, self._error = State.RUNNING, None
             self._standing.forget()
-            self._todo = deque(n for n in self.router.background(self.grid) if not self.partial.has(n))
+            self._todo = deque(n for n in order if not self.partial.has(n))
             self.partial.recover()
         self._scheduler.add(self)
 
@@ -178,6 +184,9 @@ class Transfer:
             self._measured = (now, total)
         return [window.abandon for window in self._windows if self._is_slow(window, now)]
 
+    def _is_under_way(self) -> bool:
+        return self._state in (State.RUNNING, State.DONE)
+
     def _next(self, now: float, slots: Slots) -> Job | None:
         if self.partial.complete:
             return None if self._jobs else Task(self._conclude, self._done_with)
@@ -198,6 +207,8 @@ class Transfer:
         """Chunks to ask for, the most wanted first, and whether somebody waits for them."""
         here, flight = self.partial.has, self._flight
         yield from ((n, True) for n in self._demands.urgent(here) if n not in flight)
+        if not self.background:
+            return
         ahead = self._settings.read_ahead // CHUNK_SIZE
         yield from ((n, False) for n in self._demands.ahead(here, ahead) if n not in flight)
         while self._todo and (here(self._todo[0]) or self._todo[0] in flight):
@@ -212,9 +223,11 @@ class Transfer:
         """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
         limit = self._settings.peer_window if source.kind is SourceKind.PEER else self._settings.window
         size, stop = self.grid.bounds(number)[1], number + 1
+        if not self.background:  # what comes after it may be nobody's business
+            return range(number, stop)
         while stop < len(self.grid) and stop not in self._flight and not self.partial.has(stop):
             size += self.grid.bounds(stop)[1]
-            if size > limit or self.partial.claims(stop):
+            if size > limit or self.partial.claims(stop) or not (self.background or self._demands.include(stop)):
                 break
             best, _ = self._standing.choose(self.router.candidates(self.grid, stop), stop, now)
             if best is None or best.name != source.name:
@@ -252,9 +265,11 @@ class Transfer:
         """Whether others would do better: it stands still, or lags far behind what its source is capable of."""
         if window.abandoned or not window.began:
             return False
-        if now - window.last_byte > self._settings.stall:
+        waits = window.partial == 0 and window.source.kind is SourceKind.PEER
+        stall = self._settings.peer_stall if waits else self._settings.stall
+        if now - max(window.last_byte, window.chunk_began) > stall:
             return True
-        age = now - window.began
+        age = window.flowed + (now - window.first_byte if window.partial else 0.0)
         usual = self._scheduler.usual.usual(window.source.name, now)
         if (
             usual is None
@@ -295,9 +310,8 @@ class Transfer:
             if other.numbers[-1] == number:
                 other.cancel()
         if fresh:
-            self._scheduler.usual.chunk(
-                window.source.kind, window.source.name, len(data), now - window.chunk_began, now
-            )
+            waited, flowed = now - window.chunk_began, now - window.first_byte
+            self._scheduler.usual.chunk(window.source, len(data), waited=waited, flowed=flowed, now=now)
             self._scheduler.events.received(window.source.kind, len(data), now - window.chunk_began)
         self._whole.advance()
         if self.partial.complete:
@@ -306,6 +320,8 @@ class Transfer:
     def ended(self, window: Window, outcome: Outcome, error: ModelcarError | None) -> None:
         now = time.monotonic()
         fatal = error if outcome is Outcome.DONE else None
+        if not window.cancelled:  # first, so that whoever plans next is told of others than this source
+            self.router.report(window.source, outcome, window.received, now - window.began)
         with self._scheduler.lock:
             self._windows.discard(window)
             self._wasted += window.partial
@@ -318,7 +334,6 @@ class Transfer:
             else:
                 fatal = None
         if not window.cancelled:
-            self.router.report(window.source, outcome, window.received, now - window.began)
             self._scheduler.events.ended(window.source.kind, outcome, now - window.began)
         if fatal is not None:
             self._tell(fatal)

@@ -53,7 +53,11 @@ class Window:
     began: float = 0.0
     current: int = -1
     chunk_began: float = 0.0
+    first_byte: float = 0.0
+    """When the current chunk began to flow: a peer may have to fetch it before it sends it."""
     last_byte: float = 0.0
+    flowed: float = 0.0
+    """Seconds during which earlier chunks flowed."""
     received: int = 0
     partial: int = 0
     """Bytes of the current chunk that have arrived."""
@@ -134,9 +138,11 @@ class Window:
             if len(data) > len(view) - self.partial:
                 raise Unreachable(f"{self.source.name}: it sent more than was asked for")
             view[self.partial : self.partial + len(data)] = data
+            now = time.monotonic()
+            if self.partial == 0:
+                self.first_byte = now
             self.partial += len(data)
             self.received += len(data)
-            now = time.monotonic()
             if now - asked < _QUICK:
                 want = min(_MOST, 2 * want)
             elif now - asked > _SLOW:
@@ -145,6 +151,7 @@ class Window:
             self.last_byte = now + delay  # a pause of our own is no stall
             if delay > 0:
                 self.scope.wait(delay)
+        self.flowed += time.monotonic() - self.first_byte
         return want
 
     def _keep(self, number: int, view: memoryview) -> None:

@@ -39,6 +39,13 @@ class PartialFolders:
             shutil.rmtree(folder, ignore_errors=True)
         return PartialBlob.create(folder, grid)
 
+    def find(self, digest: Digest, name: str) -> PartialBlob | None:
+        """What is here of a blob under the grid of this name."""
+        try:
+            return PartialBlob.open(self.path(digest, name))
+        except ModelcarError:
+            return None
+
     def grid(self, digest: Digest, name: str) -> Grid | None:
         """A grid of a blob of which some is here."""
         try:

@@ -17,10 +17,11 @@ __all__ = ["Loan"]
 
 
 class Loan:
-    """See `Lease`. `give_back` is called once, with the loan."""
+    """See `Lease`. `give_back` is called once, with the loan. Unless it `fetches`, what is needed is not fetched."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, *, fetches: bool = True) -> None:
         self.grid = grid
+        self._fetches = fetches
         self._holding: Holding | None = None
         self._give_back: Callable[[Loan], None] = lambda _: None
         self._lock = threading.Lock()
@@ -33,7 +34,8 @@ class Loan:
         return self._open.available(offset)
 
     def need(self, offset: int, length: int) -> None:
-        self._open.need(offset, length, self)
+        if self._fetches:
+            self._open.need(offset, length, self)
 
     def when(self, offset: int, length: int) -> Future[None]:
         return self._open.when(offset, length)

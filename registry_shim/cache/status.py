@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
+from modelcar.lazy.transfer import State
 from modelcar.oci import Digest
+from registry_shim.cache.holding import Arriving, Holding
 
-__all__ = ["BlobState", "BlobStatus"]
+__all__ = ["BlobState", "BlobStatus", "describe"]
 
 
 class BlobState(StrEnum):
@@ -50,3 +53,37 @@ class BlobStatus:
     sources: Mapping[str, int] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
     error: str | None = None
+
+
+_STATES: Final = {
+    State.RUNNING: BlobState.ARRIVING,
+    State.DONE: BlobState.WHOLE,
+    State.STOPPED: BlobState.PARKED,
+    State.FAILED: BlobState.FAILED,
+}
+
+
+def describe(holding: Holding, loans: int) -> BlobStatus:
+    """A holding that is used by so many."""
+    grid = holding.grid
+    if not isinstance(holding, Arriving):
+        return BlobStatus(
+            digest=grid.digest, grid=grid.name, size=grid.size, present=grid.size, state=BlobState.WHOLE, leases=loans
+        )
+    transfer = holding.transfer.status()
+    return BlobStatus(
+        digest=grid.digest,
+        grid=grid.name,
+        size=grid.size,
+        present=holding.partial.present,
+        state=_STATES[transfer.state],
+        leases=loans,
+        chunks=holding.partial.map(),
+        rate=transfer.rate,
+        streams=transfer.streams,
+        waiting=transfer.waiting,
+        purpose=transfer.priority,
+        sources=transfer.sources,
+        origins=tuple(o.name for o in holding.origins.known()),
+        error=str(transfer.error) if transfer.error else None,
+    )

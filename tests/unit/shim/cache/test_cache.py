@@ -26,6 +26,7 @@ from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.sources import SourceKind
+from modelcar.oci import Digest
 from registry_shim.cache.cache import Cache
 from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.cache.origins import Origins
@@ -139,7 +140,7 @@ def test_wrong_content_is_fetched_once_more_and_then_left_alone_for_a_while(
     for times in (1, 2):
         with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(InvalidContent):
             read(lease)
-        until(lambda: not cache.leased())
+        until(lambda: not cache.status())
         assert liar.sent == times * len(content.data)
     with pytest.raises(InvalidContent):
         cache.lease(ORIGIN, content.descriptor)
@@ -151,7 +152,7 @@ def test_a_second_fetch_may_go_well(content: Content, make_cache: MakeCache) -> 
     cache = make_cache(flaky)
     with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(InvalidContent):
         read(lease)
-    until(lambda: not cache.leased())
+    until(lambda: not cache.status())
     with cache.lease(ORIGIN, content.descriptor) as lease:
         assert read(lease) == content.data
 
@@ -164,7 +165,7 @@ def test_a_table_that_lies_says_so_and_the_plain_blob_is_had(content: Content, m
     cache = make_cache()
     with cache.lease(ORIGIN, content.descriptor, grid=lie) as lease, pytest.raises(InvalidContent, match="index"):
         read(lease)
-    until(lambda: not cache.leased())
+    until(lambda: not cache.status())
     with pytest.raises(InvalidContent, match="index"):
         cache.lease(ORIGIN, content.descriptor, grid=lie)
     with cache.lease(ORIGIN, content.descriptor) as lease:
@@ -248,14 +249,14 @@ def test_a_pull_goes_on_when_everyone_has_left(cache: Cache, content: Content, s
     assert cache.leased() == {content.digest}
     source.gate.set()
     until(lambda: cache.contains(content.digest))
-    until(lambda: not cache.leased())
+    until(lambda: not cache.status())
 
 
 def test_or_only_for_as_long_as_is_wished(make_cache: MakeCache, content: Content, source: MemorySource) -> None:
     cache = make_cache(settings=CacheSettings(linger=0.05))
     source.gate = threading.Event()
     cache.lease(ORIGIN, content.descriptor).close()
-    until(lambda: not cache.leased())
+    until(lambda: not cache.status())
     assert cache.grids(content.digest) == [content.plain]
     source.gate.set()
     with cache.lease(ORIGIN, content.descriptor) as lease:
@@ -361,7 +362,8 @@ def test_blobs_of_no_bytes_and_of_one(make_cache: MakeCache) -> None:
 def test_no_room(make_cache: MakeCache, content: Content, source: MemorySource) -> None:
     asked: list[int] = []
 
-    def make_room(size: int) -> None:
+    def make_room(digest: Digest, size: int) -> None:
+        assert digest == content.digest
         asked.append(size)
         if len(asked) == 1:
             raise StorageError("there is no room")
@@ -453,3 +455,26 @@ def test_the_freshest_credentials_are_used(make_cache: MakeCache, content: Conte
     for origin in (old, new, ORIGIN):
         cache.lease(origin, content.descriptor).close()
     assert [o.authorization for o in seen[0].known()] == ["Bearer new"]
+
+
+def test_peers_get_what_they_ask_for_and_nothing_else_is_fetched(
+    cache: Cache, content: Content, source: MemorySource
+) -> None:
+    with cache.lease(ORIGIN, content.descriptor, grid=content.table(), purpose=Purpose.PEER) as lease:
+        assert read(lease, CHUNK_SIZE, CHUNK_SIZE) == content.data[CHUNK_SIZE : 2 * CHUNK_SIZE]
+        assert source.sent == CHUNK_SIZE
+        with cache.lease(ORIGIN, content.descriptor, grid=content.table()) as other:
+            assert read(other) == content.data
+    until(lambda: cache.contains(content.digest))
+    assert source.sent == len(content.data)
+
+
+def test_what_was_fetched_for_peers_is_kept_and_not_in_use(
+    cache: Cache, content: Content, source: MemorySource
+) -> None:
+    with cache.lease(ORIGIN, content.descriptor, grid=content.table(), purpose=Purpose.PEER) as lease:
+        read(lease, 0, CHUNK_SIZE)
+    until(lambda: cache.leased() == set())
+    with cache.lease(ORIGIN, content.descriptor, grid=content.table()) as lease:
+        assert read(lease) == content.data
+    assert source.sent == len(content.data)
