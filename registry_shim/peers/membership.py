@@ -15,15 +15,13 @@ from registry_shim.peers.settings import PeerSettings
 
 __all__ = ["Membership"]
 
+_FRESH: Final = 1.0  # seconds
 _SLOW: Final = 4  # times slower than half of the members are
 _log = logging.getLogger("registry_shim.peers")
 
 
 class Membership:
-    """The members that are known, this node among them. Safe to use from several threads.
-
-    `epoch` grows whenever `ring` changes, so that what was worked out from it can be kept.
-    """
+    """The members that are known, this node among them. Safe to use from several threads."""
 
     def __init__(self, settings: PeerSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -34,7 +32,7 @@ class Membership:
         self._members: dict[str, Member] = {self.me.name: self.me}
         self._health: dict[str, Health] = {}
         self._ring: tuple[Member, ...] = (self.me,)
-        self.epoch = 0
+        self._fresh_until = 0.0
 
     def replace(self, members: Iterable[Member]) -> None:
         """What discovery found. This node stays a member even if it is not (yet) listed; who left is forgotten."""
@@ -54,9 +52,11 @@ class Membership:
             _log.info("peer %s left", name)
 
     def ring(self) -> tuple[Member, ...]:
-        """Those that are homes of chunks: all but the dead and the banned, this node included."""
+        """Those that are homes of chunks, sorted: all but the dead and the banned, this node included. The very same
+        tuple for as long as they are the same."""
         with self._lock:
-            self._refresh()
+            if self._clock() >= self._fresh_until:  # nobody tells when a ban is over
+                self._refresh()
             return self._ring
 
     def all(self) -> dict[Member, State]:
@@ -126,8 +126,8 @@ class Membership:
         return health
 
     def _refresh(self) -> None:
+        self._fresh_until = self._clock() + _FRESH
         out = (State.DEAD, State.BANNED)
         ring = tuple(sorted(m for n, m in self._members.items() if n == self.me.name or self._of(n).state() not in out))
         if ring != self._ring:
             self._ring = ring
-            self.epoch += 1

@@ -46,10 +46,10 @@ class Homes:
 
 
 def assign(grid: Grid, members: Sequence[Member]) -> Homes:
-    """The home of every chunk. It costs a microsecond for each chunk and member, so keep the answer."""
+    """The home of every chunk; `members` are sorted. It costs a microsecond for each chunk and member: keep it."""
     if not members:
         raise ValueError("nobody can be the home of anything")
-    everyone = tuple(sorted(members))
+    everyone = members if isinstance(members, tuple) else tuple(members)
     if not grid.verifiable:
         home = everyone.index(ranking(grid, 0, everyone)[0])
         return Homes(everyone, array("L", [home]) * len(grid))

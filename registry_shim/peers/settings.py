@@ -50,7 +50,7 @@ class PeerSettings:
         insecure: peers without TLS, clients' tokens in the clear, on a network that protects them.
         stand_ins: how many members, from the home on, fetch a chunk for others; more are asked only for what they have.
         hold_seconds: how long a request waits at the home for a chunk before it is told to come again.
-        wait_seconds: how long a node waits for a chunk that its home says is on its way.
+        wait_seconds: how long a node asks again for a chunk that its home says is on its way, before it asks others.
         timeout: how long a connection may take to make.
         sending: bodies that are sent to peers at once; others are told to come again.
         sending_each: of those, to one peer.
@@ -71,7 +71,7 @@ class PeerSettings:
     insecure: bool = False
     stand_ins: int = 3
     hold_seconds: float = 5.0
-    wait_seconds: float = 120.0
+    wait_seconds: float = 60.0
     timeout: float = 3.0
     sending: int = 64
     sending_each: int = 16

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from registry_shim.serving.connections import Connections, Slot, client_of
-from registry_shim.serving.tls import ServerTls
+from registry_shim.serving.tls import Contexts
 
 __all__ = ["Acceptor"]
 
@@ -32,7 +32,7 @@ class Acceptor:
         listener: socket.socket,
         connections: Connections,
         protocol: Callable[[Slot], asyncio.Protocol],
-        tls: ServerTls | None,
+        tls: Contexts | None,
     ) -> None:
         self._listener = listener
         self._connections = connections

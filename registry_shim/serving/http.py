@@ -20,7 +20,7 @@ from registry_shim.serving.exchange import Exchange, Meter, NoObserver, Observer
 from registry_shim.serving.messages import ClientGone, Content, Request, Response, Stream
 from registry_shim.serving.sending import FileSender
 from registry_shim.serving.settings import Limits
-from registry_shim.serving.tls import ServerTls, subject_of
+from registry_shim.serving.tls import Contexts, subject_of
 
 __all__ = ["Handler", "Listening", "listening"]
 
@@ -55,7 +55,7 @@ async def listening(
     listener: socket.socket,
     *,
     limits: Limits | None = None,
-    tls: ServerTls | None = None,
+    tls: Contexts | None = None,
     observer: Observer | None = None,
     grace_seconds: float = _GRACE_SECONDS,
 ) -> AsyncIterator[Listening]:
@@ -75,7 +75,7 @@ class Listening:
     """What goes on at one listener."""
 
     def __init__(
-        self, handler: Handler, listener: socket.socket, limits: Limits, tls: ServerTls | None, observer: Observer
+        self, handler: Handler, listener: socket.socket, limits: Limits, tls: Contexts | None, observer: Observer
     ) -> None:
         self.connections = Connections(limits)
         self._handler = handler

@@ -6,16 +6,21 @@ import logging
 import ssl
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from registry_shim.serving.settings import Tls
 from registry_shim.serving.stamps import Stamps, stamps_of
 
-__all__ = ["ServerTls", "subject_of"]
+__all__ = ["Contexts", "ServerTls", "subject_of"]
 
 _LOOK_SECONDS: Final = 1.0
 _log = logging.getLogger("registry_shim")
+
+
+class Contexts(Protocol):
+    def context(self) -> ssl.SSLContext:
+        """For a new connection."""
 
 
 class ServerTls:

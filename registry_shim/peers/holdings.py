@@ -1,0 +1,137 @@
+"""What this node has for its peers, and what it fetches for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, Protocol
+
+from modelcar.lazy.grid import Grid
+from modelcar.oci import Digest
+from registry_shim.cache.lease import Lease
+from registry_shim.origin import Origin
+from registry_shim.serving.threads import in_thread
+
+__all__ = ["Grids", "Holdings", "Leases", "Shared"]
+
+_LINGER: Final = 30.0  # seconds that what is fetched is leased after the last request for it
+_BRIEFLY: Final = 5.0  # likewise, for what is only looked at
+_MOST_TABLES: Final = 64 << 20  # bytes of chunk tables in memory, about
+_ENTRY: Final = 200  # bytes that a table's chunk takes in memory, about
+
+
+class Holdings(Protocol):
+    """The node's cache, as its peers may use it. `find` and `fetch` block."""
+
+    def find(self, digest: Digest, grid: str) -> Lease | None:
+        """What is here of a blob, nothing of which is fetched; `None` if nothing is. The lease may be of the whole
+        blob, whatever `grid` is."""
+
+    def chunks(self, digest: Digest, grid: str) -> bytes | None:
+        """One byte a chunk, 1 if it is here, of a blob that arrives."""
+
+    def fetch(self, origin: Origin, grid: Grid) -> Lease:
+        """A lease for peers: what is `need`ed of it is fetched, and no more.
+
+        Raises:
+            ModelcarError: it cannot be fetched.
+        """
+
+
+class Grids:
+    """Chunk tables that peers have told, the last used last."""
+
+    def __init__(self, limit: int = _MOST_TABLES) -> None:
+        self._limit = limit
+        self._held = 0
+        self._tables: OrderedDict[tuple[Digest, str], Grid] = OrderedDict()
+
+    def get(self, digest: Digest, name: str) -> Grid | None:
+        grid = self._tables.get((digest, name))
+        if grid is not None:
+            self._tables.move_to_end((digest, name))
+        return grid
+
+    def add(self, grid: Grid) -> None:
+        if self._tables.pop((grid.digest, grid.name), None) is None:
+            self._held += len(grid) * _ENTRY
+        self._tables[grid.digest, grid.name] = grid
+        while self._held > self._limit and len(self._tables) > 1:
+            _, oldest = self._tables.popitem(last=False)
+            self._held -= len(oldest) * _ENTRY
+
+
+class Shared:
+    """A lease that several requests use. It stays open for a while after the last one, so that those who were told to
+    come again find what they asked for on its way."""
+
+    def __init__(self, lease: Lease, linger: float) -> None:
+        self.lease = lease
+        self._linger = linger
+        self._users = 0
+        self._last_used = time.monotonic()
+
+    @contextmanager
+    def in_use(self) -> Iterator[Lease]:
+        """The lease stays open during the block."""
+        self._users += 1
+        try:
+            yield self.lease
+        finally:
+            self._users -= 1
+            self._last_used = time.monotonic()
+
+    def touch(self) -> None:
+        self._last_used = time.monotonic()
+
+    @property
+    def forgotten(self) -> bool:
+        return not self._users and time.monotonic() - self._last_used > self._linger
+
+
+class Leases:
+    """The leases of peers' requests, one for all that concern the same. For one event loop."""
+
+    def __init__(self, holdings: Holdings) -> None:
+        self._holdings = holdings
+        self._shared: dict[tuple[object, ...], Shared] = {}
+        self._lock = asyncio.Lock()
+
+    async def find(self, digest: Digest, grid: str) -> Shared | None:
+        """As `Holdings.find`."""
+        return await self._get(("find", digest, grid), _BRIEFLY, partial(self._holdings.find, digest, grid))
+
+    async def fetch(self, origin: Origin, grid: Grid) -> Shared:
+        """As `Holdings.fetch`."""
+        key = ("fetch", grid.digest, grid.name, origin.name, origin.authorization)
+        shared = await self._get(key, _LINGER, partial(self._holdings.fetch, origin, grid))
+        assert shared is not None  # noqa: S101  # fetching either gives a lease or raises
+        return shared
+
+    async def _get(self, key: tuple[object, ...], linger: float, make: Callable[[], Lease | None]) -> Shared | None:
+        async with self._lock:
+            shared = self._shared.get(key)
+            if shared is None:
+                lease = await in_thread(make)
+                if lease is None:
+                    return None
+                shared = self._shared[key] = Shared(lease, linger)
+            shared.touch()
+            return shared
+
+    async def tidy(self) -> None:
+        """Let go of what nobody asked for of late. Call it every now and then."""
+        async with self._lock:
+            for key in [key for key, shared in self._shared.items() if shared.forgotten]:
+                await in_thread(self._shared.pop(key).lease.close)
+
+    async def close(self) -> None:
+        """No request may run any more."""
+        async with self._lock:
+            for shared in self._shared.values():
+                await in_thread(shared.lease.close)
+            self._shared.clear()

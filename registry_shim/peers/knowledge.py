@@ -1,0 +1,99 @@
+"""What this node has found out about peers' blobs: who has which chunks, and who is not going to give us any."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from modelcar.lazy.grid import Grid
+from modelcar.oci import Digest
+from registry_shim.peers.members import Member
+from registry_shim.peers.protocol import is_in_map
+
+__all__ = ["Knowledge"]
+
+_Blob = tuple[Digest, str]
+_MOST: Final = 64  # blobs whose maps are kept
+_MOST_DELAYS: Final = 10_000
+_REFUSED: Final = 20.0  # seconds that a peer is not asked for a blob that it has refused
+
+
+class Knowledge:
+    """`source.Notes`, and what follows from them. Safe to use from several threads."""
+
+    def __init__(self, patience: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`patience`: seconds that a chunk may be on its way to its home before others are asked for it."""
+        self._patience = patience
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._maps: OrderedDict[_Blob, dict[Member, bytes]] = OrderedDict()
+        self._refused: dict[tuple[Member, _Blob], float] = {}
+        self._delayed: OrderedDict[tuple[Member, _Blob, int], float] = OrderedDict()
+        self._asked: Counter[Member] = Counter()
+
+    # What sources tell.
+
+    def learnt(self, member: Member, grid: Grid, bits: bytes) -> None:
+        with self._lock:
+            self._maps.setdefault(_blob(grid), {})[member] = bits
+            self._maps.move_to_end(_blob(grid))
+            if len(self._maps) > _MOST:
+                self._maps.popitem(last=False)
+
+    def refused(self, member: Member, grid: Grid) -> None:
+        now = self._clock()
+        with self._lock:
+            self._refused = {key: until for key, until in self._refused.items() if until > now}
+            self._refused[member, _blob(grid)] = now + _REFUSED * random.uniform(0.75, 1.25)  # noqa: S311
+            self._maps.get(_blob(grid), {}).pop(member, None)
+
+    def delayed(self, member: Member, grid: Grid, number: int) -> None:
+        with self._lock:
+            self._delayed.setdefault((member, _blob(grid), number), self._clock())
+            if len(self._delayed) > _MOST_DELAYS:
+                self._delayed.popitem(last=False)
+
+    @contextmanager
+    def asking(self, member: Member) -> Iterator[None]:
+        with self._lock:
+            self._asked[member] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked[member] -= 1
+
+    # What follows.
+
+    def has_refused(self, member: Member, grid: Grid, number: int) -> bool:
+        """Whether there is no use in asking a home for a chunk at the moment."""
+        now, blob = self._clock(), _blob(grid)
+        if self._refused.get((member, blob), 0.0) > now:
+            return True
+        since = self._delayed.get((member, blob, number))
+        return since is not None and now - since > self._patience
+
+    def holders(self, grid: Grid, number: int) -> list[Member]:
+        """Who is known to have a chunk."""
+        with self._lock:
+            maps = self._maps.get(_blob(grid), {})
+            return [member for member, bits in maps.items() if is_in_map(bits, number)]
+
+    def busy(self, member: Member) -> int:
+        """How many requests of ours it is answering."""
+        return self._asked[member]
+
+    def forget(self, member: Member) -> None:
+        """It is gone, or not to be believed."""
+        with self._lock:
+            for maps in self._maps.values():
+                maps.pop(member, None)
+
+
+def _blob(grid: Grid) -> _Blob:
+    return grid.digest, grid.name

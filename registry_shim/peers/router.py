@@ -1,0 +1,156 @@
+"""Who is asked for which chunk."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Final
+
+from modelcar.lazy.grid import Grid
+from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, Router, SourceKind
+from modelcar.registry.cancel import CancelScope, current_scope
+from registry_shim.cache.origins import Origins
+from registry_shim.peers.client import PeerClient
+from registry_shim.peers.directions import Directions
+from registry_shim.peers.health import State
+from registry_shim.peers.knowledge import Knowledge
+from registry_shim.peers.members import Member
+from registry_shim.peers.membership import Membership
+from registry_shim.peers.source import PeerSource
+
+__all__ = ["PeerRouter"]
+
+_HOLDERS: Final = 2  # besides the home
+_WAIT: Final = 9.0  # seconds; less than a transfer waits for a stream that brings nothing
+_SPREAD: Final = 1.0  # seconds
+_STEP: Final = 0.2  # seconds
+
+
+class PeerRouter:
+    """The `Router` for one blob on a node with peers. `behind` is that of a node without.
+
+    This node's own chunks come from there. All others come from their home in this zone, or from whoever is known to
+    have them; the home in the zone, if another zone has the chunk's home among all members, gets them from that. As
+    long as a home does what it should, nobody else is asked to fetch a chunk, however slow the upstream is; where it
+    does not, the next in rank is.
+    """
+
+    def __init__(
+        self,
+        origins: Origins,
+        behind: Router,
+        *,
+        membership: Membership,
+        directions: Directions,
+        knowledge: Knowledge,
+        client: PeerClient,
+        turns: threading.Semaphore,
+    ) -> None:
+        """`turns` bounds how much of what others should fetch is fetched from the upstream at once, by all routers."""
+        self._origins = origins
+        self._behind = behind
+        self._membership = membership
+        self._directions = directions
+        self._knowledge = knowledge
+        self._client = client
+        self._turns = turns
+        self._sources: dict[Member, PeerSource] = {}
+
+    def background(self, grid: Grid) -> Iterable[int]:
+        """First this node's own chunks, then, in turn, one of each of the others' homes, the next in line first.
+
+        A home fetches its chunks in their order, so everyone asks it for them in that order, and no two nodes ask the
+        same home at the same time.
+        """
+        if not grid.verifiable:
+            return range(len(grid))
+        plan, me = self._directions.plan(grid), self._membership.me
+        of: dict[Member, list[int]] = {member: [] for member in plan.zone.members}
+        for number in range(len(grid)):
+            of[plan.zone[number]].append(number)
+        own = of.pop(me, [])
+        others = sorted(of)
+        turn = sum(member < me for member in others)
+        rounds = zip_longest(*(of[member] for member in (*others[turn:], *others[:turn])))
+        return [*own, *(n for numbers in rounds for n in numbers if n is not None)]
+
+    def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:
+        direction = self._directions.to(grid, number)
+        if direction.ours:
+            return self._behind.candidates(grid, number)
+        if len(direction.members) == 1 and self._membership.state(direction.members[0]) is State.LIVE:
+            return self._spread(direction.members[0], grid, number)
+        last_resort = [_LastResort(inner=s, turns=self._turns) for s in self._behind.candidates(grid, number)]
+        holders = self._holders(grid, number)
+        return [*map(self._source, dict.fromkeys([*holders, *direction.members])), *last_resort]
+
+    def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
+        if isinstance(source, _LastResort):
+            self._behind.report(source.inner, outcome, size, seconds)
+        elif not isinstance(source, PeerSource):
+            self._behind.report(source, outcome, size, seconds)
+        elif outcome is Outcome.DONE:
+            self._membership.succeeded(source.member, size, seconds)
+        elif outcome is Outcome.BROKEN:
+            self._membership.failed(source.member)
+        elif outcome is Outcome.SLOW:
+            self._membership.dawdled(source.member)
+        elif outcome is Outcome.WRONG:
+            self._membership.lied(source.member)
+            self._knowledge.forget(source.member)
+
+    def _spread(self, home: Member, grid: Grid, number: int) -> list[ChunkSource]:
+        """The home, and those who have the chunk already, the one that is least busy with us first: so the home's
+        uplink is not all that everybody waits for."""
+        found = [home, *self._holders(grid, number)]
+        random.shuffle(found)
+        found.sort(key=self._knowledge.busy)
+        return [self._source(member) for member in dict.fromkeys(found)]
+
+    def _holders(self, grid: Grid, number: int) -> list[Member]:
+        """Some who are known to have a chunk, in this zone."""
+        me = self._membership.me
+        near = [m for m in self._knowledge.holders(grid, number) if m.zone == me.zone and m != me]
+        well = [m for m in near if self._membership.state(m) is State.LIVE and not self._membership.is_slow(m)]
+        return random.sample(well, min(_HOLDERS, len(well)))
+
+    def _source(self, member: Member) -> PeerSource:
+        source = self._sources.get(member)
+        if source is None:
+            source = self._sources[member] = PeerSource(
+                member=member, origins=self._origins, client=self._client, notes=self._knowledge, wait=_WAIT
+            )
+        return source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _LastResort:
+    """The upstream, when all who should fetch a chunk have failed: not at once, and for a few chunks at a time, because
+    every other node may be in the same position."""
+
+    inner: ChunkSource
+    turns: threading.Semaphore
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def kind(self) -> SourceKind:
+        return self.inner.kind
+
+    @contextmanager
+    def fetch(self, grid: Grid, offset: int, length: int) -> Iterator[ByteStream]:
+        scope = current_scope() or CancelScope()
+        scope.wait(random.uniform(0, _SPREAD))  # noqa: S311 - not a secret
+        while not self.turns.acquire(timeout=_STEP):
+            scope.check()
+        try:
+            with self.inner.fetch(grid, offset, length) as stream:
+                yield stream
+        finally:
+            self.turns.release()
