@@ -10,7 +10,7 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from typing import Final
 
-from modelcar.errors import NotFound, RegistryError, StorageError
+from modelcar.errors import InvalidContent, NotFound, RegistryError, StorageError
 from modelcar.oci import Descriptor, Digest, Platform, Reference
 from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
@@ -18,7 +18,7 @@ from registry_shim.precache.doors import Doors
 from registry_shim.precache.entry import Phase, Progress
 from registry_shim.precache.meter import Meter
 from registry_shim.precache.settings import PrecacheImage
-from registry_shim.precache.wanted import Wanted, this_platform, wanted
+from registry_shim.precache.wanted import this_platform, wanted
 
 __all__ = ["Bringing", "Interrupted"]
 
@@ -50,7 +50,6 @@ class Bringing:
         self._step, self._report, self._go_on = step, report, go_on
         self._clock = clock
         self._reference = Reference.parse(image.reference)
-        self._origin = Origin(registry=self._reference.registry, repository=self._reference.repository)
 
     def run(self) -> Digest:
         """Returns the digest of what is ready now.
@@ -61,36 +60,34 @@ class Bringing:
             Interrupted: see there.
         """
         self._step(Phase.RESOLVING)
-        root, content = self._doors.images.manifest(self._origin, self._reference.digest or self._reference.tag or "")
-        parts = wanted(root, content, self._read, self._platform())
+        origin = self._doors.images.origin(self._reference)
+        root, content = self._doors.images.manifest(origin, self._reference.digest or self._reference.tag or "")
+        parts = wanted(root, content, lambda d: self._doors.images.manifest(origin, d.digest)[1], self._platform())
         with self._doors.room.reserved({blob.digest: blob.size for blob in parts.blobs}):
             self._step(Phase.FETCHING)
-            self._fetch(parts.blobs)
-            self._attach(root, parts)
+            self._fetch(origin, parts.blobs)
+            self._attach(origin, (root, *parts.manifests))
             self._step(Phase.CHECKING)
-            self._check(root)
+            self._check(origin, root)
             if self._image.pin:
                 self._doors.room.pin(self._reference)
             if self._image.load and self._doors.importer is not None:
                 self._step(Phase.IMPORTING)
-                self._doors.importer(self._reference.with_digest(root.digest))
+                self._doors.importer(self._reference, [part.digest for part in (root, *parts.manifests, *parts.blobs)])
         return root.digest
 
     def _platform(self) -> Platform | None:
         chosen = self._image.platform
         return None if chosen == "all" else Platform.parse(chosen) if chosen else this_platform()
 
-    def _read(self, descriptor: Descriptor) -> bytes:
-        return self._doors.images.manifest(self._origin, descriptor.digest)[1]
-
-    def _fetch(self, blobs: Sequence[Descriptor]) -> None:
+    def _fetch(self, origin: Origin, blobs: Sequence[Descriptor]) -> None:
         meter = Meter(blobs, self._doors.images.presence, self._report, self._clock)
         with ExitStack() as stack:
             running: deque[tuple[Descriptor, Lease]] = deque()
             for blob in blobs:
                 if len(running) == _AHEAD:
                     self._finish(*running.popleft(), meter)
-                lease = stack.enter_context(self._doors.images.lease(self._origin, blob))
+                lease = stack.enter_context(self._doors.images.lease(origin, blob))
                 running.append((blob, lease))
             for blob, lease in running:
                 self._finish(blob, lease, meter)
@@ -113,18 +110,18 @@ class Bringing:
         meter.look()
         lease.close()
 
-    def _attach(self, root: Descriptor, parts: Wanted) -> None:
+    def _attach(self, origin: Origin, manifests: Sequence[Descriptor]) -> None:
         """Signatures and attestations, so that it can be verified when its upstream is gone."""
-        for manifest in (root, *parts.manifests):
+        for manifest in manifests:
             try:
-                self._doors.images.attachments(self._origin, manifest.digest)
-            except (RegistryError, NotFound) as e:
-                _log.warning("%s: what signs %s cannot be fetched: %s", self._origin, manifest.digest, e)
+                self._doors.images.attachments(origin, manifest.digest)
+            except (RegistryError, InvalidContent, NotFound) as e:
+                _log.warning("%s: what signs %s cannot be fetched: %s", origin, manifest.digest, e)
 
-    def _check(self, root: Descriptor) -> None:
+    def _check(self, origin: Origin, root: Descriptor) -> None:
         if self._doors.guard is None:
             return
-        verdict = self._doors.guard.ready(self._origin, root)
+        verdict = self._doors.guard.ready(origin, root)
         try:
             while not wait([verdict], timeout=_POLL).done:
                 self._check_wanted()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,19 +28,25 @@ class Presence:
 class Images(Protocol):
     """The mirror and its cache, with the node's own credentials."""
 
-    def manifest(self, origin: Origin, target: str | Digest) -> tuple[Descriptor, bytes]:
-        """A manifest or index by tag or digest; known from now on as if a client had pulled it.
+    def origin(self, reference: Reference) -> Origin:
+        """In whose name an image is fetched: anybody's where that suffices, so that it is known to be public; else the
+        node's own.
 
         Raises:
             RegistryError, InvalidContent, StorageError: as a pull would be told.
-            UsageError: this registry is not one of the upstreams.
+            UsageError: its registry is not one of the upstreams.
+            Denied: this node may not serve it.
         """
 
+    def manifest(self, origin: Origin, target: str | Digest) -> tuple[Descriptor, bytes]:
+        """A manifest or index by tag or digest; known from now on as if a client had pulled it. Raises what `origin`
+        does."""
+
     def attachments(self, origin: Origin, digest: Digest) -> None:
-        """Fetch what signs or describes a manifest, as far as there is any. Raises `RegistryError`."""
+        """Fetch what signs or describes a manifest, as far as there is any. Raises what `origin` does."""
 
     def lease(self, origin: Origin, blob: Descriptor) -> Lease:
-        """Have a blob fetched, after everything that somebody waits for. Raises what `manifest` does."""
+        """Have a blob fetched, after everything that somebody waits for. Raises what `origin` does."""
 
     def presence(self, digest: Digest) -> Presence:
         """How much of a blob is here."""
@@ -67,8 +73,8 @@ class Guard(Protocol):
 class Importer(Protocol):
     """The way into an engine's own store."""
 
-    def __call__(self, reference: Reference, /) -> None:
-        """Raises `ModelcarError`."""
+    def __call__(self, reference: Reference, parts: Sequence[Digest], /) -> None:
+        """`parts` are all of the image's blobs and manifests, which are here. Raises `ModelcarError`."""
 
 
 class Throttle(Protocol):

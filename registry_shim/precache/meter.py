@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.oci import Descriptor, Digest
 from registry_shim.precache.doors import Presence
 from registry_shim.precache.entry import Progress
@@ -41,7 +42,10 @@ class Meter:
             Progress(
                 done=done,
                 total=sum(blob.size for blob in self._blobs),
-                chunks=sum(presence.chunks_in_all for presence in found),
+                chunks=sum(
+                    presence.chunks_in_all or -(-blob.size // CHUNK_SIZE)
+                    for blob, presence in zip(self._blobs, found, strict=True)
+                ),
                 chunks_done=sum(presence.chunks for presence in found),
                 rate=self._rate,
             )

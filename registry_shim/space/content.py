@@ -16,8 +16,9 @@ class Content(Protocol):
     def leased(self) -> Collection[Digest]:
         """Blobs that are in use or on their way."""
 
-    def remove(self, digest: Digest) -> bool:
-        """Remove what is here of a blob, whole or not; `False` if it is in use and stays. Raises `StorageError`."""
+    def evict(self, digest: Digest) -> bool:
+        """Remove what is here of a blob, whole or not; `False`, at once, if it is in use and stays. Raises
+        `StorageError`."""
 
 
 class Observer(Protocol):

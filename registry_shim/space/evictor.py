@@ -32,7 +32,7 @@ def _evict(eviction: Eviction, catalogue: Catalogue, content: Content, observer:
     freed = 0
     for digest in eviction.digests:  # documents come first
         size = eviction.sizes[digest]
-        if content.remove(digest):
+        if content.evict(digest):
             observer.evicted(size)
             freed += size
     return freed

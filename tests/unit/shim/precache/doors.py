@@ -105,6 +105,9 @@ class FakeImages:
 
     # What `Images` has
 
+    def origin(self, reference: Reference) -> Origin:
+        return Origin(registry=reference.registry, repository=reference.repository)
+
     def manifest(self, origin: Origin, target: str | Digest) -> tuple[Descriptor, bytes]:
         if self.failures:
             raise self.failures.pop(0)
@@ -183,7 +186,7 @@ class FakeNode:
     images: FakeImages = field(default_factory=FakeImages)
     room: FakeRoom = field(default_factory=FakeRoom)
     guard: FakeGuard = field(default_factory=FakeGuard)
-    imported: list[str] = field(default_factory=list)
+    imported: list[tuple[str, int]] = field(default_factory=list)
     rates: list[float | None] = field(default_factory=list)
 
     @property
@@ -192,7 +195,7 @@ class FakeNode:
             images=self.images,
             room=self.room,
             guard=self.guard,
-            importer=lambda reference: self.imported.append(str(reference)),
+            importer=lambda reference, parts: self.imported.append((str(reference), len(parts))),
             throttle=self.rates.append,
         )
 

@@ -50,7 +50,7 @@ def test_an_image_becomes_ready_pinned_and_imported(tmp_path: Path) -> None:
     assert entry["digest"] == str(manifest.digest)
     assert entry["progress"]["chunks_done"] == 3
     assert node.room.pins == {V1}
-    assert node.imported == [f"{V1}@{manifest.digest}"]
+    assert node.imported == [(V1, 4)]  # manifest, config, two layers
     assert node.images.attached == [manifest.digest]
     assert all(lease.closed for lease in node.images.leases)
     assert node.room.reserved_now == []

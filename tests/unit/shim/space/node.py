@@ -38,7 +38,7 @@ class Folder:
     def leased(self) -> set[Digest]:
         return self.leases
 
-    def remove(self, digest: Digest) -> bool:
+    def evict(self, digest: Digest) -> bool:
         if digest in self.leases:
             return False
         for path in [blob_path(self.root, digest), *(self.root / "partial" / "sha256" / digest.hex).glob("*/data")]:
