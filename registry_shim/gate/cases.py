@@ -75,6 +75,11 @@ class Case:
         """Of the scan that is under way."""
         return self._scan.stage if self._scan is not None else None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way."""
+        return any(task is not None and not task.done() for task in (self._deciding, self._scanning))
+
     async def decide(self) -> Ruling:
         """The ruling, from now if need be. It may be *pending*: then a scan is under way."""
         while (ruling := self.current) is None:

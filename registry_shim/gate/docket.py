@@ -36,11 +36,17 @@ class Docket:
         case = self._cases.get(key)
         if case is None:
             case = self._cases[key] = Case(self._shop, origin, root.plain(), rule)
-            while len(self._cases) > self._shop.settings.remembered:
-                self._cases.popitem(last=False)
+            if len(self._cases) > self._shop.settings.remembered:
+                self._forget_one()
         case.origin = origin
         self._cases.move_to_end(key)
         return case
+
+    def at_hand(self, origin: Origin, root: Digest) -> Ruling | None:
+        """The ruling about an image that is served, if nobody need look at anything for it."""
+        case = self._cases.get((origin.name, root))
+        ruling = case.current if case is not None else None
+        return ruling if ruling is not None and ruling.state is State.ALLOWED else None
 
     async def require_manifest(self, origin: Origin, root: Descriptor, rule: GateRule) -> Ruling:
         """Return only if this manifest may leave: as a part of an image that is served, or as one itself.
@@ -71,6 +77,12 @@ class Docket:
 
     async def close(self) -> None:
         await asyncio.gather(*(case.close() for case in self._cases.values()))
+
+    def _forget_one(self) -> None:
+        """The one that nobody asked for for the longest time, of which nothing is under way."""
+        idle = next((key for key, case in self._cases.items() if not case.is_busy), None)
+        if idle is not None:
+            del self._cases[idle]
 
     async def _first_served(self, cases: list[Case]) -> Ruling:
         refusal: Denied | None = None

@@ -34,6 +34,7 @@ __all__ = ["Gate"]
 
 _log = logging.getLogger("registry_shim.gate")
 _DECIDERS: Final = 4
+_PATIENCE: Final = 3.0  # seconds for scans to end in
 
 
 class Gate:
@@ -82,7 +83,9 @@ class Gate:
         if self._shop is not None:
             await self._docket.close()
             self._shop.deciders.shutdown(wait=False, cancel_futures=True)
-            await asyncio.to_thread(self._shop.scanners.shutdown, cancel_futures=True)
+            with suppress(TimeoutError):  # whoever waits for bytes ends with the cache
+                ending = asyncio.to_thread(self._shop.scanners.shutdown, cancel_futures=True)
+                await asyncio.wait_for(ending, _PATIENCE)
 
     def admit_repository(self, origin: Origin) -> None:
         """As `Admission`."""
@@ -107,6 +110,8 @@ class Gate:
         self._check_denied(origin, descriptor.digest, rule)
         if rule is None or rule.mode is Mode.OFF:
             return ()
+        if rule.mode is Mode.ENFORCE and (ruling := self._docket.at_hand(origin, descriptor.digest)) is not None:
+            return ruling.warnings
         try:
             document = parse_manifest(content, descriptor.media_type)
         except InvalidContent:

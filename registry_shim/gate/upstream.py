@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from modelcar.errors import InvalidDocument, NotFound, RemoteNotFound
+from modelcar.errors import InvalidDocument, NotFound, RemoteNotFound, WorldError
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest, Index, Manifest, parse_manifest
 from modelcar.signing.places import Place
@@ -72,7 +72,10 @@ class LibraryPlace:
         if descriptor.size:
             with self._lease(self._origin, descriptor, Purpose.PULL) as lease:
                 lease.need(0, descriptor.size)
-                lease.when(0, descriptor.size).result(_PATIENCE)
+                try:
+                    lease.when(0, descriptor.size).result(_PATIENCE)
+                except TimeoutError:
+                    raise WorldError(f"{descriptor.digest} did not arrive within {_PATIENCE:g} seconds") from None
                 while len(content) < descriptor.size:
                     piece = lease.slice(len(content), descriptor.size - len(content))
                     data = os.pread(piece.fd, piece.size, piece.offset)
