@@ -62,6 +62,14 @@ class Metrics:
         """The text format of Prometheus. Waits for the disk: call it in a thread."""
         return generate_latest(self._registry)
 
+    def totals(self) -> dict[str, float]:
+        """Bytes since the start: by where they came from, and `sent` to clients."""
+        sums = {kind.value: self._sum("fetched_bytes_total", source=kind.value) for kind in SourceKind}
+        return {**sums, "sent": sum(self._sum("http_sent_bytes_total", route=route) for route in ROUTES)}
+
+    def _sum(self, name: str, **labels: str) -> float:
+        return self._registry.get_sample_value(PREFIX + name, labels) or 0.0
+
     def _made(self, metric: Metric) -> Any:
         name = PREFIX + metric.name
         if metric.kind == "histogram":

@@ -12,6 +12,7 @@ from registry_shim.cache.settings import CacheSettings
 from registry_shim.gate.settings import GateSettings
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.peers.settings import PeerSettings
+from registry_shim.precache.settings import PrecacheSettings
 from registry_shim.serving.settings import Authentication, Limits, Tls
 from registry_shim.space.settings import SpaceSettings
 
@@ -103,6 +104,8 @@ class NodeSettings:
     """What may be served."""
     peers: PeerSettings | None = None
     """The other nodes that share their chunks with this one."""
+    precache: PrecacheSettings = field(default_factory=PrecacheSettings)
+    """What is fetched before anyone asks for it."""
 
     def __post_init__(self) -> None:
         if self.stop_seconds < 0:
