@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from modelcar.errors import (
     Denied,
@@ -26,6 +26,7 @@ from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest, compact_json
 from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
+from registry_shim.peers.access import Access
 from registry_shim.peers.directions import Directions
 from registry_shim.peers.holdings import Grids, Holdings, Leases, Shared
 from registry_shim.peers.protocol import AUTHORIZATION, HAVE, MOST_CHUNKS, ORIGIN, PREFIX, SENDER, SIZE, pack_map
@@ -34,20 +35,13 @@ from registry_shim.peers.streaming import Pieces
 from registry_shim.serving.messages import Request, Response
 from registry_shim.serving.threads import in_thread
 
-__all__ = ["Access", "PeerApi"]
+__all__ = ["PeerApi"]
 
 _RANGE: Final = re.compile(r"bytes=(\d{1,19})-(\d{1,19})")
 _GRID: Final = re.compile(r"plain|[0-9a-f]{16}")
 _MOST_TABLE: Final = 64 << 20  # bytes of JSON
 _PAUSE: Final = {"Retry-After": "1"}
 _log = logging.getLogger("registry_shim.peers")
-
-
-class Access(Protocol):
-    """Who may read what: a blob must not leave under a repository that it is not in."""
-
-    async def may_read(self, origin: Origin, digest: Digest) -> None:
-        """Raises `Refused` or a `RegistryError` unless `origin`, with its authorization, has that blob."""
 
 
 class Refusal(Exception):
@@ -119,20 +113,18 @@ class PeerApi:
         return Response(status=201)
 
     async def _have(self, request: Request, digest: Digest, name: str) -> Response:
-        origin = _origin(request)
-        await self._access.may_read(origin, digest)
+        await self._access.admit(_origin(request), digest)
         here = await self._leases.find(digest, name)
         if here is None:
             raise Refusal(404, "nothing of it is here")
         return Response(status=200, headers=self._map_of(here))
 
     async def _blob(self, request: Request, digest: Digest, name: str) -> Response:
-        origin = _origin(request)
         match = _RANGE.fullmatch(request.headers.get("range", ""))
         if match is None:
             raise Refusal(400, "peers ask for ranges")
         offset, length = int(match[1]), int(match[2]) - int(match[1]) + 1
-        await self._access.may_read(origin, digest)
+        origin = await self._access.admit(_origin(request), digest)
         if (
             self._sending.total() >= self._settings.sending
             or self._sending[request.client] >= self._settings.sending_each

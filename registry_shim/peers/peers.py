@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -16,8 +16,10 @@ from modelcar.errors import UsageError
 from modelcar.lazy.sources import Router
 from modelcar.oci import Descriptor
 from modelcar.oci.reference import is_loopback
+from registry_shim.cache.cache import RouterFor
 from registry_shim.cache.origins import Origins
-from registry_shim.peers.api import Access, PeerApi
+from registry_shim.peers.access import Access
+from registry_shim.peers.api import PeerApi
 from registry_shim.peers.client import PeerClient
 from registry_shim.peers.directions import Directions
 from registry_shim.peers.discovery import Discovery, DnsMembers, StaticMembers
@@ -35,7 +37,6 @@ __all__ = ["Peers"]
 
 _TRIALS: Final = 1.0  # seconds between two looks whether a dead peer is to be tried
 _MOST_BODY: Final = 64 << 20  # bytes: a chunk table
-_RouterFor = Callable[[Descriptor, Origins], Router]
 _log = logging.getLogger("registry_shim.peers")
 
 
@@ -58,7 +59,7 @@ class Peers:
         self._turns = threading.Semaphore(settings.last_resort)
         self._stopped = threading.Event()
 
-    def router_for(self, behind: _RouterFor) -> _RouterFor:
+    def router_for(self, behind: RouterFor) -> RouterFor:
         """As `behind`, which makes the routers of a node without peers, with the peers before them."""
 
         def router(descriptor: Descriptor, origins: Origins) -> Router:

@@ -1,0 +1,163 @@
+"""Nodes in one process: caches, peers and sockets are real, the upstream is memory that counts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from modelcar.lazy.grid import Grid
+from modelcar.lazy.scheduler import Scheduler
+from modelcar.lazy.settings import FetchSettings
+from modelcar.oci import Descriptor, Digest
+from modelcar.store.layout import OciLayout
+from registry_shim.cache.cache import Cache
+from registry_shim.cache.origins import Origins
+from registry_shim.origin import Origin
+from registry_shim.peers.caching import CacheHoldings
+from registry_shim.peers.peers import Peers
+from registry_shim.peers.settings import PeerSettings
+from tests.support.chunks import Content, MemorySource, Reports
+
+__all__ = ["ORIGIN", "Node", "cluster", "free_addresses", "pull", "pull_all", "until"]
+
+ORIGIN = Origin(registry="registry.example", repository="org/model")
+FAST = FetchSettings(backoff=0.01, backoff_limit=0.1, attempts=3)
+TIMEOUT = 30
+
+
+class Everyone:
+    """An `Access` that lets everyone in, and remembers whom."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Origin, Digest]] = []
+
+    async def admit(self, origin: Origin, digest: Digest) -> Origin:
+        self.asked.append((origin, digest))
+        return origin
+
+
+class Node:
+    """One node, from `start` to `stop`. `upstream` is its own way there, so that one can see who used it."""
+
+    def __init__(self, folder: Path, settings: PeerSettings, upstream: MemorySource) -> None:
+        self.settings = settings
+        self.upstream = upstream
+        self.router = Reports(upstream)
+        self.access = Everyone()
+        self.scheduler = Scheduler(FAST)
+        self.peers = Peers(settings)
+        router_for = self.peers.router_for(self._behind)
+        self.cache = Cache(folder, OciLayout(folder), self.scheduler, router_for)
+        self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+        self._running = False
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def start(self) -> None:
+        self._thread.start()
+        self._ready.result(TIMEOUT)
+        self._running = True
+
+    def stop(self) -> None:
+        if self._running:
+            self._running = False
+            loop, stop = self._ready.result(TIMEOUT)
+            loop.call_soon_threadsafe(stop.set)
+            self._thread.join()
+
+    def close(self) -> None:
+        self.stop()
+        self.cache.close()
+        self.scheduler.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _behind(self, _: Descriptor, origins: Origins) -> Reports:
+        return self.router
+
+    async def _main(self) -> None:
+        host, _, port = self.settings.listen.rpartition(":")
+        stop = asyncio.Event()
+        with socket.create_server((host, int(port))) as listener:
+            async with self.peers.serving(CacheHoldings(self.cache), self.access, listener):
+                self._ready.set_result((asyncio.get_running_loop(), stop))
+                await stop.wait()
+
+
+def free_addresses(count: int) -> list[str]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [f"127.0.0.1:{sock.getsockname()[1]}" for sock in sockets]
+
+
+@contextmanager
+def cluster(
+    folder: Path, content: Content, count: int, *, zones: Sequence[str] = (), settings: PeerSettings | None = None
+) -> Iterator[list[Node]]:
+    """`count` nodes that know each other, over one upstream."""
+    addresses = free_addresses(count)
+    listed = [f"{a}={zones[n]}" if zones else a for n, a in enumerate(addresses)]
+    base = settings or PeerSettings(members=("x",), hold_seconds=0.5, suspect_seconds=0.3)
+    with ExitStack() as stack:
+        nodes = []
+        for n, address in enumerate(addresses):
+            mine = replace(base, listen=address, members=tuple(listed), zone=zones[n] if zones else "")
+            nodes.append(stack.enter_context(Node(folder / str(n), mine, MemorySource(content.data))))
+        yield nodes
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.005)
+
+
+def pull(node: Node, content: Content, grid: Grid | None) -> bytes:
+    """The whole blob, as a client of this node gets it."""
+    with node.cache.lease(ORIGIN, content.descriptor, grid=grid) as lease:
+        data = bytearray()
+        while len(data) < len(content.data):
+            lease.need(len(data), min(8 << 20, len(content.data) - len(data)))
+            n = lease.available(len(data))
+            if not n:
+                lease.when(len(data), 1).result(TIMEOUT)
+                continue
+            piece = lease.slice(len(data), n)
+            data += os.pread(piece.fd, piece.size, piece.offset)
+        return bytes(data)
+
+
+def pull_all(nodes: Sequence[Node], content: Content, grid: Grid | None) -> list[bytes]:
+    """All nodes at once; what each one got."""
+    results: list[bytes] = [b""] * len(nodes)
+
+    def run(n: int) -> None:
+        results[n] = pull(nodes[n], content, grid)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(nodes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
