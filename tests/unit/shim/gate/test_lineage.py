@@ -1,0 +1,57 @@
+"""Which image consists of what: by repository, and after a restart."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from modelcar.oci import Descriptor, Digest
+from modelcar.oci.media_types import MANIFEST
+from registry_shim.gate.lineage import Known, Lineage
+from registry_shim.origin import Origin
+
+HERE = Origin(registry="ghcr.io", repository="org/llm")
+THERE = Origin(registry="ghcr.io", repository="org/other")
+LAYER, OTHER = Digest.of(b"layer"), Digest.of(b"other")
+
+
+def known(name: bytes, *contents: Digest, origin: Origin = HERE, is_evidence: bool = False) -> Known:
+    root = Descriptor.of(MANIFEST, name)
+    return Known(origin=origin, root=root, contents=frozenset({root.digest, *contents}), is_evidence=is_evidence)
+
+
+def test_what_lists_a_blob_is_known_by_repository_and_after_a_restart(tmp_path: Path) -> None:
+    one, two = known(b"one", LAYER), known(b"two", LAYER, origin=THERE, is_evidence=True)
+    lineage = Lineage(tmp_path)
+    for each in (one, two):
+        lineage.add(each)
+    for now in (lineage, Lineage(tmp_path)):
+        assert now.listing(HERE, LAYER) == (one,)
+        assert now.listing(THERE, LAYER) == (two,)
+        assert now.listing(HERE, one.root.digest) == (one,)
+        assert now.listing(HERE, OTHER) == ()
+        assert now.others(one, LAYER) == (two,)
+        assert now.get(HERE, one.root.digest) == one
+
+
+def test_damaged_half_written_and_forgotten_files_are_none(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path)
+    for name in (b"damaged", b"old"):
+        lineage.add(known(name, LAYER))
+    damaged, old = sorted(tmp_path.iterdir())
+    damaged.write_bytes(b"{")
+    long_ago = time.time() - 100 * 86400
+    os.utime(old, (long_ago, long_ago))
+    (tmp_path / ".new.json.0123").write_bytes(b"half")
+    assert Lineage(tmp_path).all() == ()
+    assert {path.name for path in tmp_path.iterdir()} == {damaged.name}
+
+
+def test_who_is_asked_about_again_is_not_forgotten(tmp_path: Path) -> None:
+    one, lineage = known(b"one", LAYER), Lineage(tmp_path)
+    lineage.add(one)
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (0, 0))
+    lineage.add(one)
+    assert Lineage(tmp_path).all() == (one,)
