@@ -85,6 +85,7 @@ def test_a_zone_takes_each_chunk_from_the_rest_of_the_world_once(
     with cluster(tmp_path, content, 6, zones=["a", "a", "a", "b", "b", "b"]) as nodes:
         assert all(data == content.data for data in pull_all(nodes, content, content.table()))
         assert fetched(nodes) == len(content.data)
+        until(lambda: crossed.total() >= len(content.data))  # sources are reported on when they have ended
     assert crossed.total() == len(content.data)
     assert crossed.keys() == {"a", "b"}
 
