@@ -19,7 +19,7 @@ from registry_shim.gate.events import GateEvents
 from registry_shim.gate.examine import Examination, examine
 from registry_shim.gate.lineage import Known, Lineage
 from registry_shim.gate.policybook import Page, PolicyBook
-from registry_shim.gate.ruling import Ruling, State, judge
+from registry_shim.gate.ruling import Ruling, State, judge, unseen
 from registry_shim.gate.scans import Leases, Scan, ScanStage
 from registry_shim.gate.settings import GateRule, GateSettings
 from registry_shim.gate.verdicts import VerdictStore
@@ -76,6 +76,10 @@ class Case:
         return self._scan.stage if self._scan is not None else None
 
     @property
+    def _short(self) -> float:
+        return self._shop.settings.refused_seconds
+
+    @property
     def is_busy(self) -> bool:
         """Whether anything is under way."""
         return any(task is not None and not task.done() for task in (self._deciding, self._scanning))
@@ -130,8 +134,13 @@ class Case:
             self._shop.authorities,
             datetime.now(UTC),
         )
-        origin = replace(self.origin, authorization=None)
-        self._shop.lineage.add(Known(origin=origin, root=self.root, contents=seen.contents))
+        known = Known(
+            origin=replace(self.origin, authorization=None),
+            root=self.root,
+            documents=seen.documents,
+            blobs=frozenset(blob.digest for blob in seen.blobs),
+        )
+        self._shop.lineage.add(known)
         return seen
 
     def _rule(self, page: Page, *, may_scan: bool = True) -> None:
@@ -145,7 +154,7 @@ class Case:
         if has_failed and self._failure is not None:
             ruling = replace(ruling, reasons=(self._failure, *ruling.reasons))
         is_short = has_failed or ruling.state is State.REFUSED
-        self._take(ruling, page, settings.refused_seconds if is_short else settings.valid_seconds)
+        self._take(ruling, page, self._short if is_short else settings.valid_seconds)
         if ruling.state is State.PENDING and may_scan:
             self._begin_scan(page)
 
@@ -170,17 +179,10 @@ class Case:
         """It cannot be looked at now. What was seen before, under the same policies, still is so."""
         if self._seen is not None and self._version == page.version and not isinstance(error, InvalidContent):
             _log.warning("%s@%s is not looked at again: %s", self.origin, self.root.digest, error)
-            self._expires = time.monotonic() + self._shop.settings.refused_seconds
+            self._expires = time.monotonic() + self._short
             return
-        ruling = Ruling(
-            image=self.origin.name,
-            digest=self.root.digest,
-            rule=self.rule,
-            state=State.REFUSED,
-            reasons=(f"it cannot be looked at: {error}",),
-            decided_at=datetime.now(UTC),
-        )
-        self._take(ruling, page, self._shop.settings.refused_seconds)
+        verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
+        self._take(unseen(self.origin.name, self.root.digest, self.rule, verdict, error), page, self._short)
 
     def _begin_scan(self, page: Page) -> None:
         if self._scanning is None or self._scanning.done():

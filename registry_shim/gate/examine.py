@@ -60,10 +60,6 @@ class Examination:
     requirements: tuple[ScanRequirement, ...] = ()
     formats_known: bool = True
 
-    @property
-    def contents(self) -> frozenset[Digest]:
-        return self.documents | {blob.digest for blob in self.blobs}
-
 
 def examine(
     origin: Origin,

@@ -240,9 +240,14 @@ class Gate:
 
         def look() -> None:
             check_evidence(document, shop.places(origin))
-            contents = frozenset({descriptor.digest, *(blob.digest for blob in document.blobs)})
-            known = Origin(registry=origin.registry, repository=origin.repository)
-            shop.lineage.add(Known(origin=known, root=descriptor, contents=contents, is_evidence=True))
+            known = Known(
+                origin=Origin(registry=origin.registry, repository=origin.repository),
+                root=descriptor.plain(),
+                documents=frozenset({descriptor.digest}),
+                blobs=frozenset(blob.digest for blob in document.blobs),
+                is_evidence=True,
+            )
+            shop.lineage.add(known)
 
         try:
             await asyncio.get_running_loop().run_in_executor(shop.deciders, look)

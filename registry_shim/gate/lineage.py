@@ -30,12 +30,22 @@ _FORGOTTEN: Final = 90 * 86400.0  # seconds after which nobody asks for an image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """An image, or signatures beside one, and everything that it consists of."""
+    """An image, or signatures beside one, and everything that it consists of.
+
+    Attributes:
+        documents: its manifests and indexes, itself included.
+        blobs: its configurations and layers.
+    """
 
     origin: Origin
     root: Descriptor
-    contents: frozenset[Digest]
+    documents: frozenset[Digest]
+    blobs: frozenset[Digest]
     is_evidence: bool = False
+
+    @property
+    def contents(self) -> frozenset[Digest]:
+        return self.documents | self.blobs
 
     @property
     def key(self) -> tuple[str, Digest]:
@@ -70,9 +80,9 @@ class Lineage:
             return tuple(self._known[origin.name, root] for root in roots)
 
     def others(self, known: Known, digest: Digest) -> tuple[Known, ...]:
-        """Images other than `known`, of any repository, that list `digest`."""
+        """Images other than `known`, of any repository, that list a blob."""
         with self._lock:
-            found = [k for k in self._known.values() if digest in k.contents]
+            found = [k for k in self._known.values() if digest in k.blobs]
         return tuple(k for k in found if k.key != known.key)
 
     def all(self) -> tuple[Known, ...]:
@@ -89,7 +99,8 @@ class Lineage:
             "registry": known.origin.registry,
             "repository": known.origin.repository,
             "root": known.root.plain().to_dict(),
-            "contents": sorted(map(str, known.contents)),
+            "documents": sorted(map(str, known.documents)),
+            "blobs": sorted(map(str, known.blobs)),
             "evidence": known.is_evidence,
         }
         atomic_write(self._file(known), compact_json(data), mode=0o600)
@@ -114,7 +125,8 @@ class Lineage:
             known = Known(
                 origin=Origin(registry=data["registry"], repository=data["repository"]),
                 root=Descriptor.from_dict(data["root"]),
-                contents=frozenset(map(Digest.parse, data["contents"])),
+                documents=frozenset(map(Digest.parse, data["documents"])),
+                blobs=frozenset(map(Digest.parse, data["blobs"])),
                 is_evidence=data["evidence"],
             )
         except (OSError, ValueError, KeyError, TypeError, ModelcarError):

@@ -65,7 +65,7 @@ class Revocations:
         error = ruling.refusal()
         with self._lock:
             known = self._lineage.get(origin, ruling.digest)
-            harmless = sorted((known.contents if known else frozenset()) - {*ruling.evil, ruling.digest}, key=str)
+            harmless = sorted((known.blobs if known else frozenset()) - set(ruling.evil), key=str)
             cut = 0
             for digest in ruling.evil:
                 cut += self._revoke(digest, error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from modelcar.errors import Denied
+from modelcar.errors import Denied, ModelcarError
 from modelcar.oci import Digest
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.version import RULE_SET
@@ -15,7 +15,7 @@ from registry_shim.gate.examine import Examination
 from registry_shim.gate.settings import GateRule, Mode, NodeScan, OnPending, ScanDemand, Unverified
 from registry_shim.gate.verdicts import NodeVerdict
 
-__all__ = ["Ruling", "State", "judge"]
+__all__ = ["Ruling", "State", "judge", "unseen"]
 
 _SKEW: Final = timedelta(minutes=5)
 _HINT: Final = "`registry-shim status` on the node tells all reasons; docs/how-to/gate.md what to do about each"
@@ -108,10 +108,9 @@ def judge(
     Args:
         verdict: this node's own, by whatever rules and however old.
     """
-    is_evil = verdict is not None and verdict.outcome is Outcome.MALICIOUS and rule.demands_scan
+    found = _evil(verdict) if rule.demands_scan else ()
     by: tuple[str, ...] = ()
-    if is_evil or seen.reasons:
-        found = [f"this node found it malicious: {reason}" for reason in verdict.reasons] if verdict and is_evil else []
+    if found or seen.reasons:
         state, reasons = State.REFUSED, (*found, *seen.reasons)
     elif rule.scan is ScanDemand.NODE and not seen.is_attested:
         state, reasons = _by_scan(rule, seen, verdict, scan, now)
@@ -129,9 +128,31 @@ def judge(
         warnings=seen.warnings,
         said_by=(*seen.vouched, *by),
         decided_at=now,
-        is_revoked=is_evil or is_denied or bool(seen.malicious),
-        evil=verdict.layers if verdict is not None and is_evil else (),
+        is_revoked=bool(found) or is_denied or bool(seen.malicious),
+        evil=verdict.layers if verdict is not None and found else (),
     )
+
+
+def unseen(image: str, digest: Digest, rule: GateRule, verdict: NodeVerdict | None, error: ModelcarError) -> Ruling:
+    """Rule about an image that cannot be looked at: nothing that is not known stands for it, and evil stays evil."""
+    found = _evil(verdict)
+    return Ruling(
+        image=image,
+        digest=digest,
+        rule=rule,
+        state=State.REFUSED,
+        reasons=(*found, f"it cannot be looked at: {error}"),
+        decided_at=datetime.now(UTC),
+        is_revoked=bool(found),
+        evil=verdict.layers if verdict is not None and found else (),
+    )
+
+
+def _evil(verdict: NodeVerdict | None) -> tuple[str, ...]:
+    """What this node found malicious; that holds by whatever rules."""
+    if verdict is None or verdict.outcome is not Outcome.MALICIOUS:
+        return ()
+    return tuple(f"this node found it malicious: {reason}" for reason in verdict.reasons or ("no reason is known",))
 
 
 def _by_documents(rule: GateRule, seen: Examination) -> tuple[State, tuple[str, ...]]:

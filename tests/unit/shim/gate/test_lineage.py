@@ -18,7 +18,8 @@ LAYER, OTHER = Digest.of(b"layer"), Digest.of(b"other")
 
 def known(name: bytes, *contents: Digest, origin: Origin = HERE, is_evidence: bool = False) -> Known:
     root = Descriptor.of(MANIFEST, name)
-    return Known(origin=origin, root=root, contents=frozenset({root.digest, *contents}), is_evidence=is_evidence)
+    documents, blobs = frozenset({root.digest}), frozenset(contents)
+    return Known(origin=origin, root=root, documents=documents, blobs=blobs, is_evidence=is_evidence)
 
 
 def test_what_lists_a_blob_is_known_by_repository_and_after_a_restart(tmp_path: Path) -> None:
