@@ -1,0 +1,118 @@
+"""OpenTelemetry traces, where they are configured: a span for each request, fetch and decision.
+
+A client's `traceparent` is followed. It goes on to no upstream: whose requests are one person's is nobody's business
+there. Nothing of OpenTelemetry is imported unless traces are configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from modelcar import __version__
+from modelcar.errors import ModelcarError, StorageError, UsageError
+from registry_shim.operations.routes import route_of
+from registry_shim.operations.settings import TraceSettings
+from registry_shim.serving.exchange import Exchange
+from registry_shim.serving.messages import Request
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span
+
+__all__ = ["Tracing"]
+
+_NOTES: Final = ("cache", "repository", "digest", "upstream", "peer", "mirror")
+_WAITING: Final = 10_000  # spans of requests that run; more are not traced
+
+
+class Tracing:
+    """An `Observer` of exchanges. `close` sends what is left.
+
+    Raises:
+        ModelcarError: OpenTelemetry is not installed.
+        StorageError, UsageError: the file of headers cannot be used.
+    """
+
+    def __init__(self, settings: TraceSettings, exporter: SpanExporter | None = None) -> None:
+        if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+            raise ModelcarError("traces need OpenTelemetry", hint="pip install 'modelcar[otel]'")
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+        resource = Resource.create({"service.name": "registry-shim", "service.version": __version__})
+        sampler = ParentBased(TraceIdRatioBased(settings.share))
+        self._provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or _exporter(settings)))
+        self._tracer = self._provider.get_tracer("registry_shim", __version__)
+        self._open: dict[int, Span] = {}
+
+    def begun(self, request: Request) -> None:
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        route = route_of(request.path)
+        if route == "operations" or len(self._open) >= _WAITING:
+            return
+        parent = TraceContextTextMapPropagator().extract({"traceparent": request.headers.get("traceparent", "")})
+        attributes = {"http.request.method": request.method, "http.route": route, "client.address": request.client}
+        span = self._tracer.start_span(
+            f"{request.method} {route}", context=parent, kind=SpanKind.SERVER, attributes=attributes
+        )
+        self._open[id(request)] = span
+
+    def finished(self, exchange: Exchange) -> None:
+        from opentelemetry.trace import Status, StatusCode
+
+        span = self._open.pop(id(exchange.request), None)
+        if span is None:
+            return
+        span.set_attribute("http.response.status_code", exchange.status)
+        span.set_attribute("http.response.body.size", exchange.sent)
+        notes: Mapping[str, Any] = exchange.response.notes if exchange.response is not None else {}
+        for name in _NOTES:
+            if name in notes:
+                span.set_attribute(f"registry_shim.{name}", notes[name])
+        if exchange.status >= 500 or not exchange.complete:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    @contextmanager
+    def span(self, name: str, **attributes: str | float) -> Iterator[None]:
+        """Something else that takes time: a fetch, a scan, a decision of the gate. From any thread."""
+        named = {f"registry_shim.{key}": value for key, value in attributes.items()}
+        with self._tracer.start_as_current_span(name, attributes=named, record_exception=False):
+            yield
+
+    def close(self) -> None:
+        """Waits for the collector, for some seconds at most."""
+        self._provider.shutdown()
+
+
+def _exporter(settings: TraceSettings) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    headers = _headers(settings.headers_file) if settings.headers_file else {}
+    return OTLPSpanExporter(endpoint=settings.endpoint, headers=headers, timeout=5)
+
+
+def _headers(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "it is not text"
+        raise StorageError(f"cannot read {path}: {reason}") from None
+    headers = {}
+    for number, line in enumerate(lines, 1):
+        name, colon, value = line.partition(":")
+        if not line.strip():
+            continue
+        if not colon or not name.strip():
+            raise UsageError(f"{path}:{number} is not a header", hint="Name: value")
+        headers[name.strip().lower()] = value.strip()
+    return headers

@@ -1,0 +1,121 @@
+"""Traces: what a span says, whose trace it belongs to, and that nobody pays who has none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from modelcar.errors import ModelcarError, StorageError, UsageError
+from registry_shim.operations import tracing as tracing_module
+from registry_shim.operations.settings import TraceSettings
+from registry_shim.operations.tracing import Tracing
+from registry_shim.serving.exchange import Exchange
+from registry_shim.serving.messages import Request, Response
+
+ROOT = Path(__file__).parents[4]
+ENDPOINT = "http://127.0.0.1:9/v1/traces"
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def spans(*exchanges: tuple[Request, Response | None], share: float = 1.0) -> tuple[ReadableSpan, ...]:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(TraceSettings(endpoint=ENDPOINT, share=share), exporter)
+    for request, response in exchanges:
+        tracing.begun(request)
+        complete = response is not None
+        tracing.finished(Exchange(request=request, response=response, sent=5, seconds=0.1, complete=complete))
+    tracing.close()
+    return exporter.get_finished_spans()
+
+
+def request(path: str = "/v2/a/b/blobs/sha256:00", **headers: str) -> Request:
+    return Request(method="GET", path=path, headers={"authorization": "Bearer secret", **headers}, client="10.0.0.1")
+
+
+def test_a_request_is_a_span() -> None:
+    (span,) = spans((request(), Response(status=206, notes={"cache": "hit", "peer": 5, "password": "secret"})))
+    assert span.name == "GET blob"
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "GET",
+        "http.route": "blob",
+        "client.address": "10.0.0.1",
+        "http.response.status_code": 206,
+        "http.response.body.size": 5,
+        "registry_shim.cache": "hit",
+        "registry_shim.peer": 5,
+    }
+    assert "secret" not in span.to_json()
+
+
+def test_a_clients_trace_is_followed_whatever_the_share() -> None:
+    (span,) = spans((request(traceparent=PARENT), Response(status=200)), share=0.0)
+    assert span.context is not None
+    assert span.parent is not None
+    assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (PARENT[3:35], PARENT[36:52])
+
+
+@pytest.mark.parametrize(
+    "parent", ["", "garbage", PARENT.replace("-01", "-00"), "00-" + "0" * 32 + "-" + "0" * 16 + "-01"]
+)
+def test_others_are_sampled(parent: str) -> None:
+    assert spans((request(traceparent=parent), Response(status=200)), share=0.0) == ()
+
+
+def test_what_failed_is_marked() -> None:
+    served, failed, left = spans(
+        (request(), Response(status=404)), (request(), Response(status=502)), (request(), None)
+    )
+    assert [span.status.is_ok for span in (served, failed, left)] == [True, False, False]
+
+
+def test_probes_are_no_traces() -> None:
+    assert spans((request("/healthz"), Response(status=200)), (request("/metrics"), Response(status=200))) == ()
+
+
+def test_other_work_has_spans_as_well() -> None:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(TraceSettings(endpoint=ENDPOINT, share=1.0), exporter)
+    with tracing.span("scan", digest="sha256:00", bytes=7):
+        pass
+    tracing.close()
+    (span,) = exporter.get_finished_spans()
+    assert dict(span.attributes or {}) == {"registry_shim.digest": "sha256:00", "registry_shim.bytes": 7}
+
+
+def test_requests_that_never_end_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_module, "_WAITING", 3)
+    tracing = Tracing(TraceSettings(endpoint=ENDPOINT, share=1.0), InMemorySpanExporter())
+    running = [request() for _ in range(10)]
+    for each in running:
+        tracing.begun(each)
+    assert len(tracing._open) == 3
+    tracing.close()
+
+
+def test_headers_for_the_collector(tmp_path: Path) -> None:
+    path = tmp_path / "headers"
+    path.write_text("X-Key: a: b\n\nOther:c\n")
+    assert tracing_module._headers(path) == {"x-key": "a: b", "other": "c"}
+    path.write_text("nothing")
+    with pytest.raises(UsageError, match="1 is not a header"):
+        tracing_module._headers(path)
+    with pytest.raises(StorageError, match="cannot read"):
+        tracing_module._headers(tmp_path / "none")
+
+
+def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_module, "find_spec", lambda _: None)
+    with pytest.raises(ModelcarError, match="need OpenTelemetry") as caught:
+        Tracing(TraceSettings(endpoint=ENDPOINT))
+    assert caught.value.hint == "pip install 'modelcar[otel]'"
+
+
+def test_nothing_is_loaded_before_it_is_asked_for() -> None:
+    code = "import sys, registry_shim.operations.tracing; print([m for m in sys.modules if m.startswith('opentel')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
