@@ -136,6 +136,9 @@ class Space:
         """Raises `NotFound`: it is not pinned."""
         self.pins.remove(reference)
 
+    def pinned(self) -> tuple[Pin, ...]:
+        return self.pins.all()
+
     def status(self) -> SpaceStatus:
         """Raises `StorageError`."""
         with self._lock:
