@@ -259,7 +259,7 @@ class Installer:
             for path in (*(self._state / "before").glob("*"), self._state / "manifest.json"):
                 path.unlink(missing_ok=True)
             for folder in (self._state / "before", self._state):
-                if folder.is_dir():
+                with suppress(OSError):  # in a pod it is a mount
                     folder.rmdir()
             if self._state.parent.is_dir():
                 fsync_dir(self._state.parent)
