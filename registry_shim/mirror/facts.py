@@ -4,6 +4,7 @@
 ROOT/upstreams/<registry>/repositories/<name>/
     _manifests, _tags, _referrers, _blobs          as in `distribution.repositories`
     _public                                        empty: anybody may read it
+    _absent/<tag>                                  empty: there is no such signature
     _lists/tags.json, <algorithm>-<hex>.json       tags and referrers as the upstream last listed them
 ```
 """
@@ -114,6 +115,18 @@ class Facts:
             make_dirs(path.parent)
             atomic_write(path, b"")
         elif not public:
+            path.unlink(missing_ok=True)
+
+    def is_absent(self, origin: Origin, tag: str) -> bool:
+        """Whether the upstream has said that there is no such tag; kept for tags that stand for signatures."""
+        return self._folder(origin, "_absent", tag).exists()
+
+    def set_absent(self, origin: Origin, tag: str, *, absent: bool) -> None:
+        path = self._folder(origin, "_absent", tag)
+        if absent and not path.exists():
+            make_dirs(path.parent)
+            atomic_write(path, b"")
+        elif not absent:
             path.unlink(missing_ok=True)
 
     def read_list(self, origin: Origin, name: str) -> list[object] | None:

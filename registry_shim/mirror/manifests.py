@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from modelcar.errors import InvalidContent, ModelcarError, RegistryError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest, Reference
@@ -18,6 +20,7 @@ from registry_shim.origin import Origin
 
 __all__ = ["Found", "Manifests"]
 
+_ATTACHMENT: Final = re.compile(r"(sha256)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
 _log = logging.getLogger("registry_shim.mirror")
 
 
@@ -83,6 +86,7 @@ class Manifests:
         except (RegistryError, InvalidContent) as e:
             if isinstance(e, RemoteNotFound):
                 self._missing.put(key, copy.copy(e))  # without its traceback, which keeps all that it passed alive
+                self._note_absent(origin, target, absent=True)
             return self._without(origin, target, known, e)
         self._gatekeeper.grant(origin)
         if not isinstance(target, Digest):
@@ -114,17 +118,25 @@ class Manifests:
         if isinstance(error, RemoteNotFound) and not isinstance(target, Digest) and known is not None:
             self._tags.drop((origin.name, target))
             self._facts.repository(origin).remove_tag(target)
-        self._gatekeeper.stand_in(origin, error, known=known is not None)
+        absent = known is None and isinstance(target, str) and self._facts.is_absent(origin, target)
+        self._gatekeeper.stand_in(origin, error, known=known is not None or absent)
         if known is None:
-            raise error
+            raise RemoteNotFound(f"{origin}: there was no {target} when its registry was last asked", status=404)
         _log.warning("%s: serving %s as it was, because %s", origin, target, error)
         return Found(known, "stale")
+
+    def _note_absent(self, origin: Origin, target: str | Digest, *, absent: bool) -> None:
+        """That an image has no signature of some kind is a part of verifying it while its upstream is gone."""
+        match = _ATTACHMENT.fullmatch(target) if isinstance(target, str) else None
+        if match is not None and self._facts.manifest(origin, Digest(match[1], match[2])) is not None:
+            self._facts.set_absent(origin, match[0], absent=absent)
 
     def _point(self, origin: Origin, tag: str, digest: Digest) -> None:
         repository = self._facts.repository(origin)
         with repository.changing():
             if repository.resolve(tag) != digest:
                 repository.set_tag(tag, digest)
+                self._note_absent(origin, tag, absent=False)
         self._tags.put((origin.name, tag), digest)
 
 

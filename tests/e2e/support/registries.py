@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import bcrypt
 
 from tests.e2e.support.commands import BIN, eventually, serving
 
@@ -40,12 +42,12 @@ def embedded_registry(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def docker_registry(folder: Path) -> Iterator[str]:
-    """Debian's docker-registry; yields HOST:PORT."""
-    folder.mkdir()
+def docker_registry(folder: Path, *, users: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Debian's docker-registry; yields HOST:PORT. With `users` (names to passwords) it is for nobody else."""
+    folder.mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         address = f"127.0.0.1:{sock.getsockname()[1]}"
-    config = {
+    config: dict[str, object] = {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {
@@ -54,6 +56,10 @@ def docker_registry(folder: Path) -> Iterator[str]:
         },
         "http": {"addr": address},
     }
+    if users is not None:
+        lines = [f"{name}:{bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode()}" for name, word in users.items()]
+        (folder / "htpasswd").write_text("\n".join(lines))
+        config["auth"] = {"htpasswd": {"realm": "private", "path": str(folder / "htpasswd")}}
     (folder / "config.yml").write_text(json.dumps(config))  # which is YAML, too
     with serving(folder / "log", "docker-registry", "serve", folder / "config.yml") as process:
         eventually(lambda: _answers(address) or process.poll() is not None, "docker-registry starts")

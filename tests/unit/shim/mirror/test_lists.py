@@ -104,6 +104,22 @@ def test_signatures_outlive_the_upstream(upstream: ScriptedRegistry, tmp_path: P
     assert [answer.body for answer in after] == [answer.body for answer in before]
 
 
+def test_that_there_is_no_signature_is_known_without_the_upstream(upstream: ScriptedRegistry, tmp_path: Path) -> None:
+    """Who verifies asks for several kinds, most of which are not there."""
+    image = publish(upstream)
+    tag = f"sha256-{image.root.digest.hex}.att"
+    settings = MirrorSettings(
+        upstreams=(UpstreamSettings(registry=HOST, urls=(upstream.url,), timeout=5.0),), missing_seconds=0
+    )
+    with running_mirror(settings, tmp_path / "root") as address:
+        client = Client(address)
+        assert [client.manifest(name).status for name in ("v1", tag, "v2")] == [200, 404, 404]
+    upstream.close()
+    with running_mirror(settings, tmp_path / "root") as address:
+        assert Client(address).manifest(tag).code == "MANIFEST_UNKNOWN"
+        assert Client(address).manifest("v2").status in (503, 504)
+
+
 def test_a_signature_that_came_by_another_way_is_listed(mirror: MakeMirror, upstream: ScriptedRegistry) -> None:
     """Nobody asked for the list while the upstream was there."""
     image = publish(upstream)
