@@ -46,6 +46,7 @@ class Reloader:
         self._look_seconds = look_seconds
         self._seen = stamps_of([path])
         self._one = asyncio.Lock()
+        self._tasks: set[asyncio.Task[bool]] = set()
 
     async def watch(self) -> None:
         """Look at the file again and again; run it as a task."""
@@ -54,6 +55,12 @@ class Reloader:
             now = await in_thread(stamps_of, [self._path])
             if now != self._seen:
                 await self.reload()
+
+    def soon(self) -> None:
+        """`reload`, for a signal handler."""
+        task = asyncio.get_running_loop().create_task(self.reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def reload(self) -> bool:
         """Read the file now; returns whether its settings are in force, as far as they can be without a restart."""

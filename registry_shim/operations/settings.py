@@ -9,6 +9,7 @@ from pathlib import Path
 from modelcar.errors import UsageError
 from modelcar.lazy.settings import FetchSettings
 from registry_shim.cache.settings import CacheSettings
+from registry_shim.engines.settings import ImportSettings
 from registry_shim.gate.settings import GateSettings
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.peers.settings import PeerSettings
@@ -80,7 +81,7 @@ class NodeSettings:
     """Take pushes, and create `root`."""
     deletable: bool = True
     """Whether a writable registry deletes tags, manifests and blobs."""
-    stop_seconds: float = 20.0
+    stop_seconds: float = 2.0
     """Seconds that running requests get to finish in when the shim is told to stop."""
     tls: Tls | None = None
     """The certificate of `listen`; without one it speaks plain HTTP."""
@@ -106,6 +107,8 @@ class NodeSettings:
     """The other nodes that share their chunks with this one."""
     precache: PrecacheSettings = field(default_factory=PrecacheSettings)
     """What is fetched before anyone asks for it."""
+    imports: ImportSettings | None = None
+    """The engine into whose own store pre-cached images are put, where their lists ask for it."""
 
     def __post_init__(self) -> None:
         if self.stop_seconds < 0:

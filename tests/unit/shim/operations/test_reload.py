@@ -134,6 +134,19 @@ def test_a_changed_file_is_seen(node: Node) -> None:
     assert node.limits.requests == 7
 
 
+def test_a_signal_handler_may_ask_for_it(node: Node) -> None:
+    async def main() -> None:
+        reloader = node.reloader()
+        node.path.write_text("limits: {requests: 7}")
+        reloader.soon()
+        async with asyncio.timeout(10):
+            while not node.applied:  # noqa: ASYNC110  # it runs by itself
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert node.limits.requests == 7
+
+
 def test_what_differs() -> None:
     old = NodeSettings()
     new = NodeSettings(
