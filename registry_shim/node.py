@@ -10,20 +10,36 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from modelcar.errors import Denied
 from modelcar.lazy.scheduler import Scheduler
+from modelcar.oci import Digest
 from modelcar.store.layout import OciLayout
 from registry_shim.cache.cache import Cache
+from registry_shim.cache.lease import Purpose
 from registry_shim.cache.scrub import Scrubber
 from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
 from registry_shim.distribution.repositories import Repositories
 from registry_shim.distribution.sessions import Sessions
+from registry_shim.engines.importing import Importer
 from registry_shim.gate.gate import Gate
 from registry_shim.gate.upstream import MirrorBlobs
+from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.sources import upstream_router
 from registry_shim.mirror.upstreams import Upstreams
+from registry_shim.operations.config.reading import load
+from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.settings import NodeSettings
+from registry_shim.origin import Origin
+from registry_shim.peers.access import SameAsClients
+from registry_shim.peers.caching import CacheHoldings
+from registry_shim.peers.peers import Peers
+from registry_shim.precache.doors import Doors
+from registry_shim.precache.precache import Precache
+from registry_shim.precache.settings import PrecacheImage, PrecacheList
+from registry_shim.precache.through import GateGuard, MirrorImages, StoreImporter
+from registry_shim.serving.address import Address, bound
 from registry_shim.serving.messages import Request, Response
 from registry_shim.serving.threads import in_thread
 from registry_shim.space.space import Space
@@ -39,16 +55,19 @@ class Node:
 
     distribution: Distribution
     mirror: Mirror
+    scheduler: Scheduler
     cache: Cache
     space: Space
     gate: Gate
+    precache: Precache
+    peers: Peers | None
 
     async def handle(self, request: Request) -> Response:
         return await self.mirror.handle(request) or await self.distribution.handle(request)
 
 
 @asynccontextmanager
-async def node(root: Path, layout: OciLayout, settings: NodeSettings) -> AsyncIterator[Node]:
+async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: Metrics) -> AsyncIterator[Node]:
     """The node over `root`, which is this process's alone. At the end transfers are parked: the next one goes on.
 
     Raises:
@@ -57,26 +76,83 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings) -> AsyncIt
     async with AsyncExitStack() as ending:
         upstreams = Upstreams(settings.mirror)
         ending.callback(upstreams.close)
-        scheduler = Scheduler(settings.fetch)
+        scheduler = Scheduler(settings.fetch, metrics.fetching)
         ending.push_async_callback(in_thread, scheduler.close)
-        space = Space(root, settings.space, lambda: library.facts.places())  # noqa: PLW0108  # made below
+        facts = Facts(root, layout)
+        space = Space(root, settings.space, facts.places, observer=metrics.space)
+        peers = Peers(settings.peers) if settings.peers else None
         router = partial(upstream_router, upstreams)
-        cache = Cache(root, layout, scheduler, router, settings.cache)
+        cache = Cache(
+            root,
+            layout,
+            scheduler,
+            peers.router_for(router) if peers else router,
+            settings.cache,
+            make_room=space.make_room,
+            events=metrics.cache,
+        )
         ending.push_async_callback(in_thread, cache.close)
-        library = Library.build(root, layout, cache, upstreams, settings.mirror)
-        blobs = MirrorBlobs(library, cache, asyncio.get_running_loop())
-        gate = Gate(settings.gate, root, blobs.place, blobs, cache)
+        library = Library.build(facts, layout, cache, upstreams, settings.mirror)
+        loop = asyncio.get_running_loop()
+        blobs = MirrorBlobs(library, cache, loop)
+        gate = Gate(settings.gate, root, blobs.place, blobs, cache, metrics.gate)
         mirror = Mirror(settings.mirror, upstreams, library, cache, admission=gate, touch=space.touch)
         ending.push_async_callback(mirror.close)
         ending.push_async_callback(in_thread, cache.park)  # ends whoever waits for it, too
         distribution = await _distribution(root, layout, settings, ending)
+        doors = Doors(
+            images=MirrorImages(upstreams, library, cache, loop),
+            room=space,
+            guard=GateGuard(gate, loop),
+            importer=StoreImporter(Importer(settings.imports), cache) if settings.imports else None,
+            throttle=lambda rate: scheduler.limit(rate, Purpose.PRECACHE),
+        )
+        served = Node(
+            distribution=distribution,
+            mirror=mirror,
+            scheduler=scheduler,
+            cache=cache,
+            space=space,
+            gate=gate,
+            precache=Precache(root, settings.precache, doors, _read_list),
+            peers=peers,
+        )
         if settings.mirror.upstreams:
-            ending.push_async_callback(gate.close)
-            await gate.start()
-            scrubber = Scrubber(cache)
-            ending.push_async_callback(in_thread, scrubber.close)
-            await in_thread(scrubber.start)
-        yield Node(distribution=distribution, mirror=mirror, cache=cache, space=space, gate=gate)
+            await _begin(served, settings, metrics, ending)
+        yield served
+
+
+async def _begin(served: Node, settings: NodeSettings, metrics: Metrics, ending: AsyncExitStack) -> None:
+    """What runs beside the requests of a node with upstreams."""
+    await in_thread(served.space.start, served.cache)
+    ending.push_async_callback(in_thread, served.space.close)
+    ending.push_async_callback(served.gate.close)
+    await served.gate.start()
+    scrubber = Scrubber(served.cache, events=metrics.cache)
+    ending.push_async_callback(in_thread, scrubber.close)
+    await in_thread(scrubber.start)
+    if served.peers is not None and settings.peers is not None:
+        listener = ending.enter_context(bound(Address.parse(settings.peers.listen).resolved()))
+        holdings, access = CacheHoldings(served.cache), _peer_access(served.mirror.library, served.gate)
+        await ending.enter_async_context(served.peers.serving(holdings, access, listener))
+    ending.push_async_callback(in_thread, served.precache.close)
+    await in_thread(served.precache.start)
+
+
+def _read_list(text: str, name: str) -> tuple[PrecacheImage, ...]:
+    return load(text, PrecacheList, name=name).images
+
+
+def _peer_access(library: Library, gate: Gate) -> SameAsClients:
+    def find(origin: Origin, digest: Digest) -> object:
+        if (reason := gate.revoked(digest)) is not None:
+            raise Denied(f"{digest} is not served by this node: {reason}")
+        return library.blobs.find(origin, digest)
+
+    def at_hand(origin: Origin, digest: Digest) -> object:
+        return None if gate.revoked(digest) is not None else library.blobs.at_hand(origin, digest)
+
+    return SameAsClients(identify=library.gatekeeper.identify, at_hand=at_hand, find=find)
 
 
 async def _distribution(root: Path, layout: OciLayout, settings: NodeSettings, ending: AsyncExitStack) -> Distribution:

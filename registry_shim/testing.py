@@ -8,13 +8,18 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.operations.settings import NodeSettings
-from registry_shim.server import Address, serving
+from registry_shim.server import serving
+from registry_shim.serving.address import Address
 
 __all__ = ["running_mirror", "running_registry"]
+
+_GRACE_SECONDS: Final = 2.0
 
 
 @contextmanager
@@ -44,8 +49,9 @@ def _running(root: Path | None, settings: NodeSettings) -> Iterator[str]:
 
         async def main() -> None:
             stop = asyncio.Event()
-            async with serving(folder, Address("127.0.0.1", 0), settings) as where:
-                started.set_result((where, asyncio.get_running_loop(), stop))
+            chosen = replace(settings, root=folder, listen="127.0.0.1:0", stop_seconds=_GRACE_SECONDS)
+            async with serving(chosen) as service:
+                started.set_result((service.address, asyncio.get_running_loop(), stop))
                 await stop.wait()
 
         def body() -> None:

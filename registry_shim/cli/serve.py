@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcar.cli.output import Output, printable
-from modelcar.errors import ModelcarError, StorageError
+from modelcar.cli.output import Output
+from modelcar.errors import ModelcarError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from registry_shim.server import Address
+    from registry_shim.operations.settings import NodeSettings
+    from registry_shim.serving.address import Address
 
 __all__ = ["command"]
 
+_FILE = click.Path(path_type=Path)
+
 
 @click.command()
-@click.option("--root", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where its content lies.")
-@click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Port 0 picks one.")
+@click.option("--root", metavar="DIR", type=_FILE, help="Where its content lies.")
+@click.option("--config", metavar="FILE", type=_FILE, help="Settings, in YAML; options go before them.")
+@click.option("--listen", metavar="HOST:PORT", help="Port 0 picks one.  [default: 127.0.0.1:5000]")
 @click.option("--writable", is_flag=True, help="Take pushes, and create DIR.")
 @click.option(
     "--upstream",
@@ -28,39 +33,85 @@ __all__ = ["command"]
     metavar="HOST[=URL,…]",
     help="Mirror this registry, reached at URL; of several the first that has it is asked. Repeatable.",
 )
+@click.option("--peers-listen", metavar="HOST:PORT", help="Share chunks with peers, who reach this node there.")
+@click.option("--peer", "peers", multiple=True, metavar="HOST:PORT[=ZONE]", help="A node of the same kind. Repeatable.")
 @click.option("--no-delete", is_flag=True, help="Refuse to delete tags, manifests and blobs.")
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
-@click.option("--ready-file", metavar="FILE", type=click.Path(path_type=Path), help="Write HOST:PORT there when ready.")
+@click.option("--ready-file", metavar="FILE", type=_FILE, help="Write HOST:PORT there when ready.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
-def command(
-    root: Path,
-    listen: str,
-    writable: bool,
-    upstreams: tuple[str, ...],
-    no_delete: bool,
-    insecure: bool,
-    ready_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Serve a registry from DIR until SIGTERM or Ctrl-C."""
-    _require_aiohttp()
-    _log_to_stderr()
-    from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
-    from registry_shim.operations.settings import NodeSettings
-    from registry_shim.server import Address, run
+def command(config: Path | None, ready_file: Path | None, as_json: bool, **options: Any) -> None:
+    """Serve a registry from DIR until SIGTERM or Ctrl-C.
 
+    \b
+      registry-shim serve --root ./registry --writable
+      registry-shim serve --root /var/lib/registry-shim --upstream ghcr.io --upstream docker.io
+      registry-shim serve --config /etc/registry-shim/config.yaml
+    """
+    _require_aiohttp()
+    from registry_shim.operations import logs
+    from registry_shim.server import run
+
+    overrides = _overrides(**options)
+    settings = _settings(config, overrides)
+    logs.configure(settings.log)
     output = Output(as_json=as_json, quiet=False)
 
     def ready(address: Address) -> None:
-        url = f"http://{address}"
+        url = f"{'https' if settings.tls else 'http'}://{address}"
         if ready_file is not None:
             _write_ready_file(ready_file, address)
         output.document({"address": str(address), "url": url})
         output.line(f"listening on {url}")
 
-    mirror = MirrorSettings(upstreams=tuple(UpstreamSettings.parse(text) for text in upstreams))
-    settings = NodeSettings(writable=writable, deletable=not no_delete, mirror=mirror)
-    run(root, Address.parse(listen), settings, insecure=insecure, ready=ready)
+    run(settings, ready=ready, config=config, overrides=overrides)
+
+
+def _settings(config: Path | None, overrides: Mapping[str, Any]) -> NodeSettings:
+    """What the file says, if there is one, and what the options say instead."""
+    from registry_shim.operations.config.reading import load_file
+    from registry_shim.operations.settings import NodeSettings
+
+    settings = replace(load_file(config, NodeSettings) if config is not None else NodeSettings(), **overrides)
+    if settings.root is None:
+        raise UsageError("--root is missing: the folder with the node's content", hint="or `root` in the --config file")
+    return settings
+
+
+def _overrides(
+    *,
+    root: Path | None,
+    listen: str | None,
+    writable: bool,
+    upstreams: tuple[str, ...],
+    peers_listen: str | None,
+    peers: tuple[str, ...],
+    no_delete: bool,
+    insecure: bool,
+) -> dict[str, Any]:
+    """The settings that the options give."""
+    from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
+    from registry_shim.peers.settings import PeerSettings
+
+    given: dict[str, Any] = {}
+    if root is not None:
+        given["root"] = root
+    if listen is not None:
+        given["listen"] = listen
+    if upstreams:
+        given["mirror"] = MirrorSettings(upstreams=tuple(UpstreamSettings.parse(text) for text in upstreams))
+    if peers_listen is not None:
+        given["peers"] = PeerSettings(listen=peers_listen, members=peers or (peers_listen,), insecure=insecure)
+    elif peers:
+        raise UsageError("--peer goes with --peers-listen, where the peers reach this node")
+    return given | {
+        name: value
+        for name, value, is_given in (
+            ("writable", True, writable),
+            ("deletable", False, no_delete),
+            ("insecure", True, insecure),
+        )
+        if is_given
+    }
 
 
 def _write_ready_file(path: Path, address: Address) -> None:
@@ -70,21 +121,6 @@ def _write_ready_file(path: Path, address: Address) -> None:
         temporary.replace(path)
     except OSError as e:
         raise StorageError(f"cannot write {path}: {e.strerror}") from None
-
-
-class _OneLine(logging.Formatter):
-    """Log records for people: never a traceback, and nothing that moves the cursor."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        error = record.exc_info[1] if record.exc_info else None
-        line = f"registry-shim: {record.getMessage()}" + (f": {type(error).__name__}: {error}" if error else "")
-        return printable(" ".join(line.split()))
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def _require_aiohttp() -> None:

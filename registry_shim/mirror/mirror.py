@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Final, TypeVar
 
 from modelcar.errors import InvalidContent, RegistryError, SizeMismatch
@@ -61,13 +60,12 @@ class Library:
     @classmethod
     def build(
         cls,
-        root: Path,
+        facts: Facts,
         store: Store,
         leases: Leases,
         upstreams: Upstreams,
         settings: MirrorSettings,
     ) -> Library:
-        facts = Facts(root, store)
         gatekeeper = Gatekeeper(settings, facts)
         images, indexes = Images(facts), Indexes(leases, settings.index_seconds)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import logging
 import os
 import re
 import signal
@@ -18,8 +17,7 @@ import pytest
 
 from modelcar.errors import StorageError, UsageError
 from registry_shim.cli import main
-from registry_shim.cli.serve import _OneLine
-from registry_shim.server import Address
+from registry_shim.serving.address import Address
 from registry_shim.testing import running_registry
 
 from .command import COMMAND, ROOT, serving
@@ -110,11 +108,6 @@ def test_nobody_reads_the_first_line(tmp_path: Path) -> None:
     with open(writer, "wb") as output:
         done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (141, "")
-
-
-def test_what_is_logged_stays_on_its_line() -> None:
-    record = logging.LogRecord("registry_shim", logging.ERROR, "", 0, "PUT %s", ("/a\n\x1b[2Jb",), None)
-    assert _OneLine().format(record) == r"registry-shim: PUT /a \x1b[2Jb"
 
 
 def test_insecure_means_it(tmp_path: Path) -> None:
