@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.commands import run
+from tests.e2e.support.commands import BIN, eventually, run, serving
+from tests.e2e.support.dispatcher import dispatcher
 from tests.e2e.support.registries import embedded_registry
 
 pytestmark = pytest.mark.conformance
@@ -73,6 +74,29 @@ def test_all_four_workflows(suite: Path, registry: str, tmp_path: Path, manifest
     skipped = [name for name, outcome in tests if outcome == "skipped"]
     assert all(name.endswith(NOT_FOR_US) for name in skipped), skipped
     assert len(skipped) == len(NOT_FOR_US)
+
+
+def test_reading_through_a_mirror(suite: Path, registry: str, tmp_path: Path) -> None:
+    """What the suite writes goes to the registry, what it reads comes through a shim that mirrors it."""
+    options = ("--listen", "127.0.0.1:0", "--upstream", f"registry.example=http://{registry}")
+    command = (BIN / "registry-shim", "serve", "--root", tmp_path / "mirror", *options, "--ready-file", tmp_path / "up")
+    workflows = ("Pull", "Content Discovery")
+    with serving(tmp_path / "log", *command):
+        eventually((tmp_path / "up").exists, "the mirror starts")
+        mirror = (tmp_path / "up").read_text().strip()
+        with dispatcher(registry, mirror, "registry.example.shim.local") as address:
+            environment = {
+                "OCI_ROOT_URL": f"http://{address}",
+                "OCI_NAMESPACE": "conformance/one",
+                "OCI_REPORT_DIR": str(tmp_path),
+                **{f"OCI_TEST_{workflow.upper().replace(' ', '_')}": "1" for workflow in workflows},
+            }
+            done = run(suite, check=False, environment=environment)
+    assert done.returncode == 0, done.stdout
+    tests = outcomes(tmp_path / "junit.xml")
+    for workflow in workflows:
+        passed = [name for name, outcome in tests if name.startswith(f"{workflow} ") and outcome == "passed"]
+        assert len(passed) == WORKFLOWS[workflow], passed
 
 
 def outcomes(path: Path) -> list[tuple[str, str]]:
