@@ -64,7 +64,9 @@ class FakeImages:
 
     documents: dict[str, tuple[Descriptor, bytes]] = field(default_factory=dict)
     held: dict[Digest, Future[None]] = field(default_factory=dict)
+    sizes: dict[Digest, int] = field(default_factory=dict)
     here: dict[Digest, int] = field(default_factory=dict)
+    """Bytes; negative once it is whole."""
     leases: list[FakeLease] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     attached: list[Digest] = field(default_factory=list)
@@ -94,10 +96,11 @@ class FakeImages:
 
     def hold(self, content: bytes) -> Digest:
         self.held[Digest.of(content)] = Future()
+        self.sizes[Digest.of(content)] = len(content)
         return Digest.of(content)
 
     def let(self, digest: Digest) -> None:
-        self.here[digest] = -1
+        self.here[digest] = -self.sizes[digest]
         self.held[digest].set_result(None)
 
     def _keep(self, name: str, descriptor: Descriptor, raw: bytes) -> None:
@@ -127,7 +130,7 @@ class FakeImages:
         if future is None:
             future = Future()
             future.set_result(None)
-            self.here[blob.digest] = -1
+            self.here[blob.digest] = -blob.size
         lease = FakeLease(Grid.plain(blob.digest, blob.size), future)
         self.leases.append(lease)
         return lease

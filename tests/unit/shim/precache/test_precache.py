@@ -48,7 +48,8 @@ def test_an_image_becomes_ready_pinned_and_imported(tmp_path: Path) -> None:
         until(lambda: phase(precache) == "ready")
         entry = precache.get(V1)
     assert entry["digest"] == str(manifest.digest)
-    assert entry["progress"]["chunks_done"] == 3
+    assert entry["progress"]["done"] == entry["progress"]["total"] == len(b"{}" + b"one" + b"two")
+    assert entry["progress"]["chunks_done"] == entry["progress"]["chunks"]
     assert node.room.pins == {V1}
     assert node.imported == [(V1, 4)]  # manifest, config, two layers
     assert node.images.attached == [manifest.digest]
@@ -66,7 +67,7 @@ def test_nothing_counts_as_ready_before_its_last_blob_is_stored(tmp_path: Path) 
         node.images.held[late].set_result(None)  # every chunk is here; the digest of the whole is not checked yet
         until(lambda: len(node.images.leases) == 3)
         assert phase(precache) == "fetching"
-        node.images.here[late] = -1
+        node.images.here[late] = -3
         until(lambda: phase(precache) == "ready")
 
 

@@ -1,0 +1,52 @@
+"""What the commands that ask a running shim have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import click
+
+from registry_shim.operations.admin.client import AdminClient
+
+__all__ = ["ROOT_VARIABLE", "ago", "lasting", "root_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ROOT_VARIABLE: Final = "REGISTRY_SHIM_ROOT"
+_DEFAULT: Final = "/var/lib/registry-shim"
+
+
+def root_option(command: F) -> F:
+    """`--root`, handed on as `client` of the shim that runs over it."""
+
+    @click.option(
+        "--root",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        envvar=ROOT_VARIABLE,
+        default=_DEFAULT,
+        show_default=True,
+        help=f"The folder of the shim to ask; also ${ROOT_VARIABLE}.",
+    )
+    @wraps(command)
+    def wrapper(*args: Any, root: Path, **kwargs: Any) -> Any:
+        return command(*args, client=AdminClient(root), **kwargs)
+
+    return cast("F", wrapper)
+
+
+def ago(moment: float) -> str:
+    """A time (seconds since the epoch) as people say it: `3 min ago`."""
+    return f"{lasting(max(0.0, time.time() - moment))} ago" if moment else "never"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in the one unit that matters: `3 min`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
