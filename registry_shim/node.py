@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.sources import upstream_router
 from registry_shim.mirror.upstreams import Upstreams
+from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.operations.config.reading import load
 from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.settings import NodeSettings
@@ -61,9 +62,15 @@ class Node:
     gate: Gate
     precache: Precache
     peers: Peers | None
+    revoked: Revoked | None
 
     async def handle(self, request: Request) -> Response:
         return await self.mirror.handle(request) or await self.distribution.handle(request)
+
+    def describe_peers(self) -> list[dict[str, str]]:
+        """Name, zone and state of every peer."""
+        members = self.peers.membership.all() if self.peers else {}
+        return [{"name": m.name, "zone": m.zone, "state": str(state)} for m, state in members.items()]
 
 
 @asynccontextmanager
@@ -95,7 +102,10 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
         library = Library.build(facts, layout, cache, upstreams, settings.mirror)
         loop = asyncio.get_running_loop()
         blobs = MirrorBlobs(library, cache, loop)
-        gate = Gate(settings.gate, root, blobs.place, blobs, cache, metrics.gate)
+        revoked = Revoked(root / "revoked.yaml") if settings.mirrors else None
+        own = (revoked.path,) if revoked else ()
+        judging = replace(settings.gate, deny_lists=(*settings.gate.deny_lists, *own))
+        gate = Gate(judging, root, blobs.place, blobs, cache, metrics.gate)
         mirror = Mirror(settings.mirror, upstreams, library, cache, admission=gate, touch=space.touch)
         ending.push_async_callback(mirror.close)
         ending.push_async_callback(in_thread, cache.park)  # ends whoever waits for it, too
@@ -116,8 +126,9 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
             gate=gate,
             precache=Precache(root, settings.precache, doors, _read_list),
             peers=peers,
+            revoked=revoked,
         )
-        if settings.mirror.upstreams:
+        if settings.mirrors:
             await _begin(served, settings, metrics, ending)
         yield served
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from modelcar.errors import UsageError
+from modelcar import __version__
 from registry_shim.folder import opened
 from registry_shim.node import Node, node
 from registry_shim.operations import logs
-from registry_shim.operations.access import AccessLog, Observers
-from registry_shim.operations.health import Health
-from registry_shim.operations.metrics import Metrics
-from registry_shim.operations.notify import notify, watchdog
-from registry_shim.operations.pages import Pages
-from registry_shim.operations.reload import Apply, Reloader
+from registry_shim.operations.admin.api import Admin
+from registry_shim.operations.admin.control import control_listener
+from registry_shim.operations.admin.parts import About, Parts
+from registry_shim.operations.admin.revoked import Revoked
+from registry_shim.operations.exposure import require_protection
+from registry_shim.operations.reload import Reloader
+from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
-from registry_shim.operations.ui.page import StatusPage
+from registry_shim.operations.signals import Stop, handled
 from registry_shim.serving import http
 from registry_shim.serving.address import Address, bound
-from registry_shim.serving.authentication import Authenticator
 from registry_shim.serving.tls import ServerTls
 
 __all__ = ["Service", "run", "serving"]
@@ -37,109 +37,61 @@ _THREADS: Final = 16  # they hash, write and wait for the disk; more would only 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A shim that runs: where it listens, and how it is hurried and changed."""
+    """A shim that runs."""
 
     address: Address
-    node: Node
-    health: Health
-    hurry: Callable[[], None]
-    """Cut off requests that are still running while it ends."""
-    appliers: Mapping[str, Apply]
-    """What of the settings can change while it runs, and how."""
+    operations: Operations
+    listening: http.Listening
+    reloader: Reloader | None
 
 
 @asynccontextmanager
-async def serving(settings: NodeSettings) -> AsyncIterator[Service]:
+async def serving(
+    settings: NodeSettings, *, config: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> AsyncIterator[Service]:
     """A node, as `settings` say. The loop's default threads become ours, and end with us.
+
+    `config`, the file that they come from, is read again when it changes; `overrides` go before what it says.
 
     Raises:
         UsageError: the address can be reached from outside, and `insecure` does not say that this is meant.
         WorldError: the address is taken, or the folder cannot be used or is used already.
         ModelcarError: a part cannot begin with these settings.
     """
-    target = Address.parse(settings.listen).resolved()
-    _check_guarded(target, settings)
+    address, apart = _addresses(settings)
     root = settings.root or Path()
-    keeps = settings.writable or bool(settings.mirror.upstreams)
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "registry-shim"))
     async with AsyncExitStack() as ending:
-        ending.push_async_callback(loop.shutdown_default_executor)
+        ending.push_async_callback(loop.shutdown_default_executor)  # only then may another process have the folder
+        layout = ending.enter_context(opened(root, keeps=settings.keeps))
+        listener = ending.enter_context(bound(address))
+        operations = await ending.enter_async_context(operating(settings, root, writes=settings.keeps))
+        served = await ending.enter_async_context(node(root, layout, settings, operations.metrics))
         tls = ServerTls(settings.tls) if settings.tls else None
-        guard = Authenticator(settings.authentication).guard
-        layout = ending.enter_context(opened(root, keeps=keeps))
-        listener = ending.enter_context(bound(target))
-        metrics, health = Metrics(), Health(root, writes=keeps)
-        ending.push_async_callback(health.close)
-        served = await ending.enter_async_context(node(root, layout, settings, metrics))
-        page = StatusPage(metrics.totals, health.unready)
-        pages = Pages(health, metrics, page)
-        observer = Observers((metrics.http, AccessLog()))
-        apart = settings.metrics_listen
-        handler = guard(pages.around(served.handle, only_health=apart is not None))
         listening = await ending.enter_async_context(
             http.listening(
-                handler,
+                operations.around(served.handle),
                 listener,
                 limits=settings.limits,
                 tls=tls,
-                observer=observer,
+                observer=operations.observer,
                 grace_seconds=settings.stop_seconds,
             )
         )
         if apart is not None:
-            own = ending.enter_context(bound(Address.parse(apart).resolved()))
-            await ending.enter_async_context(http.listening(guard(pages.handle), own, limits=settings.limits, tls=tls))
-        sights = Sights(
-            connections=lambda: len(listening.connections),
-            requests=lambda: listening.running,
-            blobs=served.cache.status,
-            space=served.space.status,
-            gate=served.gate.status,
-            peers=served.peers.membership.all if served.peers else dict,
-            precache=served.precache.status,
-        )
-        metrics.look_at(sights)
-        page.sights = sights
-        await health.start()
-        address = Address(target.host, listener.getsockname()[1])
-        ending.callback(health.stop)  # the first thing when it ends
-        yield Service(
-            address=address,
-            node=served,
-            health=health,
-            hurry=listening.hurry,
-            appliers=_appliers(served, listening),
-        )
-
-
-def _appliers(served: Node, listening: http.Listening) -> Mapping[str, Apply]:
-    def limits(settings: NodeSettings) -> None:
-        listening.limits = settings.limits
-
-    def space(settings: NodeSettings) -> None:
-        served.space.settings = settings.space
-
-    return {
-        "limits": limits,
-        "log": lambda settings: logs.configure(settings.log),
-        "space": space,
-        "precache": lambda settings: served.precache.reload(settings.precache),
-        "fetch.rate": lambda settings: served.scheduler.limit(settings.fetch.rate),
-    }
-
-
-def _check_guarded(address: Address, settings: NodeSettings) -> None:
-    """Beyond this machine only with TLS and a question who asks, or when somebody says that it is meant."""
-    asks = settings.authentication.required or (settings.tls is not None and settings.tls.client_ca_file is not None)
-    if address.is_local() or settings.insecure or (settings.tls is not None and asks):
-        return
-    lacks = "TLS" if settings.tls is None else "authentication"
-    both = "there is neither TLS nor a password" if settings.tls is None and not asks else f"there is no {lacks}"
-    raise UsageError(
-        f"{address} can be reached from other machines, and {both}",
-        hint="listen on 127.0.0.1, or say --insecure if your network protects it",
-    )
+            other = ending.enter_context(bound(apart))
+            await ending.enter_async_context(http.listening(operations.pages, other, limits=settings.limits, tls=tls))
+        operations.look_at(_sights(served, listening))
+        where = Address(address.host, listener.getsockname()[1])
+        reloader = _reloader(config, settings, served, listening, overrides) if config is not None else None
+        if served.revoked is not None:
+            admin = _admin(where, settings, served, served.revoked, operations, reloader)
+            control = ending.enter_context(control_listener(root))
+            await ending.enter_async_context(http.listening(admin.handle, control))
+        if reloader is not None:
+            ending.callback(asyncio.create_task(reloader.watch()).cancel)
+        yield Service(address=where, operations=operations, listening=listening, reloader=reloader)
 
 
 def run(
@@ -149,51 +101,112 @@ def run(
     config: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, a second one of which ends it at once; `ready` is told where it listens.
-
-    `config`, the file that `settings` come from, is read again when it changes and on SIGHUP; `overrides` go before it.
-    """
+    """Serve until SIGTERM or SIGINT, a second one of which ends it at once; `ready` is told where it listens."""
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        async with serving(settings) as service:
-            ready(service.address)
-            notify("READY=1")
-            async with _beside(watchdog(service.health), *_reloading(service, settings, config, overrides)):
-                await stop.wait()
-            notify("STOPPING=1")
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, service.hurry)
+        stop = Stop()
+        reloading: Reloader | None = None
+        with handled(stop, lambda: reloading.soon() if reloading else None):
+            async with serving(settings, config=config, overrides=overrides) as service:
+                reloading = service.reloader
+                stop.hurry(service.listening.hurry)
+                ready(service.address)
+                service.operations.ready()
+                await stop.asked.wait()
+                service.operations.stopping()
 
     _allow_many_files()
     asyncio.run(main())
 
 
-def _reloading(
-    service: Service, settings: NodeSettings, config: Path | None, overrides: Mapping[str, Any] | None
-) -> Iterator[Coroutine[Any, Any, None]]:
-    """What follows the configuration file, if there is one."""
-    if config is None:
-        return
-    reloader = Reloader(config, settings, service.appliers, overrides=overrides)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(reloader.reload()))
-    yield reloader.watch()
+def _addresses(settings: NodeSettings) -> tuple[Address, Address | None]:
+    """Where the main listener is, and that for metrics, if it is another."""
+    found = []
+    for text in filter(None, (settings.listen, settings.metrics_listen)):
+        address = Address.parse(text).resolved()
+        require_protection(
+            str(address),
+            is_local=address.is_local(),
+            tls=settings.tls,
+            authentication=settings.authentication,
+            insecure=settings.insecure,
+        )
+        found.append(address)
+    return found[0], found[1] if len(found) > 1 else None
 
 
-@asynccontextmanager
-async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run this during the block."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _sights(served: Node, listening: http.Listening) -> Sights:
+    return Sights(
+        connections=lambda: len(listening.connections),
+        requests=lambda: listening.running,
+        blobs=served.cache.status,
+        space=served.space.status,
+        gate=served.gate.status,
+        peers=served.peers.membership.all if served.peers else dict,
+        precache=served.precache.status,
+    )
+
+
+def _reloader(
+    config: Path,
+    settings: NodeSettings,
+    served: Node,
+    listening: http.Listening,
+    overrides: Mapping[str, Any] | None,
+) -> Reloader:
+    """What may change while the node runs, and how it does. Policies and deny-lists are followed by the gate itself."""
+
+    def limits(wanted: NodeSettings) -> None:
+        listening.limits = wanted.limits
+
+    def space(wanted: NodeSettings) -> None:
+        served.space.settings = wanted.space
+
+    appliers = {
+        "limits": limits,
+        "log": lambda wanted: logs.configure(wanted.log),
+        "space": space,
+        "precache": lambda wanted: served.precache.reload(wanted.precache),
+        "fetch.rate": lambda wanted: served.scheduler.limit(wanted.fetch.rate),
+    }
+    return Reloader(config, settings, appliers, overrides=overrides)
+
+
+def _admin(
+    address: Address,
+    settings: NodeSettings,
+    served: Node,
+    revoked: Revoked,
+    operations: Operations,
+    reloader: Reloader | None,
+) -> Admin:
+    async def reload() -> None:
+        if reloader is not None:
+            await reloader.reload()
+
+    async def drain() -> None:
+        operations.health.stop()
+
+    about = About(
+        version=__version__,
+        root=str(settings.root),
+        address=str(address),
+        started=time.time(),
+        upstreams=tuple(upstream.registry for upstream in settings.mirror.upstreams),
+    )
+    parts = Parts(
+        about=about,
+        space=served.space,
+        precache=served.precache,
+        revoked=revoked,
+        blobs=served.cache.status,
+        gate=served.gate.status,
+        peers=served.describe_peers,
+        judge=served.gate.reload,
+        reload=reload,
+        drain=drain,
+    )
+    return Admin(parts)
 
 
 def _allow_many_files() -> None:

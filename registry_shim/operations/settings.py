@@ -113,3 +113,13 @@ class NodeSettings:
     def __post_init__(self) -> None:
         if self.stop_seconds < 0:
             raise UsageError("stop_seconds is not negative")
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether there are upstreams, and with them all that is cached, judged and shared."""
+        return bool(self.mirror.upstreams)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is written to `root`."""
+        return self.writable or self.mirrors
