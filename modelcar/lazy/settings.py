@@ -38,7 +38,7 @@ class FetchSettings:
     urgent_streams: int = 4
     blob_streams: int = 8
     window: int = 32 << 20
-    peer_window: int = 8 << 20
+    peer_window: int = CHUNK_SIZE
     read_ahead: int = 64 << 20
     rate: float | None = None
     stall: float = 15.0

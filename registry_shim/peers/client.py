@@ -19,6 +19,7 @@ from registry_shim.peers.settings import PeerSettings
 __all__ = ["PeerClient"]
 
 _LOOK: Final = 10.0  # seconds between two looks at the files of certificates
+_CONNECTIONS: Final = 64  # that are kept to one peer
 _MARGIN: Final = 5.0  # seconds that an answer may take longer than a peer holds a request
 
 
@@ -31,7 +32,7 @@ class PeerClient:
         self._name = Member.parse(settings.name).name
         self._patience = settings.hold_seconds + _MARGIN
         self._settings = ClientSettings(
-            timeout=settings.timeout, concurrency=settings.sending_each, mutual_tls=settings.tls, direct=True
+            timeout=settings.timeout, concurrency=_CONNECTIONS, mutual_tls=settings.tls, direct=True
         )
         self._lock = threading.Lock()
         self._transport = Transport(self._settings)
