@@ -3,8 +3,8 @@ are. Nobody can run them, and whoever verifies an image must be able to get them
 
 from __future__ import annotations
 
-from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError
-from modelcar.oci import Descriptor, Index, Manifest, media_types
+from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError, NotFound, WorldError
+from modelcar.oci import Descriptor, Digest, Index, Manifest, media_types
 from modelcar.signing.bundle import MAX_BUNDLE, is_bundle_type, parse_bundle
 from modelcar.signing.places import Place
 from modelcar.signing.simplesigning import (
@@ -19,6 +19,7 @@ __all__ = ["check_evidence", "looks_like_evidence"]
 
 _MAX_CONFIG = 64 << 10  # bytes
 _MAX_LAYERS = 100
+_EMPTY = Digest.of(b"{}")
 _CONFIGS = frozenset({media_types.EMPTY, *media_types.IMAGE_CONFIGS})
 
 
@@ -35,19 +36,27 @@ def looks_like_evidence(document: Manifest | Index) -> bool:
     )
 
 
-def check_evidence(document: Manifest, place: Place) -> None:
-    """Read all of it, so that nothing else travels under its types.
+def check_evidence(document: Manifest, place: Place) -> frozenset[Digest]:
+    """Read all of it, so that nothing else travels under its types; returns the blobs that may leave.
+
+    A configuration, which nobody needs to verify anything, is left out if it cannot be had.
 
     Raises:
         InvalidContent: it is not what it claims to be.
-        WorldError, NotFound: it cannot be had.
+        WorldError, NotFound: a layer cannot be had.
     """
     for layer in document.layers:
         _parse(layer, place.blob(layer, MAX_BUNDLE))
-    if document.config.digest not in {layer.digest for layer in document.layers}:
+    layers = frozenset(layer.digest for layer in document.layers)
+    if document.config.digest in layers or document.config.digest == _EMPTY:
+        return layers | {document.config.digest}
+    try:
         content = place.blob(document.config, _MAX_CONFIG)
-        if not content.lstrip().startswith(b"{"):
-            raise InvalidDocument(f"the config {document.config.digest} is no JSON object")
+    except (WorldError, NotFound):
+        return layers
+    if not content.lstrip().startswith(b"{"):
+        raise InvalidDocument(f"the config {document.config.digest} is no JSON object")
+    return layers | {document.config.digest}
 
 
 def _parse(layer: Descriptor, content: bytes) -> None:

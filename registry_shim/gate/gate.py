@@ -235,16 +235,17 @@ class Gate:
 
     async def _admit_evidence(self, origin: Origin, descriptor: Descriptor, document: Manifest) -> None:
         shop = self._opened
-        if shop.lineage.get(origin, descriptor.digest) is not None:
+        before = shop.lineage.get(origin, descriptor.digest)
+        if before is not None and document.config.digest in before.blobs:
             return
 
         def look() -> None:
-            check_evidence(document, shop.places(origin))
+            blobs = check_evidence(document, shop.places(origin))
             known = Known(
                 origin=Origin(registry=origin.registry, repository=origin.repository),
                 root=descriptor.plain(),
                 documents=frozenset({descriptor.digest}),
-                blobs=frozenset(blob.digest for blob in document.blobs),
+                blobs=blobs,
                 is_evidence=True,
             )
             shop.lineage.add(known)
