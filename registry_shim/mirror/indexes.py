@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final, Protocol
 
 from modelcar.errors import ModelcarError
@@ -16,6 +16,7 @@ from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.inspect import parse_index_layer
 from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.mirror.images import Part
+from registry_shim.mirror.pool import Pool
 from registry_shim.origin import Origin
 
 __all__ = ["Indexes", "Leases"]
@@ -44,7 +45,7 @@ class Indexes:
         """`patience`: seconds that a blob waits for the index that describes it."""
         self._leases = leases
         self._patience = patience
-        self._threads = ThreadPoolExecutor(_THREADS, "registry-shim-index")
+        self._threads = Pool(_THREADS, "index")
         self._lock = threading.Lock()
         self._tables: OrderedDict[Digest, Future[Tables]] = OrderedDict()
         self._lies: set[tuple[Digest, Digest]] = set()
@@ -95,7 +96,7 @@ class Indexes:
         return {layer.digest: Grid.of_layer(layer) for layer in model.layers}
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 def _content(lease: Lease, size: int) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -21,6 +20,7 @@ from registry_shim.distribution.referrers import referrers_list
 from registry_shim.distribution.tags import tag_list
 from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.admission import Admission, Unguarded
+from registry_shim.mirror.attachments import Attachments
 from registry_shim.mirror.blobs import Blobs
 from registry_shim.mirror.facts import Facts, Kept
 from registry_shim.mirror.flights import Flights
@@ -28,6 +28,7 @@ from registry_shim.mirror.images import Images, Part
 from registry_shim.mirror.indexes import Indexes, Leases
 from registry_shim.mirror.lists import Lists
 from registry_shim.mirror.manifests import Manifests
+from registry_shim.mirror.pool import Pool
 from registry_shim.mirror.refusals import explained
 from registry_shim.mirror.routing import Kind, Route, Routes
 from registry_shim.mirror.settings import Access, MirrorSettings
@@ -56,6 +57,7 @@ class Library:
     manifests: Manifests
     lists: Lists
     blobs: Blobs
+    attachments: Attachments
 
     @classmethod
     def build(
@@ -74,15 +76,11 @@ class Library:
             if index is not None:
                 indexes.begin(origin, index)
 
-        return cls(
-            facts,
-            gatekeeper,
-            images,
-            indexes,
-            Manifests(settings, upstreams, facts, gatekeeper, learn),
-            Lists(settings, upstreams, facts, gatekeeper),
-            Blobs(settings, upstreams, facts, gatekeeper, images, store),
-        )
+        manifests = Manifests(settings, upstreams, facts, gatekeeper, learn)
+        lists = Lists(settings, upstreams, facts, gatekeeper)
+        blobs = Blobs(settings, upstreams, facts, gatekeeper, images, store)
+        attachments = Attachments(manifests, lists, blobs, leases)
+        return cls(facts, gatekeeper, images, indexes, manifests, lists, blobs, attachments)
 
 
 class Mirror:
@@ -105,8 +103,9 @@ class Mirror:
         self._upstreams = upstreams
         self._leases = leases
         self._admission = admission or Unguarded()
+        self._attachments = settings.attachments
         self._flights = Flights()
-        self._threads = ThreadPoolExecutor(settings.asking, "registry-shim-mirror")
+        self._threads = Pool(settings.asking, "mirror")
 
     async def handle(self, request: Request) -> Response | None:
         """`None`: this is for the node's own repositories. The only exception that leaves is `ClientGone`."""
@@ -124,9 +123,10 @@ class Mirror:
         return replace(response, headers={**_API, **namespace, **response.headers})
 
     async def close(self) -> None:
+        self._threads.close()
         await self._flights.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self.library.indexes.close()
+        self.library.attachments.close()
 
     async def _dispatch(self, request: Request, route: Route) -> Response:
         authorization = request.headers.get("authorization", "").strip()
@@ -168,6 +168,8 @@ class Mirror:
         found = self.library.manifests.at_hand(origin, target)
         if found is None:
             found = await self._asked(self.library.manifests.find, origin, target)
+            if self._attachments:
+                self.library.attachments.begin(origin, target, found)
         warnings = await self._admission.admit(origin, found.descriptor, found.kept.content)
         digest = found.descriptor.digest
         self._touch(digest)
@@ -221,7 +223,7 @@ class Mirror:
         return await self._flights.once(key, lambda: self._run(question, origin, *arguments))
 
     async def _run(self, question: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(question, *arguments))
+        return await asyncio.wrap_future(self._threads.submit(question, *arguments))
 
     def _is_own(self, route: Route | None) -> bool:
         if route is None or not route.repository:

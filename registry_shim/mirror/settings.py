@@ -90,6 +90,8 @@ class MirrorSettings:
         refused_seconds: how long its no is.
         grace_seconds: how much longer a yes is believed while the upstream fails; 0 refuses a token that cannot be
             checked.
+        attachments: whether signatures and attestations of an image are fetched along with it, so that it can be
+            verified while its upstream is gone.
         index_seconds: how long a layer waits for its image's model index before it is fetched without one.
         remembered: how many tags, answers to tokens, and 404s are kept in memory, each.
         asking: how many questions may be put to upstreams at once; others wait.
@@ -104,6 +106,7 @@ class MirrorSettings:
     access_seconds: float = 300.0
     refused_seconds: float = 5.0
     grace_seconds: float = 0.0
+    attachments: bool = True
     index_seconds: float = 5.0
     remembered: int = 10_000
     asking: int = 32

@@ -104,7 +104,7 @@ def mirror(upstream: ScriptedRegistry, tmp_path: Path) -> Iterator[MakeMirror]:
             settings: dict[str, Any] | None = None, others: tuple[UpstreamSettings, ...] = (), **options: Any
         ) -> Client:
             mine = UpstreamSettings(**{"registry": HOST, "urls": (upstream.url,), "timeout": 5.0, **(settings or {})})
-            chosen = MirrorSettings(upstreams=(mine, *others), **options)
+            chosen = MirrorSettings(upstreams=(mine, *others), **{"attachments": False, **options})
             return Client(stack.enter_context(running_mirror(chosen, tmp_path / "root")))
 
         yield make

@@ -10,6 +10,7 @@ from modelcar.oci import Descriptor, Digest, Index, Manifest
 from modelcar.oci.media_types import EMPTY
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
+from tests.e2e.support.commands import eventually
 from tests.unit.registry.server import Reply, ScriptedRegistry, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put, referrers_of
@@ -118,6 +119,29 @@ def test_that_there_is_no_signature_is_known_without_the_upstream(upstream: Scri
     with running_mirror(settings, tmp_path / "root") as address:
         assert Client(address).manifest(tag).code == "MANIFEST_UNKNOWN"
         assert Client(address).manifest("v2").status in (503, 504)
+
+
+@pytest.mark.parametrize("by_api", [True, False])
+def test_signatures_come_along_with_their_image(upstream: ScriptedRegistry, tmp_path: Path, by_api: bool) -> None:
+    """Nobody has asked for them while the upstream was there."""
+    upstream.knows_referrers = by_api
+    image = publish(upstream)
+    signature = sign(upstream, image.root)
+    tag = f"sha256-{image.root.digest.hex}"
+    put(upstream, Manifest(config=EMPTY_BLOB, annotations={"legacy": "yes"}), f"{tag}.sig")
+    settings = MirrorSettings(upstreams=(UpstreamSettings(registry=HOST, urls=(upstream.url,), timeout=5.0),))
+    with running_mirror(settings, tmp_path / "root") as address:
+        assert Client(address).manifest("v1").status == 200
+        eventually(lambda: upstream.requests("GET", f"{tag}.att"), "the last of them is asked for")
+    upstream.close()
+    with running_mirror(settings, tmp_path / "root") as address:
+        client = Client(address)
+        assert client.manifest(f"{tag}.sig").status == 200
+        assert client.manifest(f"{tag}.att").status == 404
+        found = referrers_of(client.get(f"{REPO}/referrers/{image.root.digest}"))
+        assert [entry.digest for entry in found] == [signature.digest]
+        assert client.manifest(signature.digest).body == signature.content
+        assert client.blob(EMPTY_BLOB.digest).body == b"{}"
 
 
 def test_a_signature_that_came_by_another_way_is_listed(mirror: MakeMirror, upstream: ScriptedRegistry) -> None:
