@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from registry_shim.engines.settings import ImportSettings
 from tests.e2e.conftest import Published
 from tests.e2e.support.commands import BIN, Done, Modelcar, eventually, run, serving
 from tests.e2e.support.nodes import Node, node
+from tests.unit.shim.serving.certificates import Authority
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,17 +54,27 @@ class Shim:
     stop: Callable[[], None]
 
 
+@contextmanager
+def running_shim(folder: Path, upstream: str, *, certificate: tuple[Path, Path] | None = None) -> Iterator[Shim]:
+    """A fresh one in front of `upstream`, as its configuration says."""
+    ready = folder / "ready"
+    tls = {"certificate_file": str(certificate[0]), "key_file": str(certificate[1])} if certificate else None
+    mirror = {"upstreams": [{"registry": upstream, "urls": [f"http://{upstream}"]}]}
+    config = {"root": str(folder / "shim"), "listen": "127.0.0.1:0", "mirror": mirror, **({"tls": tls} if tls else {})}
+    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML, too
+    command = ("serve", "--config", folder / "config.yaml", "--ready-file", ready)
+    with ExitStack() as stack:
+        process = stack.enter_context(serving(folder / "log", BIN / "registry-shim", *command))
+        eventually(lambda: ready.exists() or process.poll() is not None, "the shim starts")
+        assert process.poll() is None, (folder / "log").read_text()
+        url = f"{'https' if tls else 'http'}://{ready.read_text().strip()}"
+        yield Shim(url=url, root=folder / "shim", stop=stack.close)
+
+
 @pytest.fixture
 def shim(tmp_path: Path, embedded: str) -> Iterator[Shim]:
-    """A fresh one, in front of the embedded registry."""
-    ready = tmp_path / "ready"
-    command: list[str | Path] = [BIN / "registry-shim", "serve", "--root", tmp_path / "shim", "--listen", "127.0.0.1:0"]
-    with ExitStack() as stack:
-        command += ["--upstream", f"{embedded}=http://{embedded}", "--ready-file", ready]
-        process = stack.enter_context(serving(tmp_path / "log", *command))
-        eventually(lambda: ready.exists() or process.poll() is not None, "the shim starts")
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        yield Shim(url=f"http://{ready.read_text().strip()}", root=tmp_path / "shim", stop=stack.close)
+    with running_shim(tmp_path, embedded) as found:
+        yield found
 
 
 @pytest.fixture
@@ -77,9 +88,9 @@ def wired(machine: Node, shim: Shim, embedded: str) -> Iterator[Node]:
         clear(machine)
 
 
-def wire(machine: Node, shim: Shim, registry: str) -> None:
+def wire(machine: Node, shim: Shim, registry: str, *more: str | Path) -> None:
     engines = ("--engine", "containerd", "--engine", "podman")
-    machine.shim("hosts-toml", "--registry", registry, "--shim", shim.url, *engines)
+    machine.shim("hosts-toml", "--registry", registry, "--shim", shim.url, *engines, *more)
 
 
 def clear(machine: Node) -> None:
@@ -149,6 +160,26 @@ def configuration(machine: Node) -> dict[str, bytes | None]:
     folders = [machine.root / "etc/containerd", machine.root / "etc/containers", machine.root / "var/lib"]
     paths = [path for folder in folders for path in folder.rglob("*") if "var/lib/containerd" not in str(path)]
     return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def test_with_tls_the_authority_is_where_each_engine_looks(
+    machine: Node, model: Published, forbidden: str, embedded: str, tmp_path: Path
+) -> None:
+    authority = Authority.new(tmp_path / "authority")
+    with running_shim(tmp_path, embedded, certificate=authority.issue("shim")) as shim:
+        wire(machine, shim, embedded)
+        try:
+            assert "certificate" in pull(machine, "cri", model.ref).stderr
+            wire(machine, shim, embedded, "--ca", authority.file)
+            for engine in ("cri", "ctr", "podman"):
+                done = pull(machine, engine, model.ref)
+                assert done.returncode == 0, done.stderr
+            assert passed_through(shim, model)
+            status, findings = examine(machine, "--canary", forbidden)
+            assert (status, [f for f in findings if f["level"] == "failure"]) == (0, [])
+        finally:
+            machine.shim("hosts-toml", "--uninstall")
+            clear(machine)
 
 
 def test_pushes_do_not_go_past_the_shim(wired: Node, model: Published, embedded: str) -> None:
