@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import ssl
@@ -17,10 +16,9 @@ from registry_shim.serving.tls import Contexts
 __all__ = ["Acceptor"]
 
 _AT_ONCE: Final = 64  # connections taken before others get a turn of the loop
-_BREAK_SECONDS: Final = 0.5  # when there is no file descriptor left
+_BREAK_SECONDS: Final = 0.5  # when there is no file descriptor left, or no memory
 _SHUTDOWN_SECONDS: Final = 2.0
 _BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _log = logging.getLogger("registry_shim")
 
 
@@ -41,6 +39,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._refusing = False
 
     def start(self) -> None:
         self._listener.setblocking(False)
@@ -62,10 +61,9 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as e:
-                if e.errno not in _EXHAUSTED:
-                    raise
                 self._pause(e)
                 return
+            self._refusing = False
             connection.setblocking(False)
             slot = self._connections.admit(client_of(address))
             if slot is None:
@@ -76,7 +74,9 @@ class Acceptor:
             task.add_done_callback(self._opening.discard)
 
     def _pause(self, error: OSError) -> None:
-        _log.error("no connection can be taken: %s", error.strerror)
+        if not self._refusing:
+            _log.error("no connection can be taken for now: %s", error.strerror)
+        self._refusing = True
         self._connections.make_room()
         self._loop.remove_reader(self._listener.fileno())
         self._loop.call_later(_BREAK_SECONDS, self._resume)

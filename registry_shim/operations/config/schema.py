@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from registry_shim.operations.config.shape import Setting, is_settings, nested, optional, settings_of
+from registry_shim.operations.config.shape import Setting, is_settings, members_of, nested, optional, settings_of
 from registry_shim.operations.config.units import Unit
 
 __all__ = ["json_schema", "reference_page"]
@@ -82,8 +82,17 @@ def _groups(cls: type, path: str) -> Iterator[tuple[str, type]]:
 
 
 def _row(setting: Setting) -> str:
-    doc = setting.doc.replace("|", "\\|")
+    doc = " ".join([setting.doc, *_meanings(setting.kind)]).replace("|", "\\|")
     return f"| `{setting.name}` | {_described(setting)} | {_default(setting)} | {doc} |"
+
+
+def _meanings(kind: Any) -> list[str]:
+    """What the values of an enumeration mean, as far as it says so."""
+    arguments = typing.get_args(kind)
+    kind = arguments[0] if arguments else kind
+    if not isinstance(kind, type) or not issubclass(kind, Enum):
+        return []
+    return [f"`{value}`: {text[0].lower()}{text[1:].removesuffix('.')}." for value, text in members_of(kind) if text]
 
 
 def _described(setting: Setting) -> str:
@@ -124,7 +133,7 @@ def _written(value: Any, unit: Unit) -> str:
     if unit in (Unit.BYTES, Unit.RATE) and value:
         return _size(value) + ("/s" if unit is Unit.RATE else "")
     if unit is Unit.SECONDS:
-        return f"{value:g}s"
+        return _time(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -133,6 +142,13 @@ def _size(value: int) -> str:
         if value % 1024**power == 0:
             return f"{value // 1024**power}{prefix}"
     return str(value)
+
+
+def _time(value: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if value and value % size == 0:
+            return f"{value // size:g}{unit}"
+    return f"{value:g}s"
 
 
 def _first_paragraph(cls: type) -> str:

@@ -12,12 +12,13 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any, Final
 
 from registry_shim.operations.config.units import Unit
 
-__all__ = ["Setting", "is_settings", "nested", "optional", "settings_of"]
+__all__ = ["Setting", "is_settings", "members_of", "nested", "optional", "settings_of"]
 
 _NOTHING: Final = dataclasses.MISSING
 
@@ -86,6 +87,13 @@ def optional(hint: Any) -> tuple[Any, bool]:
     return members[0], True
 
 
+@cache
+def members_of(kind: type[Enum]) -> tuple[tuple[str, str], ...]:
+    """The values of an enumeration, each with what is said about it (perhaps nothing)."""
+    docs = _behind(kind)
+    return tuple((str(member.value), docs.get(member.name, "")) for member in kind)
+
+
 def nested(kind: Any) -> Iterator[type]:
     """The settings dataclasses that a type is made of."""
     if is_settings(kind):
@@ -102,14 +110,22 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _docs(cls: type) -> Mapping[str, str]:
     """What is said about each attribute, on one line: behind it, or under `Attributes:` in the class's docstring."""
+    return {**dict(_listed(inspect.cleandoc(cls.__doc__ or ""))), **_behind(cls)}
+
+
+def _behind(cls: type) -> dict[str, str]:
+    """The strings that stand behind attributes in the body of a class."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    docs = dict(_listed(inspect.cleandoc(cls.__doc__ or "")))
+    docs = {}
     for attribute, text in itertools.pairwise(body):
-        if not isinstance(attribute, ast.AnnAssign) or not isinstance(attribute.target, ast.Name):
+        target = attribute.target if isinstance(attribute, ast.AnnAssign) else None
+        if isinstance(attribute, ast.Assign):
+            target = attribute.targets[0] if isinstance(attribute.targets[0], ast.Name) else None
+        if not isinstance(target, ast.Name):
             continue
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
-            docs[attribute.target.id] = " ".join(text.value.value.split())
+            docs[target.id] = " ".join(text.value.value.split())
     return docs
 
 

@@ -21,6 +21,7 @@ from registry_shim.operations.settings import NodeSettings
 
 class Colour(StrEnum):
     RED = "red"
+    """As a rose. Or so."""
     GREEN = "green"
 
 
@@ -207,6 +208,7 @@ def test_the_schema_says_what_the_loader_does(document: dict[str, Any], valid: b
 def test_the_page_has_every_setting() -> None:
     page = reference_page(Tree, heading="Trees", introduction="All of them.")
     assert "| `patience` | time | `1.5s` | Seconds that it waits. |" in page
+    assert "| `colour` | `red`, `green` | `red` | Its colour. `red`: as a rose. Or so. |" in page
     assert "## `leaves[]`" in page
     assert "| `name` | text | required | What it is called, at length. |" in page
 

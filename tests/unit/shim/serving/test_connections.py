@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_shim.serving.connections import Connections, HeadReader, Slot, client_of
+from registry_shim.serving.http import listening
 from registry_shim.serving.messages import Request, Response
 from registry_shim.serving.settings import Limits
 
-from .raw import ask, connected, head, rest, running, until_running
+from .raw import ask, connected, echo, head, rest, running, until_running
 
 HEAD = head("Host: r")
 
@@ -250,3 +254,35 @@ def test_while_it_stops_what_runs_goes_on_and_nothing_new_begins() -> None:
             assert await rest(idle) == b""
 
     asyncio.run(main())
+
+
+def test_when_no_file_can_be_opened_an_idle_connection_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    failures = 3
+
+    class Exhausted(socket.socket):
+        """A listener that cannot accept, for a while."""
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            nonlocal failures
+            if failures and len(idle) == 1:
+                failures -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    idle: list[asyncio.StreamReader] = []
+
+    async def main() -> None:
+        with Exhausted() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            port = listener.getsockname()[1]
+            async with listening(echo, listener), connected(port) as (reader, writer):
+                writer.write(b"GET /v2/ HTTP/1.1\r\nHost: r\r\n\r\n")
+                await reader.readuntil(b"hello")
+                idle.append(reader)
+                assert (await ask(port, HEAD)).startswith(b"HTTP/1.1 200 ")
+                assert await rest(reader) == b""
+
+    asyncio.run(main())
+    assert failures == 0
+    assert caplog.text.count("no connection can be taken for now: Too many open files") == 1
