@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,7 @@ class Gate:
         self._blobs = blobs
         self._tasks: set[asyncio.Task[None]] = set()
         self._shop: Workshop | None = None
+        self._docket: Docket  # both with `start`
         self._revocations: Revocations | None = None
 
     async def start(self) -> None:
@@ -173,6 +175,20 @@ class Gate:
         if changed or not succeeded:
             self._events.reloaded(succeeded=succeeded)
         return succeeded
+
+    async def change(self, settings: GateSettings) -> None:
+        """Go by other settings from now on; every image is decided anew, and scans that were under way begin anew.
+
+        Raises:
+            UsageError, NotFound, StorageError: as `start`; then those of before hold.
+        """
+        book, before, shop, docket = PolicyBook(settings), self._book.page, self._opened, self._docket
+        await in_thread(book.open)
+        self.settings, self._rules, self._book = settings, Rules(settings), book
+        self._shop = replace(shop, settings=settings, book=book, authorities=authorities_of(settings.trust))
+        self._docket = Docket(self._shop)
+        await docket.close()
+        await self._apply(before)
 
     async def rescan(self, origin: Origin, digest: Digest) -> None:
         """Forget what this node found about an image, so that it is scanned again when somebody asks for it."""

@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 
-from modelcar.errors import Denied, Unreachable, UsageError
+from modelcar.errors import Denied, NotFound, Unreachable, UsageError
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
 from registry_shim.gate.gate import Gate
-from registry_shim.gate.settings import GateRule, Mode, NodeScan, OnPending, ScanDemand, Unmatched, Unverified
+from registry_shim.gate.settings import (
+    GateRule,
+    GateSettings,
+    Mode,
+    NodeScan,
+    OnPending,
+    ScanDemand,
+    Unmatched,
+    Unverified,
+)
 from registry_shim.origin import Origin
 from tests.support.gate import EVIL, LLM, Arrivals, Upstream, Watched, running_gate
 from tests.support.policies import (
@@ -429,6 +438,30 @@ def test_a_change_of_policy_decides_anew(tmp_path: Path, upstream: Upstream) -> 
             policies(tmp_path, cluster_image_policy(ALICE.authority))
             assert await gate.reload()
             await admit(gate, upstream, root)
+
+    run(scenario())
+
+
+def test_other_settings_hold_at_once_and_wrong_ones_never(tmp_path: Path, upstream: Upstream) -> None:
+    root, slow = upstream.image(), upstream.image({"models/slow.txt": b"slow"})
+    layer = upstream.layers(slow)[0]
+    arrivals = Arrivals(upstream.store.content, held={layer})
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, NODE_SCAN, arrivals=arrivals) as gate:
+            assert await settled(gate, LLM, root) is None
+            with pytest.raises(Denied):
+                await admit(gate, upstream, slow)
+            await until(lambda: layer in arrivals.leased)
+            with pytest.raises(NotFound):
+                await gate.change(GateSettings(rules=(GateRule(images="**", policies=(tmp_path / "none.yaml",)),)))
+            assert await admit(gate, upstream, root) == ()
+            await gate.change(GateSettings(rules=(signed_by(tmp_path, ALICE),)))
+            for image in (root, slow):
+                with pytest.raises(Denied, match="ClusterImagePolicy policy"):
+                    await admit(gate, upstream, image)
+            await gate.change(GateSettings())
+            assert await admit(gate, upstream, slow) == ()
 
     run(scenario())
 
