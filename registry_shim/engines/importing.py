@@ -93,7 +93,11 @@ def _share(store: Path, blobs: Mapping[Digest, Path]) -> int:
 
 def _place(source: Path, target: Path) -> bool:
     """Whether `target` is now, or was before, the same bytes on the disk as `source`."""
-    with source.open("rb") as file:
+    try:
+        file = source.open("rb")
+    except FileNotFoundError:  # evicted, or of another platform: the engine asks for it if it wants it
+        return False
+    with file:
         status = os.fstat(file.fileno())
         if target.exists():
             return target.stat().st_ino == status.st_ino

@@ -105,9 +105,16 @@ def test_a_pull_that_fails_is_said(engine: FakeCri, store: Path) -> None:
         importer(engine, store).import_image(IMAGE)
 
 
-def test_a_blob_that_went_is_said(engine: FakeCri, store: Path, tmp_path: Path) -> None:
+def test_a_blob_that_went_is_left_to_the_engine(engine: FakeCri, store: Path, tmp_path: Path) -> None:
+    done = importer(engine, store).import_image(IMAGE, blobs={Digest.of(CONTENT): tmp_path / "gone"})
+    assert done.shared == 0
+    assert [method for method, _ in engine.asked] == [PULL]
+
+
+def test_a_content_store_that_cannot_be_written_is_said(engine: FakeCri, store: Path, blob: dict[Digest, Path]) -> None:
+    (store / "blobs/sha256").touch()
     with pytest.raises(StorageError, match="cannot write"):
-        importer(engine, store).import_image(IMAGE, blobs={Digest.of(CONTENT): tmp_path / "gone"})
+        importer(engine, store).import_image(IMAGE, blobs=blob)
 
 
 def test_an_import_takes_time() -> None:
