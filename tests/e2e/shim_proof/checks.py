@@ -73,11 +73,11 @@ def never_serves(node: Node, path: str, *, truth: bytes) -> None:
 
 
 def refused(node: Node, path: str, *, secret: bytes = b"", headers: dict[str, str] | None = None) -> None:
-    """A request that must not succeed, nor bring back what it was after."""
+    """A request that is answered with an error, and without what it was after."""
     try:
-        reply = get(node.address, path, headers, within=20)
-    except (OSError, http.client.HTTPException):
-        return
+        reply = get(node.address, path, headers, within=45)
+    except (OSError, http.client.HTTPException) as e:
+        raise Defect(f"{path} {headers or ''}: no answer: {e!r}") from None
     if reply.status < http.HTTPStatus.BAD_REQUEST or (secret and secret in reply.body):
         raise Defect(f"{path} {headers or ''}: {reply.status} {reply.body[:500]!r}")
 

@@ -19,7 +19,7 @@ from tests.e2e.shim_proof.library import Blob
 from tests.e2e.shim_proof.node import NAME, Node, node
 from tests.e2e.shim_proof.sizes import MIB, SEED
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import run
+from tests.e2e.support.commands import eventually, run
 from tests.e2e.support.mounts import tmpfs
 
 pytestmark = pytest.mark.slow
@@ -131,7 +131,7 @@ def test_rot_in_what_is_whole(damage: str, shim: Node, origin: Upstream) -> None
     want = Download(path=blob_path(MODEL, blob.digest), blob=blob)
     download(shim.address, want)
     file = shim.root / "blobs" / "sha256" / blob.digest.removeprefix("sha256:")
-    assert file.exists()
+    eventually(file.exists, "the blob is whole")
     shim.kill()
     match damage:
         case "flipped":
