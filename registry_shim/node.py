@@ -88,6 +88,8 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
         facts = Facts(root, layout)
         space = Space(root, settings.space, facts.places, observer=metrics.space)
         peers = Peers(settings.peers) if settings.peers else None
+        if peers is not None:
+            scheduler.upstream_share = peers.upstream_share
         router = partial(upstream_router, upstreams)
         cache = Cache(
             root,
@@ -99,7 +101,7 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
             events=metrics.cache,
         )
         ending.push_async_callback(in_thread, cache.close)
-        library = Library.build(facts, layout, cache, upstreams, settings.mirror)
+        library = Library.build(facts, cache, upstreams, settings.mirror)
         loop = asyncio.get_running_loop()
         blobs = MirrorBlobs(library, cache, loop)
         revoked = Revoked(root / "revoked.yaml") if settings.mirrors else None

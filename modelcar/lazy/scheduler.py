@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,12 +12,13 @@ from typing import Final, Protocol
 from modelcar.lazy.events import UNHEARD, FetchEvents
 from modelcar.lazy.pace import Pace
 from modelcar.lazy.settings import FetchSettings
-from modelcar.lazy.sources import SourceKind
+from modelcar.lazy.sources import ChunkSource, SourceKind
 from modelcar.lazy.throttle import Throttle
 
 __all__ = ["Job", "Scheduler", "Slots", "Task", "Work"]
 
 _TICK: Final = 0.25  # seconds between two looks at what runs
+_OTHERS: Final = 4  # of so many streams, one is left to other sources
 _BACKGROUND: Final = 4  # of so many streams, one is left to what nobody waits for yet
 _IDLE: Final = 5.0  # seconds until a thread without work ends
 
@@ -25,7 +27,7 @@ class Job(Protocol):
     """Something for a fetch thread to do."""
 
     @property
-    def kind(self) -> SourceKind | None:
+    def source(self) -> ChunkSource | None:
         """Whose stream it takes; `None` if it takes none."""
 
     @property
@@ -39,7 +41,7 @@ class Job(Protocol):
 class Task:
     """A job that takes no stream: `do`, and then `after`, however that went."""
 
-    kind = None
+    source = None
     urgent = False
 
     def __init__(self, do: Callable[[], None], after: Callable[[], None]) -> None:
@@ -53,7 +55,7 @@ class Task:
 
 
 class Slots(Protocol):
-    def free(self, kind: SourceKind, *, urgent: bool) -> bool:
+    def free(self, source: ChunkSource, *, urgent: bool) -> bool:
         """Whether one more stream may be opened."""
 
 
@@ -89,9 +91,12 @@ class Scheduler:
         self.events = events
         self.lock = threading.Condition()
         self.usual = Pace()
+        self.upstream_share: Callable[[], int] = lambda: sys.maxsize
+        """How many streams to upstreams this node may have, urgent ones included, where other nodes have some too."""
         self._work: list[Work] = []
         self._busy: Counter[tuple[str, bool]] = Counter()  # streams by group, urgent ones apart
         self._threads: set[threading.Thread] = set()
+        self._streams: Counter[str] = Counter()  # by the name of the source
         self._idle = 0
         self._watcher: threading.Thread | None = None
         self._closing, self._ended = False, threading.Event()
@@ -133,11 +138,16 @@ class Scheduler:
         throttles = [t for t in (self._throttles[None], self._throttles.get(priority)) if t is not None]
         return max(t.take(size) for t in throttles)
 
-    def free(self, kind: SourceKind, *, urgent: bool) -> bool:
+    def free(self, source: ChunkSource, *, urgent: bool) -> bool:
         """`Slots`: upstreams and mirrors share theirs. What is waited for never takes all of them: a home that serves
-        others must get on with its own chunks."""
-        group = _group(kind)
+        others must get on with its own chunks. Nor does one source: it may be one that stalls."""
+        group = _group(source)
         most = self.settings.peer_streams if group == "peer" else self.settings.upstream_streams
+        room = most + (self.settings.urgent_streams if urgent else 0)
+        if group == "upstream" and self._busy[group, True] + self._busy[group, False] >= self.upstream_share():
+            return False
+        if self._streams.get(source.name, 0) >= room - room // _OTHERS:
+            return False
         pressing, others = self._busy[group, True], self._busy[group, False]
         if urgent:
             return pressing + others < most + self.settings.urgent_streams
@@ -168,14 +178,21 @@ class Scheduler:
                         self._threads.discard(me)
                         return
                     continue
-                slot = (_group(job.kind), job.urgent)
+                slot = (_group(job.source), job.urgent)
                 self._busy[slot] += 1
+                self._streams[job.source.name if job.source else ""] += 1
             self.wake()  # there may be more to do, for another thread
             try:
                 job.run()
             finally:
                 with self.lock:
                     self._busy[slot] -= 1
+                    self._release(job.source.name if job.source else "")
+
+    def _release(self, name: str) -> None:
+        self._streams[name] -= 1
+        if not self._streams[name]:
+            del self._streams[name]
 
     def _wait(self) -> bool:
         """Until there may be something to do; False if there is not, for long, or we are closing."""
@@ -213,5 +230,7 @@ class Scheduler:
             self._ended.wait(_TICK)
 
 
-def _group(kind: SourceKind | None) -> str:
-    return "own" if kind is None else "peer" if kind is SourceKind.PEER else "upstream"
+def _group(source: ChunkSource | None) -> str:
+    if source is None:
+        return "own"
+    return "peer" if source.kind is SourceKind.PEER else "upstream"

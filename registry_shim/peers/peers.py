@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 import threading
@@ -74,6 +75,10 @@ class Peers:
             )
 
         return router
+
+    def upstream_share(self) -> int:
+        """How many streams to upstreams this node may have: for `Scheduler.upstream_share`."""
+        return math.ceil(self._settings.upstream_streams / len(self.membership.ring()))
 
     @asynccontextmanager
     async def serving(self, holdings: Holdings, access: Access, listener: socket.socket) -> AsyncIterator[None]:

@@ -57,6 +57,8 @@ class PeerSettings:
         suspect_seconds: how long a peer that failed once is not asked first; doubles with every failure in a row.
         dead_after: failures in a row after which a peer's chunks are others'.
         banned_seconds: how long a peer that sent wrong bytes is not asked at all.
+        upstream_streams: streams to the upstream that all nodes have together, about; each has one at least. Many slow
+            ones would let all chunks arrive at the end, and a chunk is passed on when all of it is here.
         last_resort: fetches from the upstream, at once, of chunks that others are the homes of.
     """
 
@@ -78,6 +80,7 @@ class PeerSettings:
     suspect_seconds: float = 2.0
     dead_after: int = 3
     banned_seconds: float = 3600.0
+    upstream_streams: int = 8
     last_resort: int = 2
 
     def __post_init__(self) -> None:
@@ -88,7 +91,7 @@ class PeerSettings:
         for name in ("dns_seconds", "hold_seconds", "wait_seconds", "timeout", "suspect_seconds", "banned_seconds"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"peers: {name} is not a time")
-        for name in ("stand_ins", "sending", "sending_each", "dead_after", "last_resort"):
+        for name in ("stand_ins", "sending", "sending_each", "dead_after", "upstream_streams", "last_resort"):
             if getattr(self, name) < 1:
                 raise UsageError(f"peers: {name} is at least 1")
 
