@@ -212,7 +212,7 @@ class _Connection(web.RequestHandler):
         self.subject: str | None = None
         self._slot = slot
         self._limits = limits
-        self._head: HeadReader | None = HeadReader()
+        self._head = HeadReader()
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -228,31 +228,37 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        head = self._head
-        if head is not None:
-            ended = head.feed(data)
-            if head.size > self._limits.header_bytes:
-                if self.transport is not None:
-                    self.transport.write(_TOO_LARGE)
-                self.force_close()
-                return
-            if ended:
-                self._stop_timer()
-                self._head = None
-            elif self._timer is None and head.size:
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self._limits.header_seconds, self.drop)
+        if self._is_between_requests() and not self._admits(data):
+            return
         super().data_received(data)
+
+    def _is_between_requests(self) -> bool:
+        """Whether what comes now are headers. aiohttp alone knows whether a body goes on: it comes before its handler
+        begins and after that has ended, too."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _admits(self, data: bytes) -> bool:
+        ended = self._head.feed(data)
+        if self._head.size > self._limits.header_bytes:
+            if self.transport is not None:
+                self.transport.write(_TOO_LARGE)
+            self.force_close()
+            return False
+        if ended:
+            self._stop_timer()
+            self._head.reset()
+        elif self._timer is None and self._head.size:
+            self._timer = asyncio.get_running_loop().call_later(self._limits.header_seconds, self.drop)
+        return True
 
     def begin(self) -> None:
         """A request's headers are complete."""
         self._stop_timer()
-        self._head = None
+        self._head.reset()
         self._slot.busy()
 
     def end(self) -> None:
         """The request was answered; the next one's headers may come."""
-        self._head = HeadReader()
         self._slot.idle()
 
     def drop(self) -> None:

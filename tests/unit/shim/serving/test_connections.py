@@ -164,6 +164,44 @@ def test_requests_in_one_packet_are_all_answered() -> None:
     asyncio.run(main())
 
 
+def test_the_rest_of_a_body_that_nobody_read_is_no_header() -> None:
+    async def handler(_: Request) -> Response:
+        return Response(status=200, body=b"answered")
+
+    async def main() -> None:
+        size = 1 << 20
+        async with running(handler, limits=Limits(header_bytes=4096)) as (_, port), connected(port) as (reader, writer):
+            writer.write(b"PUT /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\n\r\n" % size)
+            await reader.readuntil(b"answered")
+            for _piece in range(16):
+                writer.write(bytes(size // 16))
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            writer.write(HEAD)
+            answer = await rest(reader)
+            assert (answer.count(b"HTTP/1.1"), answer.startswith(b"HTTP/1.1 200 ")) == (1, True)
+
+    asyncio.run(main())
+
+
+def test_a_body_that_begins_before_the_last_answer_has_ended_is_no_header() -> None:
+    received: list[int] = []
+
+    async def handler(request: Request) -> Response:
+        received.append(sum([sum(map(len, batch)) async for batch in request.body.batches(1 << 20)]))
+        return Response(status=200)
+
+    async def main() -> None:
+        size = 8 << 20
+        push = b"PUT /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+        async with running(handler, limits=Limits(header_bytes=1024)) as (_, port):
+            answer = await ask(port, push * 5 + HEAD)
+            assert answer.count(b"HTTP/1.1 200 ") == 6
+        assert received == [size] * 5 + [0]
+
+    asyncio.run(main())
+
+
 def test_an_idle_connection_is_closed() -> None:
     async def main() -> None:
         async with running(limits=Limits(idle_seconds=0.2)) as (_, port), connected(port) as (reader, _writer):
