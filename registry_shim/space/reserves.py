@@ -39,11 +39,15 @@ class Reserves:
         with self._lock:
             self._holds = [held for held in self._holds if held is not sizes]
 
-    def settle(self, running: Collection[Digest]) -> None:
+    def settle(self, running: Collection[Digest], stored: Mapping[Digest, Stored]) -> None:
         """Forget grants of transfers that are over."""
         with self._lock:
             since = self._clock() - _BEGINNING
-            self._grants = {d: (n, at) for d, (n, at) in self._grants.items() if at > since or d in running}
+            self._grants = {
+                d: (n, at)
+                for d, (n, at) in self._grants.items()
+                if d in running or (at > since and (d not in stored or stored[d].partial))
+            }
 
     def sizes(self) -> dict[Digest, int]:
         """Bytes promised to each digest; what two promises have in common counts once."""

@@ -118,7 +118,6 @@ class Space:
     def look(self) -> None:
         """What happens every now and then: pins follow their tags, surplus goes. Raises `ModelcarError`."""
         with self._lock:
-            self._reserves.settle(self._leased())
             contents = self._contents()
             self._settle_pins(contents)
             plan = self._surplus(contents, 0)
@@ -156,7 +155,7 @@ class Space:
 
     def _free(self, coming: Mapping[Digest, int]) -> None:
         stored = scan(self._root, self._uses)
-        self._reserves.settle(self._leased())
+        self._reserves.settle(self._leased(), stored)
         lacking = sum(max(0, n - (stored[d].size if d in stored else 0)) for d, n in coming.items())
         lack = self._need(lacking + self._reserves.outstanding(stored, besides=coming.keys()))
         if not lack.must:
@@ -190,6 +189,7 @@ class Space:
 
     def _contents(self, coming: Mapping[Digest, int] | None = None) -> Contents:
         stored = scan(self._root, self._uses)  # before the images: so nothing that just came seems to belong to none
+        self._reserves.settle(self._leased(), stored)
         pinned = {name for pin in self.pins.all() for name in (pin.name, str(pin.digest))}
         images = self._catalogue.images()
         held = {d for hold in holds(self._root) for d in hold.digests}

@@ -275,3 +275,13 @@ def test_what_was_pushed_stays_and_does_not_keep_images_that_share_it(node: Node
         space.collect(wanted=1 << 40)
     assert node.has(shared)
     assert not node.has(own)
+
+
+def test_a_blob_that_has_come_is_not_in_use_any_more(node: Node) -> None:
+    content = bytes([9]) * BLOCK
+    with running(node, budget=8 * BLOCK, grace=0) as space:
+        space.make_room(Digest.of(content), len(content))
+        assert space.status().coming == BLOCK
+        node.blob(content)
+        assert space.status().coming == 0
+        assert Digest.of(content) in space.collect(wanted=1).digests
