@@ -15,7 +15,8 @@ class FetchSettings:
     """Times are seconds, sizes bytes, rates bytes a second.
 
     Attributes:
-        upstream_streams: connections that fetch from upstreams and mirrors at once, for all blobs together.
+        upstream_streams: connections that fetch from upstreams and mirrors at once, for all blobs together; a quarter
+            of them is left to other sources than the busiest.
         peer_streams: connections that fetch from peers at once.
         urgent_streams: how many more of each kind may be opened for what somebody waits for.
         blob_streams: connections of each kind for one blob.
@@ -33,7 +34,7 @@ class FetchSettings:
         backoff_limit: how long it rests at most.
     """
 
-    upstream_streams: int = 8
+    upstream_streams: int = 10
     peer_streams: int = 16
     urgent_streams: int = 4
     blob_streams: int = 8

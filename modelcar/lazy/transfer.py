@@ -30,6 +30,8 @@ _CONFIRMED: Final = 8  # claimed chunks that one job reads back from disk
 _HEDGED: Final = 8  # chunks that are looked at for having waited too long
 _CHANCES: Final = 2  # how often a chunk may be the reason to give a slow stream up
 _WASTE: Final = 8 << 20  # bytes of slow streams that may be thrown away, besides half a percent of the blob
+_DESPERATE: Final = 4  # times the usual wait until the same source is asked again
+_CODES: Final = {SourceKind.UPSTREAM: 2, SourceKind.MIRROR: 3, SourceKind.PEER: 4}
 _MEASURE: Final = 1.0  # seconds over which a rate is taken
 
 
@@ -89,6 +91,7 @@ class Transfer:
         self._standing = Standing(self._settings)
         self._concluding = False
         self._received: Counter[str] = Counter()
+        self._from = bytearray(len(blob.grid))
         self._wasted = 0
         self._rate, self._measured = 0.0, (time.monotonic(), 0)
 
@@ -153,6 +156,11 @@ class Transfer:
         if error is not None:
             self.partial.fail(error)
 
+    def map(self) -> bytes:
+        """One byte a chunk: 0 if it is missing, 2 if it came from an upstream, 3 from a mirror, 4 from a peer; 1 if it
+        was here before."""
+        return bytes(here and (code or 1) for here, code in zip(self.partial.map(), self._from, strict=True))
+
     def status(self) -> TransferStatus:
         with self._scheduler.lock:
             return TransferStatus(
@@ -199,7 +207,7 @@ class Transfer:
             if error is not None:
                 self._state, self._error = State.FAILED, error
                 return Task(partial(self._tell, error), self._done_with)
-            if source is not None and self._may_open(source.kind, slots, urgent):
+            if source is not None and self._may_open(source, slots, urgent):
                 return self._open(source, self._run_of(source, number, now), urgent=urgent)
         return self._hedge(now, slots)
 
@@ -215,16 +223,14 @@ class Transfer:
             self._todo.popleft()
         yield from ((n, False) for n in self._todo if not here(n) and n not in flight)
 
-    def _may_open(self, kind: SourceKind, slots: Slots, urgent: bool) -> bool:
-        same = sum(1 for w in self._windows if w.source.kind is kind)
-        return slots.free(kind, urgent=urgent) and (urgent or same < self._settings.blob_streams)
+    def _may_open(self, source: ChunkSource, slots: Slots, urgent: bool) -> bool:
+        same = sum(1 for w in self._windows if w.kind is source.kind)
+        return slots.free(source, urgent=urgent) and (urgent or same < self._settings.blob_streams)
 
     def _run_of(self, source: ChunkSource, number: int, now: float) -> range:
         """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
-        limit = self._settings.peer_window if source.kind is SourceKind.PEER else self._settings.window
+        limit = self._limit(source.kind)
         size, stop = self.grid.bounds(number)[1], number + 1
-        if not self.background:  # what comes after it may be nobody's business
-            return range(number, stop)
         while stop < len(self.grid) and stop not in self._flight and not self.partial.has(stop):
             size += self.grid.bounds(stop)[1]
             if size > limit or self.partial.claims(stop) or not (self.background or self._demands.include(stop)):
@@ -234,6 +240,13 @@ class Transfer:
                 break
             stop += 1
         return range(number, stop)
+
+    def _limit(self, kind: SourceKind) -> int:
+        """Bytes that one window may have: less where that keeps all streams busy to the end."""
+        if kind is SourceKind.PEER:
+            return self._settings.peer_window
+        left = self.partial.size - self.partial.present - len(self._flight) * CHUNK_SIZE
+        return min(self._settings.window, max(2 * CHUNK_SIZE, left // self._settings.blob_streams))
 
     def _open(self, source: ChunkSource, numbers: range, *, urgent: bool) -> Window:
         window = Window(receiver=self, source=source, numbers=numbers, urgent=urgent)
@@ -254,12 +267,24 @@ class Transfer:
             patience = self._scheduler.usual.patience(first.source.kind, self._settings.hedge_after)
             if now - first.chunk_began < patience:
                 continue
-            others = [c for c in self.router.candidates(self.grid, number) if _may_hedge(first.source, c)]
-            source, _ = self._standing.choose(others, number, now) if others else (None, None)
-            if source is not None and self._may_open(source.kind, slots, urgent=True):
+            source = self._second(first, number, now, desperate=now - first.chunk_began > _DESPERATE * patience)
+            if source is not None and self._may_open(source, slots, urgent=True):
                 self._scheduler.events.hedged(source.kind)
                 return self._open(source, range(number, number + 1), urgent=True)
         return None
+
+    def _second(self, first: Window, number: int, now: float, *, desperate: bool) -> ChunkSource | None:
+        """Who else may be asked for a chunk: another source, or else the same once more, over another connection."""
+        candidates = self.router.candidates(self.grid, number)
+        others = [c for c in candidates if _may_hedge(first.source, c)]
+        source, _ = self._standing.choose(others, number, now) if others else (None, None)
+        if source is None and desperate and first.kind is not SourceKind.PEER and self._may_waste(CHUNK_SIZE):
+            return next((c for c in candidates if c.name == first.source.name), None)
+        return source
+
+    def _may_waste(self, size: int) -> bool:
+        """Whether so much may be fetched twice: it is paid for by the upstream."""
+        return self._wasted + size <= _WASTE + self.grid.size // 200
 
     def _is_slow(self, window: Window, now: float) -> bool:
         """Whether others would do better: it stands still, or lags far behind what its source is capable of."""
@@ -277,9 +302,7 @@ class Transfer:
             or self._standing.abandoned(window.current) >= _CHANCES
         ):
             return False
-        if self._wasted + window.partial > _WASTE + self.grid.size // 200:
-            return False  # what is thrown away is paid for by the upstream
-        return window.received / age < usual * self._settings.straggler_share
+        return self._may_waste(window.partial) and window.received / age < usual * self._settings.straggler_share
 
     def _confirmation(self, number: int) -> Job:
         """Look at chunks that may be here since before the machine was started again."""
@@ -306,9 +329,12 @@ class Transfer:
             self._received[window.source.name] += len(data)
             self._wasted += 0 if fresh else len(data)
             window.partial = 0
+            self._from[number] = _CODES[window.kind]
         for other in others:
             if other.numbers[-1] == number:
                 other.cancel()
+            elif other.current == number:  # it was overtaken: the rest of its window is better asked for again
+                other.abandon()
         if fresh:
             waited, flowed = now - window.chunk_began, now - window.first_byte
             self._scheduler.usual.chunk(window.source, len(data), waited=waited, flowed=flowed, now=now)
@@ -354,6 +380,8 @@ class Transfer:
             return self._standing.lied(source, number, window.wrong, error, window.began, now)
         if outcome is Outcome.SLOW:
             self._standing.was_slow(source, number)
+            if number == window.numbers.start:  # nothing came of it: that is not to go on for ever
+                self._standing.broke(source, error, window.began, now)
         elif outcome is Outcome.MISSING:
             self._standing.has_not(source, number, error, window.began, now)
         else:

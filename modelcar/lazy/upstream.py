@@ -44,7 +44,7 @@ class RegistrySource:
         refusal: RegistryError | None = None
         for registry, reference in self._offers(grid.digest):
             try:
-                with scope.active(), _mapped(self.name):
+                with _mapped(self.name), scope.active():
                     return registry.open_blob(reference, blob, offset, length, exact=True)
             except (Unauthorized, Forbidden, RemoteNotFound) as e:
                 if refusal is None or isinstance(refusal, RemoteNotFound):
@@ -57,7 +57,7 @@ class _Stream:
         self._blob, self._scope, self._name = blob, scope, name
 
     def read(self, n: int, /) -> bytes:
-        with self._scope.active(), _mapped(self._name):
+        with _mapped(self._name), self._scope.active():
             return self._blob.read(n)
 
     def close(self) -> None:

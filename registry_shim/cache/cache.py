@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
@@ -39,7 +40,7 @@ _REVISIT: Final = 60.0  # seconds that what only peers asked for stays open afte
 
 
 class RouterFor(Protocol):
-    def __call__(self, descriptor: Descriptor, origins: Origins) -> Router:
+    def __call__(self, descriptor: Descriptor, origins: Origins, /) -> Router:
         """Who may have a blob. `origins.known()` changes while it arrives: ask it at every fetch."""
 
 
@@ -76,8 +77,12 @@ class Cache:
         self._revoked: dict[Digest, ModelcarError] = {}
         self._sound: dict[Digest, tuple[int, int, int]] = {}
         self._wrong = WrongContent(self.settings.mismatch_pause)
+        self._doubted: Callable[[Digest], None] = lambda _: None
         self._closed = False
         self._committer = ThreadPoolExecutor(2, "cache-commit")
+        for digest in self._folders.digests():
+            if digest in layout:  # a process was killed before it had tidied up
+                self._tidy(digest)
 
     # Using blobs.
 
@@ -101,6 +106,8 @@ class Cache:
             self._check(grid)
             entry = self._lend_whole(loan, purpose)
             self._events.leased(purpose, whole=entry is not None)
+            if entry is not None and purpose is Purpose.PULL:
+                self._doubted(descriptor.digest)
             if entry is None:
                 entry = self._lend_arriving(loan, purpose, origin)
             return loan.begin(entry.holding, lambda loan: self._give_back(entry, loan))
@@ -122,6 +129,10 @@ class Cache:
                     return None
                 entry = self._entries.add_arriving(self._entry(partial, Origins()), loan, Purpose.PEER)
             return loan.begin(entry.holding, lambda loan: self._give_back(entry, loan))
+
+    def on_whole(self, doubted: Callable[[Digest], None]) -> None:
+        """`doubted` is told of every whole blob that is leased for a pull: pulled again, it may have been refused."""
+        self._doubted = doubted
 
     def contains(self, digest: Digest) -> bool:
         """Whether the whole blob is here and may be served."""
@@ -201,6 +212,7 @@ class Cache:
             self._entries.forget(entries)
             size = self.layout.path(digest).stat().st_size if digest in self.layout else 0
             self._end(entries, StorageError(f"{digest} is damaged on disk", hint="pull it again: it is fetched anew"))
+            shutil.rmtree(self.layout.path(digest), ignore_errors=True)  # if it is no file at all
             with suppress(NotFound):
                 self.layout.delete(digest)
         self._events.quarantined(size)
@@ -256,7 +268,7 @@ class Cache:
         if self._sound.get(digest) != known:  # hashed once, not as often as somebody likes to lie about its size
             try:
                 check_file(path, digest)
-            except (DigestMismatch, StorageError):
+            except DigestMismatch:
                 _LOG.error("%s is damaged on disk and was removed; it is fetched anew", digest)
                 self.quarantine(digest)
                 return
@@ -320,12 +332,14 @@ class Cache:
         if error is None:
             with suppress(InvalidStateError):
                 holding.verified.set_result(None)
+        elif isinstance(error, InvalidContent):
+            holding.condemn(error)  # at once: not one byte more of it
         self._submit(lambda: self._settle(entry, error))
 
     def _settle(self, entry: Entry, error: ModelcarError | None) -> None:
         holding = entry.holding
         with self._stripe(entry.digest):
-            if not isinstance(holding, Arriving) or not self._entries.is_arriving(entry) or holding.error:
+            if not isinstance(holding, Arriving) or not self._entries.is_arriving(entry):
                 return
             if error is None:
                 self._commit(entry, holding)
@@ -334,11 +348,13 @@ class Cache:
                 self._events.refused()
                 self._entries.forget([entry])
                 self._end([entry], error)
-                holding.partial.discard()
+                self._folders.discard(entry.digest, holding.grid.name)
             else:
                 self._put_away(entry)
 
     def _commit(self, entry: Entry, holding: Arriving) -> None:
+        if holding.error:  # it was revoked meanwhile
+            return
         holding.transfer.stop()
         if entry.digest not in self.layout:
             try:
@@ -346,10 +362,10 @@ class Cache:
             except StorageError as e:
                 _LOG.warning("%s has arrived and cannot be kept: %s", entry.digest, e)
                 return
-        holding.partial.discard()
+        self._entries.forget([entry])
+        self._tidy(entry.digest)
         self._wrong.forget(entry.digest)
         self._events.committed(holding.grid.size)
-        self._entries.forget([entry])
         entry.still = True
         self._entries.close_unused(entry)
 
@@ -385,6 +401,12 @@ class Cache:
         with suppress(NotFound):
             self.layout.delete(digest)
         self._folders.remove(digest)
+
+    def _tidy(self, digest: Digest) -> None:
+        """The blob is in the store: what arrived of it under tables that nobody uses any more is not needed."""
+        for name in self._folders.names(digest):
+            if self._entries.arriving(digest, name) is None:
+                self._folders.discard(digest, name)
 
     def _submit(self, job: Callable[[], None]) -> None:
         def run() -> None:

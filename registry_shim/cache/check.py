@@ -20,8 +20,8 @@ def check_file(path: Path, digest: Digest, *, pace: Callable[[int], None] = lamb
     """Read a file and return its size. `pace` is told of bytes read, and may wait.
 
     Raises:
-        DigestMismatch: it holds something else.
-        StorageError: it cannot be read.
+        DigestMismatch: it holds something else, or the disk cannot read it.
+        StorageError: it cannot be opened.
         FileNotFoundError: it is gone.
     """
     state = digest.hasher()
@@ -41,7 +41,7 @@ def check_file(path: Path, digest: Digest, *, pace: Callable[[int], None] = lamb
             size += n
             pace(n)
     except OSError as e:
-        raise explain(e, f"cannot read {path}") from None
+        raise DigestMismatch(f"{path} cannot be read: {e.strerror}") from None
     finally:
         os.close(fd)
     if state.hexdigest() != digest.hex:

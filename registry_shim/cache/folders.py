@@ -71,6 +71,15 @@ class PartialFolders:
                 total += path.stat().st_blocks * 512
         return total
 
+    def discard(self, digest: Digest, name: str) -> None:
+        """Delete what is here of a blob under one grid; what stays because the disk fails does no harm."""
+        folder = self.path(digest, name)
+        with suppress(OSError):
+            (folder / "grid.json").unlink(missing_ok=True)  # without it, what is left is not taken for a blob
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()  # unless there are others
+
     def remove(self, digest: Digest) -> None:
         """Delete what is here of a blob. Raises `StorageError`."""
         folder = self._root / digest.algorithm / digest.hex

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,8 @@ class Holding(Protocol):
 
     def available(self, offset: int) -> int: ...
 
-    def need(self, offset: int, length: int, who: object) -> None: ...
+    def need(self, offset: int, length: int, who: object, *, again: bool) -> None:
+        """`again`: `who` was told of a failure, and wants it tried once more."""
 
     def leave(self, who: object) -> None: ...
 
@@ -51,15 +53,15 @@ class Whole:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as e:
             raise explain(e, f"cannot read {path}") from None
-        size = os.fstat(self._fd).st_size
-        if size != grid.size:
+        found = os.fstat(self._fd)
+        if found.st_size != grid.size or not stat.S_ISREG(found.st_mode):
             os.close(self._fd)
-            raise SizeMismatch(f"{grid.digest} has {size} bytes where {grid.size} were promised")
+            raise SizeMismatch(f"{grid.digest} has {found.st_size} bytes where {grid.size} were promised")
 
     def available(self, offset: int) -> int:
         return 0 if self._error else max(0, self.grid.size - offset)
 
-    def need(self, offset: int, length: int, who: object) -> None:
+    def need(self, offset: int, length: int, who: object, *, again: bool) -> None:
         """It is here."""
 
     def leave(self, who: object) -> None:
@@ -108,10 +110,11 @@ class Arriving:
             return here
         return max(0, min(here, self._held_back - offset))
 
-    def need(self, offset: int, length: int, who: object) -> None:
+    def need(self, offset: int, length: int, who: object, *, again: bool) -> None:
         if self.error is None:
             self.transfer.need(offset, length, who)
-            self.transfer.revive()
+            if again:
+                self.transfer.revive()
 
     def leave(self, who: object) -> None:
         self.transfer.leave(who)

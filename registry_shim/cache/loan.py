@@ -22,6 +22,7 @@ class Loan:
     def __init__(self, grid: Grid, *, fetches: bool = True) -> None:
         self.grid = grid
         self._fetches = fetches
+        self._told = False  # of a failure, since something was needed
         self._holding: Holding | None = None
         self._give_back: Callable[[Loan], None] = lambda _: None
         self._lock = threading.Lock()
@@ -35,10 +36,13 @@ class Loan:
 
     def need(self, offset: int, length: int) -> None:
         if self._fetches:
-            self._open.need(offset, length, self)
+            again, self._told = self._told, False
+            self._open.need(offset, length, self, again=again)
 
     def when(self, offset: int, length: int) -> Future[None]:
-        return self._open.when(offset, length)
+        future = self._open.when(offset, length)
+        future.add_done_callback(self._hear)
+        return future
 
     def slice(self, offset: int, length: int) -> FileSlice:
         return self._open.slice(offset, length)
@@ -48,6 +52,10 @@ class Loan:
             holding, self._holding = self._holding, None
         if holding is not None:
             self._give_back(self)
+
+    def _hear(self, done: Future[None]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            self._told = True
 
     @property
     def _open(self) -> Holding:

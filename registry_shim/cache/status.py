@@ -30,7 +30,8 @@ class BlobStatus:
     Attributes:
         grid: the name of its grid, or `plain`.
         size, present: bytes in all, and those that are here.
-        chunks: one byte a chunk, 1 if it is here; empty for whole blobs.
+        chunks: one byte a chunk: 0 if it is missing, 1 if it was here before, 2 if it came from an upstream, 3 from a
+            mirror, 4 from a peer; empty for whole blobs.
         rate: bytes a second that arrive.
         sources: bytes by the name of who sent them.
         streams, waiting, leases: connections that fetch it, ranges that somebody waits for, and who uses it.
@@ -78,7 +79,7 @@ def describe(holding: Holding, loans: int) -> BlobStatus:
         present=holding.partial.present,
         state=_STATES[transfer.state],
         leases=loans,
-        chunks=holding.partial.map(),
+        chunks=holding.transfer.map(),
         rate=transfer.rate,
         streams=transfer.streams,
         waiting=transfer.waiting,

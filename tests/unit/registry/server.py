@@ -41,7 +41,7 @@ class Request:
 @dataclass(frozen=True)
 class Reply:
     """`length` overrides the true Content-Length (-1: none at all); `cut` closes the connection after so many bytes of
-    the body; `stall` waits (seconds) before the body."""
+    the body; `stall` waits (seconds) before the body, or after `stall_at` bytes of it."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +49,7 @@ class Reply:
     length: int | None = None
     cut: int | None = None
     stall: float = 0
+    stall_at: int = 0
 
 
 Default = Callable[[], Reply]
@@ -370,11 +371,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
+        body = reply.body[: reply.cut] if self.command != "HEAD" and reply.status != 204 else b""
         if reply.stall:
+            self.wfile.write(body[: reply.stall_at])
+            body = body[reply.stall_at :]
             self.server.registry.began_to_stall.set()
             self.server.registry.closing.wait(reply.stall)
             self.server.registry.stalled_to_the_end.set()
-        if self.command != "HEAD" and reply.status != 204:
-            self.wfile.write(reply.body[: reply.cut])
-            if reply.cut is not None:
-                self.close_connection = True
+        self.wfile.write(body)
+        if reply.cut is not None:
+            self.close_connection = True

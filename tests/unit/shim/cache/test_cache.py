@@ -97,11 +97,11 @@ def test_every_chunk_is_fetched_once_however_many_read(cache: Cache, content: Co
 
 
 def test_the_first_bytes_come_before_the_last_are_here(content: Content, make_cache: MakeCache) -> None:
-    end = MemorySource(content.data, faults=[Fault(at=len(content.data) - 1, stall=3 * CHUNK_SIZE)])
+    end = MemorySource(content.data, faults=[Fault(times=99, at=len(content.data) - 1, stall=0)])
     cache = make_cache(end)
     with cache.lease(ORIGIN, content.descriptor) as lease:
-        assert read(lease, 0, 3 * CHUNK_SIZE) == content.data[: 3 * CHUNK_SIZE]
-        assert lease.available(3 * CHUNK_SIZE) == 0
+        assert read(lease, 0, 4 * CHUNK_SIZE) == content.data[: 4 * CHUNK_SIZE]
+        assert lease.available(4 * CHUNK_SIZE) == 0
         assert not cache.contains(content.digest)
 
 
@@ -219,17 +219,16 @@ def test_what_the_upstream_does_not_have_is_said_at_once(cache: Cache, content: 
     source.faults.append(Fault(times=99, refuse=RemoteNotFound("registry.example: no such blob", status=404)))
     with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(RemoteNotFound, match="no such blob"):
         read(lease)
-    assert len(source.asked) == 1
+    assert len(source.asked) == len(set(source.asked))
 
 
 @pytest.mark.parametrize("table", [False, True])
 def test_a_restart_goes_on_where_the_last_one_was(content: Content, make_cache: MakeCache, table: bool) -> None:
     grid = content.table() if table else None
-    source = MemorySource(content.data, faults=[Fault(stall=2 * CHUNK_SIZE)])
+    source = MemorySource(content.data, faults=[Fault(times=99, at=2 * CHUNK_SIZE, stall=0)])
     cache = make_cache(source)
     with cache.lease(ORIGIN, content.descriptor, grid=grid) as lease:
-        lease.need(0, 2 * CHUNK_SIZE)
-        lease.when(0, 2 * CHUNK_SIZE).result(TIMEOUT)
+        until(lambda: cache.status()[0].present == len(content.data) - 2 * CHUNK_SIZE)
         failed = lease.when(2 * CHUNK_SIZE, 1)
         cache.park()
         with pytest.raises(StorageError, match="restarted"):
@@ -240,7 +239,7 @@ def test_a_restart_goes_on_where_the_last_one_was(content: Content, make_cache: 
     cache = make_cache(source)
     with cache.lease(ORIGIN, content.descriptor, grid=grid) as lease:
         assert read(lease) == content.data
-    assert source.sent == len(content.data) - 2 * CHUNK_SIZE
+    assert source.sent == 2 * CHUNK_SIZE
 
 
 def test_a_pull_goes_on_when_everyone_has_left(cache: Cache, content: Content, source: MemorySource) -> None:
@@ -379,7 +378,7 @@ def test_no_room(make_cache: MakeCache, content: Content, source: MemorySource) 
 
 
 def test_a_full_disk_ends_a_pull_and_nothing_else(
-    cache: Cache, content: Content, monkeypatch: pytest.MonkeyPatch
+    make_cache: MakeCache, content: Content, source: MemorySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Content(3000, seed=5)
     write = os.pwrite
@@ -389,13 +388,18 @@ def test_a_full_disk_ends_a_pull_and_nothing_else(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(fd, data, offset)
 
-    with cache.lease(ORIGIN, content.descriptor) as lease:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "pwrite", full)
-            with pytest.raises(StorageError, match="No space left"):
-                read(lease)
-        assert read(lease) == content.data  # somebody made room
-    assert other.digest != content.digest
+    cache = make_cache(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        lease = cache.lease(ORIGIN, content.descriptor)
+        with pytest.raises(StorageError, match="No space left"):
+            read(lease)
+        source.data = other.data  # the next transfer is of another blob
+        with cache.lease(ORIGIN, other.descriptor) as another:
+            assert read(another) == other.data
+        source.data = content.data
+    assert read(lease) == content.data  # somebody made room
+    lease.close()
 
 
 def test_a_lie_about_the_size(cache: Cache, content: Content) -> None:
@@ -408,6 +412,12 @@ def test_a_lie_about_the_size(cache: Cache, content: Content) -> None:
     with pytest.raises(SizeMismatch):
         cache.lease(ORIGIN, lie, grid=content.table())
     assert cache.contains(content.digest)
+
+
+def test_what_is_no_file_is_fetched_anew(cache: Cache, content: Content) -> None:
+    cache.layout.path(content.digest).mkdir()
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert read(lease) == content.data
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE])
