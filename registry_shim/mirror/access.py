@@ -37,6 +37,10 @@ class Gatekeeper:
         self._key = secrets.token_bytes(32)
         self._granted: Memory[bytes, bool] = Memory(settings.remembered, settings.access_seconds, clock=clock)
         self._refused: Memory[bytes, RegistryError] = Memory(settings.remembered, settings.refused_seconds, clock=clock)
+        self.reload(settings)
+
+    def reload(self, settings: MirrorSettings) -> None:
+        """Take over whose login decides for which repositories."""
         self._own = {u.registry: tuple(Glob(text) for text in u.repositories) for u in settings.upstreams}
         self._closed = {u.registry for u in settings.upstreams if u.access is Access.OWN}
 

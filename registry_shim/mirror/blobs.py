@@ -13,7 +13,6 @@ from typing import Final
 
 from modelcar.errors import InvalidContent, RegistryError, RemoteNotFound, SizeMismatch
 from modelcar.oci import Descriptor, Digest
-from modelcar.store.base import Store
 from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.images import Images, Part
@@ -38,13 +37,11 @@ class Blobs:
         facts: Facts,
         gatekeeper: Gatekeeper,
         images: Images,
-        store: Store,
     ) -> None:
         self._upstreams = upstreams
         self._facts = facts
         self._gatekeeper = gatekeeper
         self._images = images
-        self._store = store
         self._proven: Memory[tuple[str, Digest], bool] = Memory(10 * settings.remembered, float("inf"))
         self._missing: Memory[tuple[str, Digest, str | None], RemoteNotFound] = Memory(
             settings.remembered, settings.missing_seconds
@@ -85,8 +82,8 @@ class Blobs:
         if not proven:
             return None
         part = self._images.find(origin, digest)
-        if part is None and digest in self._store:
-            part = Part(Descriptor(media_type=_UNTYPED, digest=digest, size=self._store.size(digest)))
+        if part is None and (size := self._facts.blob_size(origin, digest)) is not None:
+            part = Part(Descriptor(media_type=_UNTYPED, digest=digest, size=size))
             self._images.add(origin, part)
         if part is not None:
             self._proven.put((origin.name, digest), True)
@@ -107,7 +104,10 @@ class Blobs:
         return known
 
     def _prove(self, origin: Origin, digest: Digest, size: int) -> Part:
-        part = self._images.find(origin, digest) or Part(Descriptor(media_type=_UNTYPED, digest=digest, size=size))
+        part = self._images.find(origin, digest)
+        if part is None:
+            part = Part(Descriptor(media_type=_UNTYPED, digest=digest, size=size))
+            self._facts.set_blob_size(origin, digest, size)
         if part.descriptor.size != size:
             promised = part.descriptor.size
             raise SizeMismatch(f"{origin}: {digest} has {size} bytes where a manifest there promises {promised}")

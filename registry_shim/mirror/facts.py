@@ -4,6 +4,7 @@
 ROOT/upstreams/<registry>/repositories/<name>/
     _manifests, _tags, _referrers, _blobs          as in `distribution.repositories`
     _public                                        empty: anybody may read it
+    _sizes/<algorithm>/<hex>                       bytes of a blob that no manifest here lists
     _absent/<tag>                                  empty: there is no such signature
     _lists/tags.json, <algorithm>-<hex>.json       tags and referrers as the upstream last listed them
 ```
@@ -128,6 +129,19 @@ class Facts:
             atomic_write(path, b"")
         elif not absent:
             path.unlink(missing_ok=True)
+
+    def blob_size(self, origin: Origin, digest: Digest) -> int | None:
+        """Bytes of a blob that no manifest here lists, as the upstream has said."""
+        try:
+            text = self._folder(origin, "_sizes", digest.algorithm, digest.hex).read_text()
+        except OSError:
+            return None
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    def set_blob_size(self, origin: Origin, digest: Digest, size: int) -> None:
+        path = self._folder(origin, "_sizes", digest.algorithm, digest.hex)
+        make_dirs(path.parent)
+        atomic_write(path, str(size).encode())
 
     def read_list(self, origin: Origin, name: str) -> list[object] | None:
         """A list as the upstream last gave it."""

@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 from modelcar.errors import InvalidContent, RegistryError, SizeMismatch
 from modelcar.oci import Digest
 from modelcar.oci.reference import is_tag
-from modelcar.store.base import Store
 from registry_shim.cache.lease import Purpose
 from registry_shim.distribution.blobs import wanted_of
 from registry_shim.distribution.errors import DistributionError, answer
@@ -63,7 +62,6 @@ class Library:
     def build(
         cls,
         facts: Facts,
-        store: Store,
         leases: Leases,
         upstreams: Upstreams,
         settings: MirrorSettings,
@@ -78,7 +76,7 @@ class Library:
 
         manifests = Manifests(settings, upstreams, facts, gatekeeper, learn)
         lists = Lists(settings, upstreams, facts, gatekeeper)
-        blobs = Blobs(settings, upstreams, facts, gatekeeper, images, store)
+        blobs = Blobs(settings, upstreams, facts, gatekeeper, images)
         attachments = Attachments(manifests, lists, blobs, leases)
         return cls(facts, gatekeeper, images, indexes, manifests, lists, blobs, attachments)
 
@@ -121,6 +119,13 @@ class Mirror:
             response = answer(explained(e, route.kind if route else None, own=self._is_own(route)), request)
         namespace = {"OCI-Namespace": route.registry} if route and route.named else {}
         return replace(response, headers={**_API, **namespace, **response.headers})
+
+    def reload(self, settings: MirrorSettings) -> None:
+        """Take over which upstreams there are, how they are reached, and who may read what; times stay as they are.
+        Raises `UsageError` if a file that is named there cannot be used; nothing has changed then."""
+        self._upstreams.reload(settings)
+        self.library.gatekeeper.reload(settings)
+        self._routes = Routes(settings)
 
     async def close(self) -> None:
         self._threads.close()

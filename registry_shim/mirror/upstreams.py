@@ -56,10 +56,8 @@ class Endpoint:
 
     def ask(self, origin: Origin, question: Callable[[Registry], T]) -> T:
         """Raises what `question` does, or `Unreachable` if it is not worth asking at the moment."""
-        circuits = [self.circuit]
-        if (limit := self._limit(origin)) is not None:
-            circuits.append(limit)
-        wait = max(circuit.wait() for circuit in circuits)
+        limit = self._limit(origin)
+        wait = (limit.wait() if limit is not None else 0.0) or self.circuit.wait()
         if wait:
             error = Unreachable(f"{origin.registry}: it failed a moment ago, and is asked again in {wait:.0f} s")
             error.retry_after = wait
@@ -72,8 +70,9 @@ class Endpoint:
         except BaseException:
             self.circuit.succeeded()  # it did answer
             raise
-        for circuit in circuits:
-            circuit.succeeded()
+        self.circuit.succeeded()
+        if limit is not None:
+            limit.succeeded()
         return answer
 
     def _note(self, error: RegistryError, limit: Circuit | None) -> None:
@@ -134,7 +133,8 @@ class Upstreams:
     """All registries that are mirrored, by the names that users write. Close it."""
 
     def __init__(self, settings: MirrorSettings) -> None:
-        self._known = {s.registry: Upstream(s, settings.asking) for s in settings.upstreams}
+        self._known: dict[str, Upstream] = {}
+        self.reload(settings)
 
     def __getitem__(self, registry: str) -> Upstream:
         """Raises `UsageError` for what is not mirrored."""
@@ -144,11 +144,24 @@ class Upstreams:
             raise UsageError(f"{registry} is not an upstream of this node", hint="add it to `upstreams`") from None
 
     def __iter__(self) -> Iterator[Upstream]:
-        return iter(self._known.values())
+        return iter(list(self._known.values()))
 
     def __contains__(self, registry: object) -> bool:
         return registry in self._known
 
+    def reload(self, settings: MirrorSettings) -> None:
+        """Take over which there are; those whose settings stay keep their connections, and what is known of them.
+        Requests to others end as they began."""
+        before = self._known
+        self._known = {s.registry: _same(before.get(s.registry), s, settings.asking) for s in settings.upstreams}
+        for upstream in before.values():
+            if upstream not in self._known.values():
+                upstream.close()
+
     def close(self) -> None:
         for upstream in self:
             upstream.close()
+
+
+def _same(known: Upstream | None, settings: UpstreamSettings, connections: int) -> Upstream:
+    return known if known is not None and known.settings == settings else Upstream(settings, connections)

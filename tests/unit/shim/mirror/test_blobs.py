@@ -103,6 +103,18 @@ def test_it_is_here_after_a_restart_without_the_upstream(stocked: ScriptedRegist
         assert Client(address).blob(DIGEST, Range="bytes=1-2").body == CONTENT[1:3]
 
 
+def test_a_size_is_what_the_upstream_said_not_what_the_disk_says(stocked: ScriptedRegistry, tmp_path: Path) -> None:
+    settings = MirrorSettings(upstreams=(UpstreamSettings(registry=HOST, urls=(stocked.url,), timeout=5.0),))
+    root = tmp_path / "root"
+    with running_mirror(settings, root) as address:
+        assert Client(address).blob(DIGEST).body == CONTENT
+    with (root / "blobs" / "sha256" / DIGEST.hex).open("r+b") as file:
+        file.truncate(1000)
+    with running_mirror(settings, root) as address:
+        answer = Client(address).get(f"{REPO}/blobs/{DIGEST}", method="HEAD")
+        assert answer.headers["content-length"] == str(len(CONTENT))
+
+
 def test_what_is_not_there(mirror: MakeMirror, stocked: ScriptedRegistry) -> None:
     client = mirror()
     absent = Digest.of(b"absent")
