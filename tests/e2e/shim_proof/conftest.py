@@ -22,3 +22,14 @@ def shim(tmp_path: Path, origin: Upstream) -> Iterator[Node]:
     """With the options of the issue, and nothing else."""
     with node(tmp_path / "node", origin.address) as one:
         yield one
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path, origin: Upstream) -> Iterator[Node]:
+    """A shim that forgets refusals, permissions and tags after a second, so that tests need not wait for minutes."""
+    settings = {
+        "cache": {"mismatch_pause": "1s"},
+        "mirror": {"access_seconds": "1s", "tag_seconds": "1s", "missing_seconds": "1s", "refused_seconds": "1s"},
+    }
+    with node(tmp_path / "forgetful", origin.address, settings) as one:
+        yield one

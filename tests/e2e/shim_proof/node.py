@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from tests.e2e.support.commands import BIN, eventually
 
 __all__ = ["NAME", "SHIM", "Node", "node"]
@@ -114,10 +116,20 @@ class Node:
 
 @contextmanager
 def node(
-    folder: Path, upstream: str, *options: str, program: Sequence[str] = SHIM, root: Path | None = None
+    folder: Path,
+    upstream: str,
+    settings: Mapping[str, object] | None = None,
+    *,
+    program: Sequence[str] = SHIM,
+    root: Path | None = None,
 ) -> Iterator[Node]:
-    """A running shim in front of the upstream at this address."""
-    one = Node(folder, ["--upstream", f"{NAME}=http://{upstream}", *options], program=program, root=root)
+    """A running shim in front of the upstream at this address; `settings` become its configuration file."""
+    options = ["--upstream", f"{NAME}=http://{upstream}"]
+    if settings is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(dict(settings)))
+        options += ["--config", str(folder / "config.yaml")]
+    one = Node(folder, options, program=program, root=root)
     one.start()
     try:
         yield one
