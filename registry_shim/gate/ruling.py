@@ -71,12 +71,15 @@ class Ruling:
         if not self.is_served:
             raise self.refusal()
 
-    def refusal(self, first: str | None = None) -> Denied:
-        """What whoever pulls is told; `first` is the reason that counts most now."""
-        reason = first or (self.reasons[0] if self.reasons else "no reason is known")
-        more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 and first is None else ""
-        hint = "try again later, the scan goes on meanwhile" if self.state is State.PENDING else _HINT
-        message = f"{self.image}@{self.digest} is not served by this node, rule {self.rule.images!r}: {reason}{more}"
+    def refusal(self, progress: str | None = None) -> Denied:
+        """What whoever pulls is told; most programs show the message alone. `progress` is of the scan under way."""
+        reason = self.reasons[0] if self.reasons else "no reason is known"
+        if self.state is State.PENDING:
+            reason, hint = f"{progress or reason}; try again later", "the scan goes on meanwhile"
+        else:
+            reason += f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
+            hint = _HINT
+        message = f"{self.image}@{self.digest} is not served by this node, rule {self.rule.images!r}: {reason}"
         return Denied(message, reasons=self.reasons, hint=hint)
 
     @property

@@ -45,7 +45,7 @@ class Leases(Protocol):
 class ScanStage:
     """How far a scan is; `share` is of all bytes, from 0 to 1."""
 
-    doing: str = "waits for another scan"
+    doing: str = "waits to be scanned"
     share: float = 0.0
 
     def __str__(self) -> str:
