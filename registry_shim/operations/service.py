@@ -55,6 +55,10 @@ class Operations:
         """What the listener at `metrics_listen` answers with."""
         return self._authenticator.guard(self._pages.handle)
 
+    def authenticate(self, settings: NodeSettings) -> None:
+        """Let in whom these settings name, from now on. Raises `UsageError`, `StorageError`; nothing changes then."""
+        self._authenticator.adopt(settings.authentication)
+
     def ready(self) -> None:
         """The node serves: tell systemd."""
         notify("READY=1")

@@ -63,13 +63,18 @@ class Authenticator:
         self._one = asyncio.Lock()
         self._waiting = 0
 
+    def adopt(self, settings: Authentication) -> None:
+        """Let in whom these settings name, from now on. Raises what the constructor does, and changes nothing then."""
+        users, tokens = _read(settings)
+        self._settings, self._users, self._tokens = settings, users, tokens
+        self._stamps = self._look()
+        self._memory.clear()
+
     def guard(self, handler: Handler) -> Handler:
         """`handler`, for those who may ask it."""
-        if not self._settings.required:
-            return handler
 
         async def guarded(request: Request) -> Response:
-            if request.path in self._settings.public_paths:
+            if not self._settings.required or request.path in self._settings.public_paths:
                 return await handler(request)
             subject = await self._subject(request.headers.get("authorization", ""))
             if subject is None:

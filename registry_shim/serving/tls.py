@@ -37,6 +37,12 @@ class ServerTls:
         self._context = _load(settings)
         self._next_look = time.monotonic() + _LOOK_SECONDS
 
+    def adopt(self, settings: Tls) -> None:
+        """Take these files from now on. Raises what the constructor does, and changes nothing then."""
+        self._context = _load(settings)
+        self._settings = settings
+        self._seen = self._stamps()
+
     def context(self) -> ssl.SSLContext:
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_SECONDS

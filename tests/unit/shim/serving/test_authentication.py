@@ -159,6 +159,28 @@ def test_who_may_ask_changes_with_the_files(
     assert ask(authenticator, basic("bob", "open sesame")).status == 200
 
 
+def test_other_settings_count_at_once_and_bad_ones_do_not(settings: Authentication, tmp_path: Path) -> None:
+    authenticator = Authenticator(Authentication())
+    guarded = authenticator.guard(show)
+
+    def status(header: str) -> int:
+        request = Request(method="GET", path="/v2/", headers={"authorization": header})
+        return asyncio.run(_status(guarded, request))
+
+    assert status("Bearer for-the-upstream") == 200
+    authenticator.adopt(settings)
+    assert (status("Bearer for-the-upstream"), status(f"Bearer {TOKEN}")) == (401, 200)
+    with pytest.raises(StorageError):
+        authenticator.adopt(Authentication(tokens_file=tmp_path / "none"))
+    assert status(f"Bearer {TOKEN}") == 200
+    authenticator.adopt(Authentication(tokens_file=secret(tmp_path / "others", "other:0123456789abcdef")))
+    assert (status(f"Bearer {TOKEN}"), status("Bearer 0123456789abcdef")) == (401, 200)
+
+
+async def _status(handler: authentication.Handler, request: Request) -> int:
+    return (await handler(request)).status
+
+
 @pytest.mark.parametrize(
     ("field", "text", "problem"),
     [

@@ -157,6 +157,17 @@ def test_a_certificate_is_renewed_while_old_connections_go_on(
     asyncio.run(main())
 
 
+def test_other_files_count_for_the_next_connection(tmp_path: Path, authority: Authority, settings: Tls) -> None:
+    server = ServerTls(settings)
+    first = server.context()
+    with pytest.raises(StorageError):
+        server.adopt(Tls(certificate_file=tmp_path / "none", key_file=settings.key_file))
+    assert server.context() is first
+    certificate, key = authority.issue("elsewhere")
+    server.adopt(Tls(certificate_file=certificate, key_file=key))
+    assert server.context() is not first
+
+
 def test_what_is_no_certificate(tmp_path: Path, authority: Authority, settings: Tls) -> None:
     _, other_key = authority.issue("other")
     empty = tmp_path / "empty"
