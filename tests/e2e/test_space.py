@@ -1,0 +1,268 @@
+"""Room and pre-caching of a real node: what is fetched ahead is there when its upstream is gone, and no pull is harmed
+by what is evicted for another."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.support.commands import BIN, Done, eventually, run, serving
+from tests.e2e.support.mounts import tmpfs
+
+pytestmark = pytest.mark.slow
+
+HOST = "registry.example"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MIB = 1 << 20
+
+
+class NoRoom(Exception):
+    """The shim cannot keep it at the moment."""
+
+
+def call(
+    address: str, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request(method, path, body, headers or {})
+        with connection.getresponse() as response:
+            return response.status, response.read()
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass
+class Running:
+    """A shim in a process of its own."""
+
+    folder: Path
+    options: tuple[str | Path, ...]
+    process: subprocess.Popen[bytes] = field(init=False)
+    address: str = ""
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root"
+
+    @contextmanager
+    def on(self) -> Iterator[Running]:
+        ready = self.folder / "ready"
+        ready.unlink(missing_ok=True)
+        command = (BIN / "registry-shim", "serve", "--root", self.root, "--listen", "127.0.0.1:0", *self.options)
+        with serving(self.folder / "log", *command, "--ready-file", ready) as self.process:
+            eventually(lambda: ready.exists() or self.process.poll() is not None, "it starts", within=30)
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            self.address = ready.read_text().strip()
+            yield self
+
+    def ask(self, verb: str, *arguments: str, status: int = 0) -> Done:
+        done = run(BIN / "registry-shim", verb, *arguments, "--root", self.root, check=False)
+        assert done.returncode == status, done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+        return done
+
+    def state(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.ask("status", "--json").stdout)
+        return answer
+
+    def pull(self, name: str, tag: str = "v1") -> list[bytes]:
+        """All of an image, every digest checked."""
+        status, content = call(self.address, "GET", f"/v2/{HOST}/{name}/manifests/{tag}")
+        assert status == 200, content
+        manifest = json.loads(content)
+        blobs = []
+        for descriptor in (manifest["config"], *manifest["layers"]):
+            status, blob = call(self.address, "GET", f"/v2/{HOST}/{name}/blobs/{descriptor['digest']}")
+            if status >= 500 and b"no room" in blob:
+                raise NoRoom
+            assert status == 200, blob[:1000]
+            assert digest_of(blob) == descriptor["digest"]
+            blobs.append(blob)
+        return blobs
+
+
+@dataclass
+class Upstream(Running):
+    def push(self, name: str, *sizes: int, seed: int) -> str:
+        """An image of random layers (bytes); returns its digest."""
+        layers = [random.Random(seed * 100 + n).randbytes(size) for n, size in enumerate(sizes)]
+        descriptors = []
+        for blob in (b"{}", *layers):
+            status, answer = call(self.address, "POST", f"/v2/{name}/blobs/uploads/?digest={digest_of(blob)}", blob)
+            assert status == 201, answer
+            descriptors.append({"mediaType": "application/octet-stream", "digest": digest_of(blob), "size": len(blob)})
+        document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": descriptors[0], "layers": descriptors[1:]}
+        manifest = json.dumps(document).encode()
+        status, answer = call(self.address, "PUT", f"/v2/{name}/manifests/v1", manifest, {"Content-Type": MANIFEST})
+        assert status == 201, answer
+        return digest_of(manifest)
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Iterator[Upstream]:
+    (tmp_path / "upstream").mkdir()
+    with Upstream(tmp_path / "upstream", ("--writable",)).on() as running:
+        assert isinstance(running, Upstream)
+        yield running
+
+
+def node(folder: Path, upstream: Upstream, **space: str | int) -> Running:
+    folder.mkdir(exist_ok=True, parents=True)
+    lines = "".join(f"  {name}: {value}\n" for name, value in {"interval": "1s", "min_free": 0, **space}.items())
+    (folder / "config.yaml").write_text(f"space:\n{lines}")
+    return Running(folder, ("--config", folder / "config.yaml", "--upstream", f"{HOST}=http://{upstream.address}"))
+
+
+def test_what_was_fetched_ahead_is_there_when_the_upstream_is_gone(upstream: Upstream, tmp_path: Path) -> None:
+    digest = upstream.push("acme/llm", 9 * MIB, 5 * MIB, seed=1)
+    with node(tmp_path / "node", upstream).on() as shim:
+        shim.ask("precache", f"{HOST}/acme/llm:v1", "--wait", "--pin")
+        upstream.process.send_signal(signal.SIGKILL)
+        upstream.process.wait()
+        assert [len(blob) for blob in shim.pull("acme/llm")] == [2, 9 * MIB, 5 * MIB]
+        (image,) = shim.state()["images"]
+        assert (image["digest"], image["whole"], image["pinned"]) == (digest, True, True)
+
+
+def test_a_killed_shim_goes_on_where_it_was(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push("acme/llm", 40 * MIB, seed=1)
+    shim = node(tmp_path / "node", upstream)
+    with shim.on():
+        shim.ask("precache", f"{HOST}/acme/llm:v1", "--limit-rate", "8MiB/s")
+        eventually(lambda: progress(shim)["done"] > 8 * MIB, "some of it is here", within=30)
+        shim.process.send_signal(signal.SIGKILL)
+        shim.process.wait()
+    with shim.on():
+        eventually(lambda: progress(shim)["done"] > 8 * MIB, "what was here is here", within=30)
+        eventually(lambda: shim.state()["precache"]["images"][0]["phase"] == "ready", "it is ready", within=30)
+        assert digest_of(shim.pull("acme/llm")[1]) == digest_of(random.Random(100).randbytes(40 * MIB))
+
+
+def progress(shim: Running) -> dict[str, Any]:
+    found: dict[str, Any] = shim.state()["precache"]["images"][0]["progress"]
+    return found
+
+
+def test_a_list_in_the_nodes_folder_is_followed(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push("acme/llm", MIB, seed=1)
+    shim = node(tmp_path / "node", upstream)
+    (shim.root / "precache.d").mkdir(parents=True)
+    with shim.on():
+        (shim.root / "precache.d" / "models.yaml").write_text(
+            f"images:\n  - reference: {HOST}/acme/llm:v1\n    pin: true\n    refresh: 1h\n"
+        )
+        eventually(lambda: [i["phase"] for i in shim.state()["precache"]["images"]] == ["ready"], "it is", within=30)
+        assert shim.state()["images"][0]["pinned"]
+
+
+@pytest.mark.root
+def test_a_full_disk_is_emptied_for_what_is_pulled_and_not_of_what_is_pinned(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("first", "second", "third")):
+        upstream.push(f"acme/{name}", 24 * MIB, seed=seed)
+    with tmpfs(tmp_path / "disk", 64 * MIB) as disk:
+        shim = node(tmp_path / "node", upstream, grace="0s", high_percent=100, low_percent=100)
+        (shim.folder / "root").symlink_to(disk)
+        with shim.on():
+            shim.pull("acme/first")
+            shim.ask("precache", f"{HOST}/acme/second:v1", "--wait", "--pin")
+            shim.pull("acme/third")
+            names = [name for image in shim.state()["images"] for name in image["names"]]
+            assert f"{HOST}/acme/first:v1" not in names
+            assert {f"{HOST}/acme/second:v1", f"{HOST}/acme/third:v1"} <= set(names)
+            shim.ask("pin", f"{HOST}/acme/third:v1")
+            refused = shim.ask("precache", f"{HOST}/acme/first:v1", "--wait", status=3).stderr
+            assert "no room for 24.0 MiB" in refused
+            status, answer = call(shim.address, "GET", f"/v2/{HOST}/acme/first/manifests/v1")
+            assert status == 200, "a manifest still fits"
+            layer = json.loads(answer)["layers"][0]["digest"]
+            status, answer = call(shim.address, "GET", f"/v2/{HOST}/acme/first/blobs/{layer}")
+            assert status >= 500
+            assert len(shim.pull("acme/second")[1]) == 24 * MIB, "others go on"
+
+
+def test_eviction_under_load_harms_no_pull(upstream: Upstream, tmp_path: Path) -> None:
+    """Room for three of six images, and eight clients who want any of them."""
+    for seed in range(6):
+        upstream.push(f"acme/m{seed}", 3 * MIB, 2 * MIB, seed=seed)
+    shim = node(tmp_path / "node", upstream, budget="18MiB", budget_slack=0, grace="0s")
+    with shim.on(), ThreadPoolExecutor(8) as clients:
+
+        def pull(number: int) -> None:
+            source = random.Random(number)
+            for _ in range(6):
+                patiently(shim, f"acme/m{source.randrange(6)}")
+
+        for done in [clients.submit(pull, number) for number in range(8)]:
+            done.result()
+        assert len(shim.state()["images"]) < 6
+        eventually(lambda: shim.state()["space"]["taken"] <= 18 * MIB, "the budget is kept", within=15)
+
+
+def patiently(shim: Running, name: str) -> None:
+    """Pull as engines do: what finds no room at the moment is tried again."""
+    for attempt in range(30):
+        with suppress(NoRoom):
+            shim.pull(name)
+            return
+        time.sleep(0.1 * (attempt + 1))
+    pytest.fail(f"there was never any room for {name}")
+
+
+def test_gc_frees_what_nobody_needs(upstream: Upstream, tmp_path: Path) -> None:
+    for seed in range(2):
+        upstream.push(f"acme/m{seed}", 2 * MIB, seed=seed)
+    with node(tmp_path / "node", upstream, grace="0s").on() as shim:
+        shim.pull("acme/m0")
+        shim.pull("acme/m1")
+        shim.ask("pin", f"{HOST}/acme/m1:v1")
+        said = shim.ask("gc", "--free", "1GB", "--dry-run").stdout
+        assert f"{HOST}/acme/m0:v1" in said
+        assert f"{HOST}/acme/m1:v1" not in said
+        assert len(shim.state()["images"]) == 2
+        shim.ask("gc", "--free", "1GB")
+        assert [image["names"] for image in shim.state()["images"]] == [[f"{HOST}/acme/m1:v1"]]
+        assert len(shim.pull("acme/m0")[1]) == 2 * MIB, "what went comes again"
+
+
+def test_what_is_revoked_is_served_to_nobody_even_after_a_restart(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push("acme/m", 2 * MIB, seed=1)
+    from registry_shim.operations.admin.client import AdminClient
+
+    shim = node(tmp_path / "node", upstream)
+    with shim.on():
+        layer = digest_of(shim.pull("acme/m")[1])
+        AdminClient(shim.root).post("revoked", digest=layer, reason="CVE-2026-0001")
+        status, answer = call(shim.address, "GET", f"/v2/{HOST}/acme/m/blobs/{layer}")
+        assert status == 403
+        assert b"CVE-2026-0001" in answer
+    with shim.on():
+        assert call(shim.address, "GET", f"/v2/{HOST}/acme/m/blobs/{layer}")[0] == 403
+        assert not (shim.root / "blobs" / "sha256" / layer.removeprefix("sha256:")).exists()
+        AdminClient(shim.root).delete("revoked", digest=layer)
+        assert call(shim.address, "GET", f"/v2/{HOST}/acme/m/blobs/{layer}")[0] == 200
+
+
+def test_two_shims_on_one_folder_are_refused(upstream: Upstream, tmp_path: Path) -> None:
+    shim = node(tmp_path / "node", upstream)
+    with shim.on():
+        done = run(BIN / "registry-shim", "serve", "--root", shim.root, *shim.options, check=False)
+        assert done.returncode == 3
+        assert "is in use by another registry-shim" in done.stderr
+        shim.ask("status")  # and the first one still has its socket
