@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar import __version__
+from modelcar.errors import UsageError
 from registry_shim.folder import opened
 from registry_shim.node import Node, node
 from registry_shim.operations import logs
@@ -21,7 +22,7 @@ from registry_shim.operations.admin.control import control_listener
 from registry_shim.operations.admin.parts import About, Parts
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.operations.exposure import require_protection
-from registry_shim.operations.reload import Reloader
+from registry_shim.operations.reload import Apply, Reloader
 from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
@@ -84,7 +85,10 @@ async def serving(
             await ending.enter_async_context(http.listening(operations.pages, other, limits=settings.limits, tls=tls))
         operations.look_at(_sights(served, listening))
         where = Address(address.host, listener.getsockname()[1])
-        reloader = _reloader(config, settings, served, listening, overrides) if config is not None else None
+        reloader = None
+        if config is not None:
+            appliers = _appliers(served, operations, listening, tls)
+            reloader = Reloader(config, settings, appliers, overrides=overrides)
         if served.revoked is not None:
             admin = _admin(where, settings, served, served.revoked, operations, reloader)
             control = ending.enter_context(control_listener(root))
@@ -147,13 +151,9 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
     )
 
 
-def _reloader(
-    config: Path,
-    settings: NodeSettings,
-    served: Node,
-    listening: http.Listening,
-    overrides: Mapping[str, Any] | None,
-) -> Reloader:
+def _appliers(
+    served: Node, operations: Operations, listening: http.Listening, tls: ServerTls | None
+) -> dict[str, Apply]:
     """What may change while the node runs, and how it does. Policies and deny-lists are followed by the gate itself."""
 
     def limits(wanted: NodeSettings) -> None:
@@ -162,14 +162,25 @@ def _reloader(
     def space(wanted: NodeSettings) -> None:
         served.space.settings = wanted.space
 
-    appliers = {
+    def authentication(wanted: NodeSettings) -> None:
+        _addresses(wanted)  # they must still be protected
+        operations.authenticate(wanted)
+
+    def certificates(wanted: NodeSettings) -> None:
+        _addresses(wanted)
+        if tls is None or wanted.tls is None:
+            raise UsageError("whether there is TLS at all changes with a restart only")
+        tls.adopt(wanted.tls)
+
+    return {
+        "authentication": authentication,
         "limits": limits,
         "log": lambda wanted: logs.configure(wanted.log),
         "space": space,
+        "tls": certificates,
         "precache": lambda wanted: served.precache.reload(wanted.precache),
         "fetch.rate": lambda wanted: served.scheduler.limit(wanted.fetch.rate),
     }
-    return Reloader(config, settings, appliers, overrides=overrides)
 
 
 def _admin(

@@ -15,7 +15,7 @@ from registry_shim.operations.settings import NodeSettings
 from registry_shim.serving.stamps import stamps_of
 from registry_shim.serving.threads import in_thread
 
-__all__ = ["Reloader"]
+__all__ = ["Apply", "Reloader", "changes"]
 
 Apply = Callable[[NodeSettings], None] | Callable[[NodeSettings], Awaitable[None]]
 
