@@ -89,7 +89,10 @@ class Scheduler:
     def __init__(self, settings: FetchSettings | None = None, events: FetchEvents = UNHEARD) -> None:
         self.settings = settings or FetchSettings()
         self.events = events
-        self.lock = threading.Condition()
+        mutex = threading.RLock()
+        self.lock = threading.Condition(mutex)
+        self.ended = threading.Condition(mutex)
+        """A job has ended; told apart, for it is nothing that a thread without one should wake up for."""
         self.usual = Pace()
         self.upstream_share: Callable[[], int] = lambda: sys.maxsize
         """How many streams to upstreams this node may have, urgent ones included, where other nodes have some too."""

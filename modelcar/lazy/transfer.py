@@ -152,7 +152,7 @@ class Transfer:
             window.cancel()
         with self._scheduler.lock:
             while self._jobs:
-                self._scheduler.lock.wait(0.1)
+                self._scheduler.ended.wait(0.1)
         if error is not None:
             self.partial.fail(error)
 
@@ -452,7 +452,7 @@ class Transfer:
     def _done_with(self) -> None:
         with self._scheduler.lock:
             self._jobs -= 1
-            self._scheduler.lock.notify_all()
+            self._scheduler.ended.notify_all()
 
 
 def _may_hedge(first: ChunkSource, other: ChunkSource) -> bool:
