@@ -21,6 +21,7 @@ from registry_shim.operations.admin.api import Admin
 from registry_shim.operations.admin.control import control_listener
 from registry_shim.operations.admin.parts import About, Parts
 from registry_shim.operations.admin.revoked import Revoked
+from registry_shim.operations.admin.tokens import RemoteAdmin
 from registry_shim.operations.exposure import require_protection
 from registry_shim.operations.reload import Apply, Reloader
 from registry_shim.operations.service import Operations, operating
@@ -69,10 +70,12 @@ async def serving(
         listener = ending.enter_context(bound(address))
         operations = await ending.enter_async_context(operating(settings, root, writes=settings.keeps))
         served = await ending.enter_async_context(node(root, layout, settings, operations.metrics))
+        handler = operations.around(served.handle)
+        remote = RemoteAdmin(settings.admin.tokens_file, handler) if settings.admin.tokens_file else None
         tls = ServerTls(settings.tls) if settings.tls else None
         listening = await ending.enter_async_context(
             http.listening(
-                operations.around(served.handle),
+                remote.handle if remote else handler,
                 listener,
                 limits=settings.limits,
                 tls=tls,
@@ -93,6 +96,8 @@ async def serving(
             admin = _admin(where, settings, served, served.revoked, operations, reloader)
             control = ending.enter_context(control_listener(root))
             await ending.enter_async_context(http.listening(admin.handle, control))
+            if remote is not None:
+                remote.admin = admin
         if reloader is not None:
             ending.callback(asyncio.create_task(reloader.watch()).cancel)
         yield Service(address=where, operations=operations, listening=listening, reloader=reloader)

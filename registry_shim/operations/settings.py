@@ -12,6 +12,7 @@ from registry_shim.cache.settings import CacheSettings
 from registry_shim.engines.settings import ImportSettings
 from registry_shim.gate.settings import GateSettings
 from registry_shim.mirror.settings import MirrorSettings
+from registry_shim.operations.admin.settings import AdminSettings
 from registry_shim.peers.settings import PeerSettings
 from registry_shim.precache.settings import PrecacheSettings
 from registry_shim.serving.settings import Authentication, Limits, Tls
@@ -107,6 +108,8 @@ class NodeSettings:
     """The other nodes that share their chunks with this one."""
     precache: PrecacheSettings = field(default_factory=PrecacheSettings)
     """What is fetched before anyone asks for it."""
+    admin: AdminSettings = field(default_factory=AdminSettings)
+    """Who may administer the node from elsewhere."""
     imports: ImportSettings | None = None
     """The engine into whose own store pre-cached images are put, where their lists ask for it."""
 

@@ -115,7 +115,7 @@ class Bringing:
         for manifest in manifests:
             try:
                 self._doors.images.attachments(origin, manifest.digest)
-            except (RegistryError, InvalidContent, NotFound) as e:
+            except (RegistryError, InvalidContent, NotFound, TimeoutError) as e:
                 _log.warning("%s: what signs %s cannot be fetched: %s", origin, manifest.digest, e)
 
     def _check(self, origin: Origin, root: Descriptor) -> None:

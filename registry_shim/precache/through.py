@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Final
 
 from modelcar.errors import Denied, Forbidden, RemoteNotFound, Unauthorized, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE
-from modelcar.oci import Descriptor, Digest, Manifest, Reference, parse_manifest
+from modelcar.oci import Descriptor, Digest, Reference
 from registry_shim.cache.cache import Cache
 from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.distribution.errors import DistributionError
@@ -22,9 +21,6 @@ from registry_shim.origin import Origin
 from registry_shim.precache.doors import Presence
 
 __all__ = ["GateGuard", "MirrorImages", "StoreImporter"]
-
-_LARGEST: Final = 64 << 20  # bytes of a blob of a signature or attestation
-_SUFFIXES: Final = (".sig", ".att", ".sbom")
 
 
 class MirrorImages:
@@ -59,21 +55,7 @@ class MirrorImages:
         return kept.descriptor, kept.content
 
     def attachments(self, origin: Origin, digest: Digest) -> None:
-        for referrer in self._library.lists.referrers(origin, digest).entries:
-            self._attachment(origin, referrer.digest)
-        for suffix in _SUFFIXES:
-            self._attachment(origin, f"{digest.algorithm}-{digest.hex}{suffix}")
-
-    def _attachment(self, origin: Origin, target: str | Digest) -> None:
-        try:
-            kept = self._library.manifests.find(origin, target).kept
-        except RemoteNotFound:
-            return  # there is no such tag, or a list is older than what it lists
-        document = parse_manifest(kept.content, kept.descriptor.media_type)
-        place = self._blobs.place(origin)
-        for blob in document.blobs if isinstance(document, Manifest) else ():
-            if blob.size <= _LARGEST:
-                place.blob(blob, _LARGEST)
+        self._library.attachments.fetch(origin, digest)
 
     def lease(self, origin: Origin, blob: Descriptor) -> Lease:
         return self._blobs.lease(origin, blob, Purpose.PRECACHE)

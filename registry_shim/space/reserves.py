@@ -25,11 +25,13 @@ class Reserves:
         self._clock = clock
         self._lock = threading.Lock()
         self._grants: dict[Digest, tuple[int, float]] = {}
+        self._begun: set[Digest] = set()
         self._holds: list[Mapping[Digest, int]] = []
 
     def grant(self, digest: Digest, size: int) -> None:
         with self._lock:
             self._grants[digest] = size, self._clock()
+            self._begun.discard(digest)
 
     def hold(self, sizes: Mapping[Digest, int]) -> None:
         with self._lock:
@@ -46,8 +48,9 @@ class Reserves:
             self._grants = {
                 d: (n, at)
                 for d, (n, at) in self._grants.items()
-                if d in running or (at > since and (d not in stored or stored[d].partial))
+                if d in running or (at > since and d not in self._begun and (d not in stored or stored[d].partial))
             }
+            self._begun = {d for d in self._grants if d in running}
 
     def sizes(self) -> dict[Digest, int]:
         """Bytes promised to each digest; what two promises have in common counts once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,24 +16,30 @@ from registry_shim.serving.threads import in_thread
 
 __all__ = ["RemoteAdmin"]
 
+Handler = Callable[[Request], Awaitable[Response]]
+
 _SHORTEST: Final = 16  # characters
 _MAX_FILE: Final = 1 << 16  # bytes
 _PATHS: Final = (f"{PREFIX}precache", f"{PREFIX}precache/limit")
 
 
 class RemoteAdmin:
-    """Lets requests for pre-caching pass to `admin` that bear one of the tokens in a file, one a line.
+    """Stands before `others` and answers for pre-caching those who bear one of the tokens in a file, one a line.
 
     The file is read at every request: a token that is taken out ends at once.
     """
 
-    def __init__(self, admin: Admin, tokens_file: Path) -> None:
+    def __init__(self, tokens_file: Path, others: Handler) -> None:
         """Raises `StorageError`: the file cannot be used."""
         _read(tokens_file)
-        self._admin = admin
+        self.admin: Admin | None = None
+        """Set once there is one."""
         self._file = tokens_file
+        self._others = others
 
     async def handle(self, request: Request) -> Response:
+        if not request.path.startswith(PREFIX):
+            return await self._others(request)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
             known = await in_thread(_read, self._file)
@@ -42,9 +49,9 @@ class RemoteAdmin:
         matches = [hmac.compare_digest(token.strip().encode(), each) for each in known]
         if scheme.lower() != "bearer" or not any(matches):
             return _refusal(401, "this takes a token", {"WWW-Authenticate": 'Bearer realm="registry-shim"'})
-        if request.path not in _PATHS:
+        if request.path not in _PATHS or self.admin is None:
             return _refusal(404, "only pre-caching can be asked for from here")
-        return await self._admin.handle(request)
+        return await self.admin.handle(request)
 
 
 def _read(path: Path) -> list[bytes]:

@@ -285,3 +285,12 @@ def test_a_blob_that_has_come_is_not_in_use_any_more(node: Node) -> None:
         node.blob(content)
         assert space.status().coming == 0
         assert Digest.of(content) in space.collect(wanted=1).digests
+
+
+def test_the_promise_to_a_transfer_that_ended_ends_with_it(node: Node) -> None:
+    with running(node, budget=8 * BLOCK) as space:
+        space.make_room(NEW, 5 * BLOCK)
+        node.content.leases.add(NEW)
+        assert space.status().coming == 5 * BLOCK
+        node.content.leases.clear()  # revoked, say
+        assert space.status().coming == 0

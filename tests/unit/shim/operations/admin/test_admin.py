@@ -192,8 +192,25 @@ def remote(node: Administered, tokens: Path, path: str, authorization: str | Non
     headers = {} if authorization is None else {"authorization": authorization}
     body = b'{"reference": "r.example/org/m:v1"}' if method == "POST" else b""
     request = Request(method=method, path=f"/api/v1/{path}", headers=headers, body=BytesBody(body))
+
+    async def others(_: Request) -> Response:
+        return Response(status=418)
+
     with node.admin() as admin:
-        return asyncio.run(RemoteAdmin(admin, tokens).handle(request))
+        remote = RemoteAdmin(tokens, others)
+        remote.admin = admin
+        return asyncio.run(remote.handle(request))
+
+
+def test_what_is_not_of_the_api_goes_on_to_others(node: Administered, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(f"{TOKEN}\n")
+    assert remote(node, tmp_path / "tokens", "../../v2/", None).status == 401
+    request = Request(method="GET", path="/v2/")
+
+    async def others(_: Request) -> Response:
+        return Response(status=418)
+
+    assert asyncio.run(RemoteAdmin(tmp_path / "tokens", others).handle(request)).status == 418
 
 
 @pytest.mark.parametrize(
