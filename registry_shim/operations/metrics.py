@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -35,12 +35,13 @@ _log = logging.getLogger("registry_shim")
 class Metrics:
     """All metrics of one node, in a registry of their own. Each part is given the member that counts for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fetched: Callable[[SourceKind, Outcome, float], None] = lambda *_: None) -> None:
+        """`fetched` is told of every request for a range, too."""
         self._registry = CollectorRegistry()
         counted = {metric.name: self._made(metric) for metric in METRICS if metric.kind != "gauge"}
         self.http = _Http(counted)
         """A `serving.exchange.Observer`."""
-        self.fetching = _Fetching(counted)
+        self.fetching = _Fetching(counted, fetched)
         """A `modelcar.lazy.events.FetchEvents`."""
         self.cache = _Cache(counted)
         """A `registry_shim.cache.events.CacheEvents`."""
@@ -101,7 +102,8 @@ class _Http:
 
 
 class _Fetching:
-    def __init__(self, metrics: Mapping[str, Any]) -> None:
+    def __init__(self, metrics: Mapping[str, Any], fetched: Callable[[SourceKind, Outcome, float], None]) -> None:
+        self._fetched = fetched
         self._fetches = metrics["fetches_total"]
         self._bytes = {kind: metrics["fetched_bytes_total"].labels(kind.value) for kind in SourceKind}
         self._seconds = {kind: metrics["chunk_seconds"].labels(kind.value) for kind in SourceKind}
@@ -111,8 +113,9 @@ class _Fetching:
         self._bytes[kind].inc(size)
         self._seconds[kind].observe(seconds)
 
-    def ended(self, kind: SourceKind, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  # the protocol's
+    def ended(self, kind: SourceKind, outcome: Outcome, seconds: float) -> None:
         self._fetches.labels(kind.value, outcome.value).inc()
+        self._fetched(kind, outcome, seconds)
 
     def hedged(self, kind: SourceKind) -> None:
         self._hedges[kind].inc()

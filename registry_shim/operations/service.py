@@ -82,7 +82,8 @@ async def operating(settings: NodeSettings, root: Path, *, writes: bool) -> Asyn
         tracing = Tracing(settings.traces) if settings.traces is not None else None
         if tracing is not None:
             stack.push_async_callback(in_thread, tracing.close)
-        operations = Operations(settings, Metrics(), health, tracing)
+        metrics = Metrics(fetched=tracing.fetched) if tracing is not None else Metrics()
+        operations = Operations(settings, metrics, health, tracing)
         await health.start()
         stack.push_async_callback(health.close)
         feeding = asyncio.create_task(watchdog(health))

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, where they are configured: a span for each request, fetch and decision.
+"""OpenTelemetry traces, where they are configured: a span for each request, and for each fetch.
 
 A client's `traceparent` is followed. It goes on to no upstream: whose requests are one person's is nobody's business
 there. Nothing of OpenTelemetry is imported unless traces are configured.
@@ -6,14 +6,15 @@ there. Nothing of OpenTelemetry is imported unless traces are configured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modelcar import __version__
 from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.lazy.sources import Outcome, SourceKind
 from registry_shim.operations.routes import route_of
 from registry_shim.operations.settings import TraceSettings
 from registry_shim.serving.exchange import Exchange
@@ -82,12 +83,18 @@ class Tracing:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    @contextmanager
-    def span(self, name: str, **attributes: str | float) -> Iterator[None]:
-        """Something else that takes time: a fetch, a scan, a decision of the gate. From any thread."""
-        named = {f"registry_shim.{key}": value for key, value in attributes.items()}
-        with self._tracer.start_as_current_span(name, attributes=named, record_exception=False):
-            yield
+    def fetched(self, kind: SourceKind, outcome: Outcome, seconds: float) -> None:
+        """A request for a range to an upstream or a peer ended just now. From any thread."""
+        from opentelemetry.trace import SpanKind, Status, StatusCode
+
+        end = time.time_ns()
+        attributes = {"registry_shim.source": kind.value, "registry_shim.outcome": outcome.value}
+        span = self._tracer.start_span(
+            "fetch", kind=SpanKind.CLIENT, attributes=attributes, start_time=end - int(seconds * 1e9)
+        )
+        if outcome is not Outcome.DONE:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(end)
 
     def close(self) -> None:
         """Waits for the collector, for some seconds at most."""

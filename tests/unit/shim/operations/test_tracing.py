@@ -11,7 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.lazy.sources import Outcome, SourceKind
 from registry_shim.operations import tracing as tracing_module
+from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.settings import TraceSettings
 from registry_shim.operations.tracing import Tracing
 from registry_shim.serving.exchange import Exchange
@@ -77,14 +79,17 @@ def test_probes_are_no_traces() -> None:
     assert spans((request("/healthz"), Response(status=200)), (request("/metrics"), Response(status=200))) == ()
 
 
-def test_other_work_has_spans_as_well() -> None:
+def test_a_fetch_is_a_span_as_long_as_it_took() -> None:
     exporter = InMemorySpanExporter()
     tracing = Tracing(TraceSettings(endpoint=ENDPOINT, share=1.0), exporter)
-    with tracing.span("scan", digest="sha256:00", bytes=7):
-        pass
+    Metrics(fetched=tracing.fetched).fetching.ended(SourceKind.PEER, Outcome.WRONG, 2.5)
     tracing.close()
     (span,) = exporter.get_finished_spans()
-    assert dict(span.attributes or {}) == {"registry_shim.digest": "sha256:00", "registry_shim.bytes": 7}
+    assert dict(span.attributes or {}) == {"registry_shim.source": "peer", "registry_shim.outcome": "wrong"}
+    assert span.start_time is not None
+    assert span.end_time is not None
+    assert span.end_time - span.start_time == 2_500_000_000
+    assert not span.status.is_ok
 
 
 def test_requests_that_never_end_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
