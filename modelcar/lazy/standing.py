@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from modelcar.errors import Forbidden, InvalidContent, ModelcarError, RemoteNotFound, Unauthorized, WorldError
+from modelcar.errors import (
+    Forbidden,
+    InvalidContent,
+    ModelcarError,
+    ProtocolViolation,
+    RemoteNotFound,
+    Unauthorized,
+    WorldError,
+)
 from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import ChunkSource, SourceKind
 from modelcar.oci import Digest
@@ -111,9 +119,10 @@ class Standing:
     ) -> InvalidContent | None:
         """It sent wrong bytes. A peer or mirror is not asked again. The upstream is, once: if it sends the same bytes
         again, they are the blob's, and the table is wrong; that is the error to end with."""
+        wrong = ProtocolViolation(f"{source.name}: {error}")
         if source.kind is not SourceKind.UPSTREAM:
             state = self._sources.setdefault(source.name, _Source())
-            state.banned, state.error = True, error
+            state.banned, state.error = True, wrong
             return None
         chunk = self._chunks.setdefault(number, _Chunk())
         if chunk.wrong == found:
@@ -122,7 +131,7 @@ class Standing:
                 hint="the model index of this image does not describe its layers: the image was made or altered badly",
             )
         chunk.wrong = found
-        self.broke(source, error, began, now)
+        self.broke(source, wrong, began, now)
         return None
 
     def _rest(self, failures: int) -> float:
