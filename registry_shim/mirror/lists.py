@@ -85,5 +85,5 @@ class Lists:
 
     def _without(self, origin: Origin, name: str, known: list[object] | None, error: ModelcarError) -> list[object]:
         self._gatekeeper.stand_in(origin, error, known=known is not None or name != _TAGS)
-        _log.warning("%s: serving a list as it was, because %s", origin, error)
+        _log.info("%s: serving a list as it was, because %s", origin, error)
         return known or []

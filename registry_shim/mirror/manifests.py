@@ -21,6 +21,7 @@ from registry_shim.origin import Origin
 __all__ = ["Found", "Manifests"]
 
 _ATTACHMENT: Final = re.compile(r"(sha256)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
+_QUIET: Final = 60.0  # seconds before the log repeats itself
 _log = logging.getLogger("registry_shim.mirror")
 
 
@@ -53,6 +54,7 @@ class Manifests:
         self._gatekeeper = gatekeeper
         self._learn = learn
         self._tags: Memory[tuple[str, str], Digest] = Memory(settings.remembered, settings.tag_seconds)
+        self._said: Memory[tuple[str, str], bool] = Memory(1000, _QUIET)
         self._missing: Memory[tuple[str, str, str | None], RemoteNotFound] = Memory(
             settings.remembered, settings.missing_seconds
         )
@@ -122,7 +124,9 @@ class Manifests:
         self._gatekeeper.stand_in(origin, error, known=known is not None or absent)
         if known is None:
             raise RemoteNotFound(f"{origin}: there was no {target} when its registry was last asked", status=404)
-        _log.warning("%s: serving %s as it was, because %s", origin, target, error)
+        if self._said.get((origin.name, str(target))) is None:
+            self._said.put((origin.name, str(target)), True)
+            _log.warning("%s: serving %s as it was, because %s", origin, target, error)
         return Found(known, "stale")
 
     def _note_absent(self, origin: Origin, target: str | Digest, *, absent: bool) -> None:
