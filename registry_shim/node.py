@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import Denied
+from modelcar.errors import Denied, ModelcarError, UsageError
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.oci import Digest
 from modelcar.store.layout import OciLayout
@@ -23,6 +23,7 @@ from registry_shim.distribution.repositories import Repositories
 from registry_shim.distribution.sessions import Sessions
 from registry_shim.engines.importing import Importer
 from registry_shim.gate.gate import Gate
+from registry_shim.gate.settings import GateSettings
 from registry_shim.gate.upstream import MirrorBlobs
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.mirror import Library, Mirror
@@ -67,6 +68,22 @@ class Node:
     async def handle(self, request: Request) -> Response:
         return await self.mirror.handle(request) or await self.distribution.handle(request)
 
+    async def change(self, settings: NodeSettings) -> None:
+        """Go by other upstreams and other rules from now on.
+
+        Raises:
+            ModelcarError: they cannot be; those of before hold.
+        """
+        if self.revoked is None or not settings.mirrors:
+            raise UsageError("whether a node has upstreams at all changes with a restart only")
+        before = self.gate.settings
+        await self.gate.change(_judging(settings, self.revoked))  # first: a new upstream never comes without its rules
+        try:
+            await in_thread(self.mirror.reload, settings.mirror)
+        except ModelcarError:
+            await self.gate.change(before)
+            raise
+
     def describe_peers(self) -> list[dict[str, str]]:
         """Name, zone and state of every peer."""
         members = self.peers.membership.all() if self.peers else {}
@@ -105,9 +122,7 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
         loop = asyncio.get_running_loop()
         blobs = MirrorBlobs(library, cache, loop)
         revoked = Revoked(root / "revoked.yaml") if settings.mirrors else None
-        own = (revoked.path,) if revoked else ()
-        judging = replace(settings.gate, deny_lists=(*settings.gate.deny_lists, *own))
-        gate = Gate(judging, root, blobs.place, blobs, cache, metrics.gate)
+        gate = Gate(_judging(settings, revoked), root, blobs.place, blobs, cache, metrics.gate)
         mirror = Mirror(settings.mirror, upstreams, library, cache, admission=gate, touch=space.touch)
         ending.push_async_callback(mirror.close)
         ending.push_async_callback(in_thread, cache.park)  # ends whoever waits for it, too
@@ -150,6 +165,12 @@ async def _begin(served: Node, settings: NodeSettings, metrics: Metrics, ending:
         await ending.enter_async_context(served.peers.serving(holdings, access, listener))
     ending.push_async_callback(in_thread, served.precache.close)
     await in_thread(served.precache.start)
+
+
+def _judging(settings: NodeSettings, revoked: Revoked | None) -> GateSettings:
+    """What the gate goes by: what was revoked on this node is denied as well."""
+    own = (revoked.path,) if revoked else ()
+    return replace(settings.gate, deny_lists=(*settings.gate.deny_lists, *own))
 
 
 def _read_list(text: str, name: str) -> tuple[PrecacheImage, ...]:

@@ -184,6 +184,8 @@ def _appliers(
         "space": space,
         "tls": certificates,
         "precache": lambda wanted: served.precache.reload(wanted.precache),
+        "mirror.upstreams": served.change,
+        "gate": served.change,
         "fetch.rate": lambda wanted: served.scheduler.limit(wanted.fetch.rate),
     }
 

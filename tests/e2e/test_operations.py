@@ -139,6 +139,23 @@ def test_it_changes_while_it_runs(tmp_path: Path) -> None:
         assert any("root changes with the next restart" in entry["message"] for entry in node.log())
 
 
+def test_upstreams_and_rules_change_while_it_runs(tmp_path: Path, upstream: str) -> None:
+    other: dict[str, Any] = {"mirror": {"upstreams": [{"registry": "other.example", "urls": ["http://127.0.0.1:9"]}]}}
+    url = f"/v2/{upstream}/org/model/blobs/{BLOB}"
+    with shim(tmp_path, **other) as node:
+        assert node.get(url)[0] == 400, "without the upstream that is no name"
+        node.configure(**in_front_of(upstream))
+        node.process.send_signal(signal.SIGHUP)
+        eventually(lambda: node.get(url)[0] == 200, "the new upstream is one")
+        node.configure(gate={"rules": [{"images": "other.example/**", "formats": ["safetensors"]}]})
+        node.process.send_signal(signal.SIGHUP)
+        eventually(lambda: node.get(url)[0] == 403, "no rule speaks about it now")
+        node.configure(gate={"rules": [{"images": "a/**", "policies": ["/none"]}]})
+        node.process.send_signal(signal.SIGHUP)
+        eventually(node.said("the configuration is not changed"), "a policy that is not there is said")
+        assert node.get(url)[0] == 403
+
+
 def test_who_asks_must_say_so_and_may_be_changed(tmp_path: Path) -> None:
     authority = Authority.new(tmp_path / "authority")
     certificate, key = authority.issue("node")
