@@ -10,7 +10,7 @@ import click
 from modelcar.cli.output import Output
 from modelcar.errors import Refused, UsageError
 from modelcar.store.disk import atomic_write, make_dirs
-from registry_shim.engines.containerd import DROP_IN
+from registry_shim.engines.containerd import CONFIG, DROP_IN
 from registry_shim.engines.install import Action, Change, Installer
 from registry_shim.engines.settings import Engine, WiringSettings
 from registry_shim.engines.wiring import Wiring, engines_of, wiring_of
@@ -116,7 +116,7 @@ def _found(root: Path) -> frozenset[Engine]:
 def _uninstall(output: Output, installer: Installer, engines: tuple[Engine, ...], *, dry_run: bool) -> None:
     owners = frozenset(_OWNERS[engine] for engine in engines) or None
     changes = (installer.removal if dry_run else installer.uninstall)(owners=owners)
-    restart = any(change.path == DROP_IN for change in changes)
+    restart = any(change.path in (CONFIG, DROP_IN) for change in changes)
     notes = ("containerd goes on as it is until it is restarted: systemctl restart containerd",) if restart else ()
     _show(output, changes, notes, diffs=dry_run)
     kept = [str(change.path) for change in changes if change.action is Action.CHANGED]

@@ -94,31 +94,44 @@ def advise(settings: WiringSettings, files: tuple[ConfigFile, ...], version: tup
         )
     registry = _registry_of(documents)
     found = registry.get("config_path") or (_DEFAULTS if (version or (0, 0)) >= (2, 2) and not registry else "")
-    if str(settings.certificates_folder) in str(found).split(":"):
+    folder = str(settings.certificates_folder)
+    if _is_read(folder, str(found), version):
         return Advice(reads=True)
-    table, key = f'[plugins."{_PLUGINS[schema]}".registry]', f"config_path = {quoted(settings.config_path)}"
+    table, key = f'[plugins."{_PLUGINS[schema]}".registry]', f"config_path = {quoted(folder)}"
     wanted = f"set {key} under {table} in {CONFIG} and restart containerd"
     if any(registry.get(key) for key in ("mirrors", "configs")):
         return Advice(
             problem="registry.mirrors or registry.configs is set, which excludes config_path",
             remedy=f"move them into hosts.toml files, remove them, and {wanted}",
         )
-    if found:
+    if found and folder not in str(found).split(":"):
         return Advice(problem=f"containerd reads {found}", remedy=f"give that as --config-path, or change {CONFIG}")
-    if version is not None and version >= (2, 0) and _imports_drop_in(documents, version):
+    why = f"its config_path is {found}, a list, which pulls take for one name" if found else "config_path is not set"
+    place = _place(documents, version)
+    if place is not None:
         text = f"{HEADER}version = {schema}\n{table}\n{key}\n"
         return Advice(
-            drop_in=PlannedFile(path=DROP_IN, content=text.encode(), owner="containerd"),
+            drop_in=PlannedFile(path=place, content=text.encode(), owner="containerd"),
             problem="containerd does not read hosts.toml files before it is restarted",
             remedy="systemctl restart containerd",
         )
-    return Advice(problem="containerd does not read hosts.toml files: config_path is not set", remedy=wanted)
+    return Advice(problem=f"containerd does not read hosts.toml files: {why}", remedy=wanted)
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
     """(major, minor) of what `containerd --version` prints."""
     found = re.search(r"\bv?(\d+)\.(\d+)[.~+-]", text)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def _is_read(folder: str, config_path: str, version: tuple[int, int] | None) -> bool:
+    """From 2.1 on pulls take a list for the name of one folder, find nothing, and ask the registry itself.
+
+    That goes for the list that is the default from 2.2 on, too (containerd's issues 12415 and 12636).
+    """
+    if version is not None and version < (2, 1):
+        return folder in config_path.split(":")
+    return folder == config_path
 
 
 def _schema(documents: list[dict[str, Any]], version: tuple[int, int] | None) -> int:
@@ -139,9 +152,11 @@ def _registry_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _imports_drop_in(documents: list[dict[str, Any]], version: tuple[int, int]) -> bool:
+def _place(documents: list[dict[str, Any]], version: tuple[int, int] | None) -> PurePosixPath | None:
+    """Where a file can say it: there is none yet (which imports nothing, either), or a drop-in is read and merged."""
     if not documents:
-        return version >= (2, 2)
-    patterns = documents[0].get("imports", [])
-    absolute = (str(CONFIG.parent / str(pattern)) for pattern in patterns)
-    return any(fnmatch.fnmatchcase(str(DROP_IN), pattern) for pattern in absolute)
+        return CONFIG
+    if version is None or version < (2, 0):
+        return None
+    absolute = (str(CONFIG.parent / str(pattern)) for pattern in documents[0].get("imports", []))
+    return DROP_IN if any(fnmatch.fnmatchcase(str(DROP_IN), pattern) for pattern in absolute) else None

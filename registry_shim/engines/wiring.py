@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from modelcar.errors import WorldError
 from modelcar.store.disk import explain
 from registry_shim.engines import containerd, containers, docker
-from registry_shim.engines.files import PlannedFile
+from registry_shim.engines.cri import SOCKETS, Cri
+from registry_shim.engines.files import HEADER, PlannedFile
 from registry_shim.engines.install import Installer
 from registry_shim.engines.manifest import Wired
 from registry_shim.engines.settings import BOOT_REGISTRIES, Engine, WiringSettings
@@ -69,11 +72,10 @@ def wiring_of(settings: WiringSettings, root: Path, installer: Installer) -> Wir
 
 
 def containerd_files(root: Path, *, ours: bool = False) -> tuple[containerd.ConfigFile, ...]:
-    """containerd's configuration: its file, and what that imports; our own drop-in only if `ours`."""
+    """containerd's configuration: its file, and what that imports; what we wrote ourselves only if `ours`."""
     first = _config_file(root, containerd.CONFIG)
-    if first is None:  # then 2.2 and later imports what lies in conf.d
-        dropped = _config_file(root, containerd.DROP_IN) if ours else None
-        return (dropped,) if dropped else ()
+    if first is None or (not ours and first.text.startswith(HEADER)):
+        return ()
     try:
         imports = tomllib.loads(first.text).get("imports", [])
     except tomllib.TOMLDecodeError:
@@ -83,14 +85,16 @@ def containerd_files(root: Path, *, ours: bool = False) -> tuple[containerd.Conf
         absolute = str(containerd.CONFIG.parent / str(pattern)).lstrip("/")
         for path in sorted(root.glob(absolute)):
             seen = PurePosixPath("/") / path.relative_to(root)
-            skipped = seen == containerd.DROP_IN and not ours
-            file = None if skipped else _config_file(root, seen)
-            found += (file,) if file else ()
+            file = _config_file(root, seen)
+            if file and (ours or not file.text.startswith(HEADER)):
+                found.append(file)
     return tuple(found)
 
 
 def containerd_version(root: Path) -> tuple[int, int] | None:
-    """What the node's containerd says of itself, if it can be run from here."""
+    """What the node's containerd says of itself: the one that runs, else the one that is installed."""
+    with suppress(WorldError):
+        return containerd.parse_version(Cri(root / SOCKETS[0].relative_to("/")).version().version)
     if root.resolve() != Path("/"):  # another system's program
         return None
     try:

@@ -6,21 +6,16 @@ The upstream runs beside the shim and serves what the shim refuses, so that ever
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelcar.oci import Digest
-from registry_shim.engines.cri import Cri
-from registry_shim.engines.importing import Importer
-from registry_shim.engines.settings import ImportSettings
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import BIN, Done, Modelcar, eventually, run, serving
-from tests.e2e.support.nodes import Node, node
+from tests.e2e.support.commands import Done, Modelcar, run
+from tests.e2e.support.nodes import Node, check_import, node, pull_by_cri
+from tests.e2e.support.shims import Shim, running_shim
 from tests.unit.shim.serving.certificates import Authority
 
 pytestmark = [
@@ -45,30 +40,6 @@ def forbidden(model: Published, modelcar: Modelcar, embedded: str) -> str:
     ref = f"{embedded}/{FORBIDDEN}"
     modelcar("copy", model.ref, ref)
     return ref
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shim:
-    url: str
-    root: Path
-    stop: Callable[[], None]
-
-
-@contextmanager
-def running_shim(folder: Path, upstream: str, *, certificate: tuple[Path, Path] | None = None) -> Iterator[Shim]:
-    """A fresh one in front of `upstream`, as its configuration says."""
-    ready = folder / "ready"
-    tls = {"certificate_file": str(certificate[0]), "key_file": str(certificate[1])} if certificate else None
-    mirror = {"upstreams": [{"registry": upstream, "urls": [f"http://{upstream}"]}]}
-    config = {"root": str(folder / "shim"), "listen": "127.0.0.1:0", "mirror": mirror, **({"tls": tls} if tls else {})}
-    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML, too
-    command = ("serve", "--config", folder / "config.yaml", "--ready-file", ready)
-    with ExitStack() as stack:
-        process = stack.enter_context(serving(folder / "log", BIN / "registry-shim", *command))
-        eventually(lambda: ready.exists() or process.poll() is not None, "the shim starts")
-        assert process.poll() is None, (folder / "log").read_text()
-        url = f"{'https' if tls else 'http'}://{ready.read_text().strip()}"
-        yield Shim(url=url, root=folder / "shim", stop=stack.close)
 
 
 @pytest.fixture
@@ -108,21 +79,15 @@ def pull(machine: Node, engine: str, ref: str) -> Done:
             return machine("skopeo", "inspect", "--tls-verify=false", f"docker://{ref}", check=False)
         case "podman" | "buildah":
             return machine.podman(engine, "pull", "--quiet", "--tls-verify=false", ref, check=False)
-    answer = Cri(machine.root / "run/containerd/containerd.sock").pull(ref, seconds=60)
-    return Done([], 0 if answer.refusal is None else 1, "", answer.refusal or "")
-
-
-def passed_through(shim: Shim, model: Published) -> bool:
-    """Whether the shim has the image's manifests now."""
-    return (shim.root / "blobs/sha256" / model.digest.removeprefix("sha256:")).exists()
+    return pull_by_cri(machine, ref)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_images_come_through_the_shim(wired: Node, shim: Shim, model: Published, engine: str) -> None:
-    assert not passed_through(shim, model)
+    assert not shim.has(model.digest)
     done = pull(wired, engine, model.ref)
     assert done.returncode == 0, done.stderr
-    assert passed_through(shim, model)
+    assert shim.has(model.digest)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -174,7 +139,7 @@ def test_with_tls_the_authority_is_where_each_engine_looks(
             for engine in ("cri", "ctr", "podman"):
                 done = pull(machine, engine, model.ref)
                 assert done.returncode == 0, done.stderr
-            assert passed_through(shim, model)
+            assert shim.has(model.digest)
             status, findings = examine(machine, "--canary", forbidden)
             assert (status, [f for f in findings if f["level"] == "failure"]) == (0, [])
         finally:
@@ -243,22 +208,5 @@ def test_a_containerd_without_host_table_asks_the_registry_itself(wired: Node, f
 
 def test_an_import_leaves_the_weights_where_they_are(wired: Node, shim: Shim, model: Published) -> None:
     assert pull(wired, "podman", model.ref).returncode == 0
-    whole = [path for path in (shim.root / "blobs/sha256").iterdir() if path.stat().st_size > 500_000]
-    assert len(whole) == 3
-    settings = ImportSettings(socket=wired.root / "run/containerd/containerd.sock", content=wired.content(), seconds=60)
-    blobs = {Digest("sha256", path.name): path for path in whole}
-    done = Importer(settings).import_image(model.ref, blobs=blobs)
-    assert done.shared == sum(path.stat().st_size for path in whole)
-    for path in whole:
-        theirs = wired.content() / "blobs/sha256" / path.name
-        assert theirs.samefile(path) or reflinks(theirs)
-    assert model.ref in wired.ctr("images", "list", "--quiet").stdout.split()
+    check_import(wired, shim, model)
     assert len(wired.ctr("snapshots", "list").stdout.splitlines()) > 3  # and it is unpacked
-
-
-def reflinks(path: Path) -> bool:
-    """Whether files on this file system can share blocks under two inodes."""
-    copy = path.with_name(".reflink")
-    done = run("cp", "--reflink=always", path, copy, check=False)
-    copy.unlink(missing_ok=True)
-    return done.returncode == 0

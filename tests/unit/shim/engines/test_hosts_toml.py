@@ -40,6 +40,18 @@ def test_there_and_back(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert files(root) == before
 
 
+def test_a_containerd_without_configuration_gets_one_that_goes_again(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "etc/containerd/config.toml").unlink()
+    for _ in range(2):
+        done = told(capsys, "--root", root, "--registry", "ghcr.io")
+        assert "/etc/containerd/config.toml" in {file["path"] for file in done["files"]}
+        assert any("restart" in note for note in done["notes"])
+    told(capsys, "--root", root, "--uninstall")
+    assert files(root) == set()
+
+
 def test_dry_runs_show_and_write_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(root)
     done = told(capsys, "--root", root, "--registry", "ghcr.io", "--dry-run")
