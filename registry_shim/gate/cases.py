@@ -22,12 +22,13 @@ from registry_shim.gate.policybook import Page, PolicyBook
 from registry_shim.gate.ruling import Ruling, State, judge, unseen
 from registry_shim.gate.scans import Leases, Scan, ScanStage
 from registry_shim.gate.settings import GateRule, GateSettings
-from registry_shim.gate.verdicts import VerdictStore
+from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 
 __all__ = ["Case", "Workshop"]
 
 _log = logging.getLogger("registry_shim.gate")
+_SOON = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class Workshop:
     deciders: ThreadPoolExecutor
     scanners: ThreadPoolExecutor
     events: GateEvents
+    scanned: Callable[[NodeVerdict | None, NodeVerdict], None]
+    """Called with the verdict of before, if there was one, and the new one."""
     turned: Callable[[Case], None]
     """Called when a ruling is another than before."""
 
@@ -155,7 +158,7 @@ class Case:
             ruling = replace(ruling, reasons=(self._failure, *ruling.reasons))
         is_short = has_failed or ruling.state is State.REFUSED
         self._take(ruling, page, self._short if is_short else settings.valid_seconds)
-        if ruling.state is State.PENDING and may_scan:
+        if may_scan and (ruling.state is State.PENDING or ruling.is_outdated):
             self._begin_scan(page)
 
     def _take(self, ruling: Ruling, page: Page, seconds: float) -> None:
@@ -182,7 +185,8 @@ class Case:
             self._expires = time.monotonic() + self._short
             return
         verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
-        self._take(unseen(self.origin.name, self.root.digest, self.rule, verdict, error), page, self._short)
+        soon = min(_SOON, self._short)  # whoever asks next may be let in where this one was not
+        self._take(unseen(self.origin.name, self.root.digest, self.rule, verdict, error), page, soon)
 
     def _begin_scan(self, page: Page) -> None:
         if self._scanning is None or self._scanning.done():
@@ -195,13 +199,14 @@ class Case:
         )
         try:
             verdict = await asyncio.get_running_loop().run_in_executor(shop.scanners, scan.run)
-            await asyncio.get_running_loop().run_in_executor(shop.deciders, shop.verdicts.put, verdict)
+            before = await asyncio.get_running_loop().run_in_executor(shop.deciders, shop.verdicts.replace, verdict)
         except ModelcarError as e:
             self._failure = str(e)
             shop.events.scan_failed()
         else:
             self._failure = None
             shop.events.scanned(verdict)
+            shop.scanned(before, verdict)
         finally:
             self._scan = None
         self._rule(page, may_scan=False)

@@ -27,7 +27,7 @@ from registry_shim.gate.rules import Rules
 from registry_shim.gate.ruling import Ruling, State
 from registry_shim.gate.scans import Leases
 from registry_shim.gate.settings import GateRule, GateSettings, Mode
-from registry_shim.gate.verdicts import VerdictStore
+from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 from registry_shim.serving.threads import in_thread
 
@@ -110,6 +110,8 @@ class Gate:
         self.admit_repository(origin)
         rule = self._rules.of(origin)
         self._check_denied(origin, descriptor.digest, rule)
+        if descriptor.digest.algorithm != "sha256":  # by whatever algorithm it is asked for, lists have this one
+            self._check_denied(origin, Digest.of(content), rule)
         if rule is None or rule.mode is Mode.OFF:
             return ()
         if rule.mode is Mode.ENFORCE and (ruling := self._docket.at_hand(origin, descriptor.digest)) is not None:
@@ -233,6 +235,7 @@ class Gate:
             deciders=ThreadPoolExecutor(_DECIDERS, "gate"),
             scanners=ThreadPoolExecutor(self.settings.scan.at_once, "gate-scan"),
             events=self._events,
+            scanned=self._scanned,
             turned=self._turned,
         )
         self._docket = Docket(self._shop)
@@ -285,6 +288,10 @@ class Gate:
         if self._shop is None:
             raise RuntimeError("the gate was not started")
         return self._shop
+
+    def _scanned(self, before: NodeVerdict | None, verdict: NodeVerdict) -> None:
+        if before is not None and self._revocations is not None:
+            self._revocations.clear(before.layers, still=verdict.layers)
 
     def _turned(self, case: Case) -> None:
         ruling = case.ruling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Protocol
 
 from modelcar.errors import Denied, ModelcarError
@@ -58,6 +58,12 @@ class Revocations:
     def note(self, ruling: Ruling) -> None:
         """From now on nobody is sent the layers that a scan found malicious. Does not block."""
         self.evil |= dict.fromkeys(ruling.evil, ruling.reasons[0])
+
+    def clear(self, layers: Iterable[Digest], still: Container[Digest]) -> None:
+        """A new scan has not found again what an older one had, but for `still`."""
+        for digest in layers:
+            if digest not in still and self.evil.pop(digest, None) is not None:
+                self._blobs.allow(digest)
 
     def cut(self, origin: Origin, ruling: Ruling, served: Container[tuple[str, Digest]]) -> int:
         """Cut off the pulls of an image; returns of how many blobs. Malicious layers are gone for good; others only

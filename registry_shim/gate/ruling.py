@@ -42,6 +42,7 @@ class Ruling:
         is_revoked: that it is refused for what it does, so that pulls that still run are cut: a deny-list names it, or
             it is malicious.
         evil: the layers that hold what is malicious, where a scan of this node found them.
+        is_outdated: that it rests on a verdict of this node by older rules, and is to be scanned again meanwhile.
     """
 
     image: str
@@ -54,6 +55,7 @@ class Ruling:
     decided_at: datetime
     is_revoked: bool = False
     evil: tuple[Digest, ...] = ()
+    is_outdated: bool = False
 
     @property
     def is_served(self) -> bool:
@@ -121,6 +123,7 @@ def judge(
             by = (f"{verdict.outcome} by this node, rules {verdict.rule_set}",)
     else:
         state, reasons = _by_documents(rule, seen)
+    is_old = verdict is not None and rule.scan is ScanDemand.NODE and not verdict.is_current(scan)
     is_denied = any(reason.startswith("DigestDenyList") for reason in seen.reasons)
     return Ruling(
         image=image,
@@ -131,8 +134,9 @@ def judge(
         warnings=seen.warnings,
         said_by=(*seen.vouched, *by),
         decided_at=now,
-        is_revoked=bool(found) or is_denied or bool(seen.malicious),
-        evil=verdict.layers if verdict is not None and found else (),
+        is_revoked=(bool(found) and not is_old) or is_denied or bool(seen.malicious),
+        evil=verdict.layers if verdict is not None and found and not is_old else (),
+        is_outdated=is_old and (bool(found) or not seen.is_attested),
     )
 
 
@@ -175,7 +179,7 @@ def _by_scan(
         if not RULE_SET.reaches(required.rule_set):
             lacks = f"this node scans by the rules {RULE_SET}; {required.rule_set} is the least"
             return State.REFUSED, (lacks, *seen.lacking)
-    if verdict is None or not verdict.is_current(scan) or _is_old(verdict, seen, now):
+    if verdict is None or not verdict.is_of(scan) or _falls_short(verdict, seen, now):
         return State.PENDING, ("it is being scanned", *seen.lacking)
     if verdict.outcome is not Outcome.CLEAN and rule.unverified is Unverified.REFUSE:
         return State.REFUSED, tuple(f"nobody can vouch for it: {reason}" for reason in verdict.reasons)
@@ -184,6 +188,9 @@ def _by_scan(
     return State.ALLOWED, ()
 
 
-def _is_old(verdict: NodeVerdict, seen: Examination, now: datetime) -> bool:
-    """What a policy says of a verdict's age holds for this node's, too; one from the future counts as old."""
-    return verdict.scanned_at > now + _SKEW or any(now - verdict.scanned_at > r.max_age for r in seen.requirements)
+def _falls_short(verdict: NodeVerdict, seen: Examination, now: datetime) -> bool:
+    """What a policy says of a verdict's age and rules holds for this node's, too; one from the future is none."""
+    return verdict.scanned_at > now + _SKEW or any(
+        now - verdict.scanned_at > required.max_age or not verdict.rule_set.reaches(required.rule_set)
+        for required in seen.requirements
+    )

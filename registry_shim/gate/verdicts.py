@@ -53,9 +53,13 @@ class NodeVerdict:
     size: int = 0
     seconds: float = 0.0
 
+    def is_of(self, settings: NodeScan) -> bool:
+        """Whether it goes by these settings, of whatever version the rules were."""
+        return self.by == self.settings_key(settings)
+
     def is_current(self, settings: NodeScan) -> bool:
         """Whether a scan by the present rules and settings would say the same."""
-        return self.rule_set.reaches(RULE_SET) and self.by == self.settings_key(settings)
+        return self.rule_set.reaches(RULE_SET) and self.is_of(settings)
 
     @staticmethod
     def settings_key(settings: NodeScan) -> str:
@@ -115,6 +119,12 @@ class VerdictStore:
     def put(self, verdict: NodeVerdict) -> None:
         """Keep it. Raises `StorageError`."""
         atomic_write(self._file(verdict.digest), compact_json(verdict.to_dict()), mode=_MODE)
+
+    def replace(self, verdict: NodeVerdict) -> NodeVerdict | None:
+        """As `put`; returns what was there before."""
+        before = self.get(verdict.digest)
+        self.put(verdict)
+        return before
 
     def forget(self, digest: Digest) -> None:
         """So that the image is scanned again."""

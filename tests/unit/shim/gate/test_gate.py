@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from modelcar.errors import Denied, NotFound, Unreachable, UsageError
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
+from modelcar.scanning.findings import Outcome
+from modelcar.scanning.version import RULE_SET
+from modelcar.signing.ruleset import RuleSet
 from registry_shim.gate.gate import Gate
 from registry_shim.gate.settings import (
     GateRule,
@@ -23,6 +27,7 @@ from registry_shim.gate.settings import (
     Unmatched,
     Unverified,
 )
+from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 from tests.support.gate import EVIL, LLM, Arrivals, Upstream, Watched, running_gate
 from tests.support.policies import (
@@ -286,6 +291,61 @@ def test_what_the_node_finds_malicious_is_refused_for_good(tmp_path: Path, upstr
 
     run(scenario())
     assert len(events.verdicts) == 1
+
+
+def by_older_rules(tmp_path: Path, root: Descriptor, outcome: Outcome, *layers: Digest) -> None:
+    """What this node found before it was updated."""
+    verdict = NodeVerdict(
+        digest=root.digest,
+        outcome=outcome,
+        rule_set=RuleSet(name="modelcar", version="2025.1"),
+        by=NodeVerdict.settings_key(NodeScan()),
+        scanned_at=datetime.now(UTC),
+        reasons=("a.bin: evil",) if layers else (),
+        layers=layers,
+    )
+    VerdictStore(tmp_path / "verdicts").put(verdict)
+
+
+def test_malicious_by_older_rules_is_refused_until_it_was_scanned_again(tmp_path: Path, upstream: Upstream) -> None:
+    root, events = upstream.image(), Watched()
+    layer = upstream.layers(root)[0]
+    by_older_rules(tmp_path, root, Outcome.MALICIOUS, layer)
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, NODE_SCAN, events=events) as gate:
+            assert gate.revoked(layer) is not None
+            with pytest.raises(Denied, match=r"malicious: a.bin: evil"):
+                await admit(gate, upstream, root)
+            await until(lambda: bool(events.verdicts))
+            assert await settled(gate, LLM, root) is None
+            assert gate.revoked(layer) is None
+            assert await admit(gate, upstream, root) == ()
+
+    run(scenario())
+
+
+def test_clean_by_older_rules_holds_meanwhile_unless_a_policy_asks_for_newer(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    root, events = upstream.image(), Watched()
+    by_older_rules(tmp_path, root, Outcome.CLEAN)
+
+    async def scenario() -> None:
+        path = policies(tmp_path, model_policy(scan=scan_rule(SCANNER)))
+        demanding = GateRule(images="**", scan=ScanDemand.NODE, policies=(path,))
+        held = Arrivals(upstream.store.content, held=set(upstream.layers(root)))
+        async with running_gate(tmp_path, upstream, demanding, arrivals=held) as gate:
+            with pytest.raises(Denied, match="try again later"):
+                await admit(gate, upstream, root)
+        async with running_gate(tmp_path, upstream, NODE_SCAN, events=events) as gate:
+            assert await admit(gate, upstream, root) == ()
+            await until(lambda: bool(events.verdicts))
+            assert await admit(gate, upstream, root) == ()
+
+    run(scenario())
+    (verdict,) = VerdictStore(tmp_path / "verdicts").all()
+    assert verdict.rule_set == RULE_SET
 
 
 def test_hold_waits_for_the_verdict_and_refuses_when_it_takes_too_long(tmp_path: Path, upstream: Upstream) -> None:
