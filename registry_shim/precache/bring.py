@@ -63,7 +63,8 @@ class Bringing:
         origin = self._doors.images.origin(self._reference)
         root, content = self._doors.images.manifest(origin, self._reference.digest or self._reference.tag or "")
         parts = wanted(root, content, lambda d: self._doors.images.manifest(origin, d.digest)[1], self._platform())
-        with self._doors.room.reserved({blob.digest: blob.size for blob in parts.blobs}):
+        everything = (root, *parts.manifests, *parts.blobs)
+        with self._doors.room.reserved({part.digest: part.size for part in everything}):
             self._step(Phase.FETCHING)
             self._fetch(origin, parts.blobs)
             self._attach(origin, (root, *parts.manifests))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from modelcar.oci import Digest
 
-__all__ = ["Contents", "Eviction", "Image", "Plan", "Stored", "abandoned", "choose", "use_of"]
+__all__ = ["Contents", "Eviction", "Image", "Plan", "Stored", "abandoned", "choose", "in_use", "use_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,10 @@ class Contents:
 
     stored: Mapping[Digest, Stored]
     images: Sequence[Image] = ()
-    held: AbstractSet[Digest] = field(default_factory=frozenset)
-    """In use now: leased, on its way, mounted. Whatever image has one of these stays whole."""
-    own: AbstractSet[Digest] = field(default_factory=frozenset)
-    """Pushed to this node: these stay, images that also have them need not."""
+    held: frozenset[Digest] = field(default_factory=frozenset)
+    """In use now: leased, on its way, mounted. These stay, and so does the rest of their image."""
+    kept: frozenset[Digest] = field(default_factory=frozenset)
+    """Pushed to this node, or promised: these stay, and nothing follows for images that have them too."""
 
     @property
     def named(self) -> AbstractSet[Digest]:
@@ -100,6 +100,23 @@ def use_of(image: Image, contents: Contents, owners: Mapping[Digest, int]) -> fl
     return max((contents.stored[d].used for d in own), default=0.0)
 
 
+def in_use(contents: Contents, owners: Mapping[Digest, int]) -> list[bool]:
+    """By image: whether somebody pulls, mounts or scans it now, as far as one can tell from blobs.
+
+    Of images that share a blob in use (a base layer, the empty configuration of all artifacts), it is the one that was
+    used last: whoever pulls began with its manifest.
+    """
+    uses = [use_of(image, contents, owners) for image in contents.images]
+    latest: dict[Digest, float] = {}
+    for image, used in zip(contents.images, uses, strict=True):
+        for digest in contents.held.intersection(image.members):
+            latest[digest] = max(used, latest.get(digest, used))
+    return [
+        any(owners[d] == 1 or latest[d] == used for d in contents.held.intersection(image.members))
+        for image, used in zip(contents.images, uses, strict=True)
+    ]
+
+
 def choose(contents: Contents, wanted: int, *, idle_since: float) -> Plan:
     """What to evict for `wanted` bytes; less is freed if more cannot go.
 
@@ -111,10 +128,10 @@ def choose(contents: Contents, wanted: int, *, idle_since: float) -> Plan:
     owners = Counter(d for image in contents.images for d in set(image.members))
     candidates: list[tuple[float, Image | None, tuple[Digest, ...]]] = [
         (use_of(image, contents, owners), image, image.members)
-        for image in contents.images
-        if not image.pinned and contents.held.isdisjoint(image.members)
+        for image, busy in zip(contents.images, in_use(contents, owners), strict=True)
+        if not image.pinned and not busy
     ]
-    stays = contents.held | contents.own
+    stays = contents.held | contents.kept
     candidates += [(s.used, None, (d,)) for d, s in contents.stored.items() if not owners[d] and d not in stays]
     candidates = sorted((c for c in candidates if c[0] <= idle_since), key=lambda c: (c[0], str(c[2][0])))
     evictions: list[Eviction] = []
@@ -149,7 +166,7 @@ def _is_futile(eviction: Eviction, evictions: Sequence[Eviction]) -> bool:
 
 def abandoned(contents: Contents, *, older_than: float) -> Plan:
     """Parts of blobs that nobody has gone on with since the moment `older_than`, unless they are held or pinned."""
-    stays = {d for image in contents.images if image.pinned for d in image.members} | contents.held | contents.own
+    stays = {d for image in contents.images if image.pinned for d in image.members} | contents.held | contents.kept
     return Plan(
         evictions=tuple(
             Eviction(image=None, sizes={s.digest: s.size}, used=s.used)

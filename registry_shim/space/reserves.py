@@ -52,6 +52,11 @@ class Reserves:
             }
             self._begun = {d for d in self._grants if d in running}
 
+    def granted(self) -> set[Digest]:
+        """Of which a transfer begins or runs."""
+        with self._lock:
+            return set(self._grants)
+
     def sizes(self) -> dict[Digest, int]:
         """Bytes promised to each digest; what two promises have in common counts once."""
         with self._lock:

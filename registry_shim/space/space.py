@@ -86,7 +86,7 @@ class Space:
             StorageError: there is none, and nothing that may go.
         """
         with self._lock:
-            self._free({digest: size})
+            self._free({digest: size}, image=True)
             self._reserves.grant(digest, size)
 
     @contextmanager
@@ -98,7 +98,7 @@ class Space:
         """
         sizes = dict(sizes)
         with self._lock:
-            self._free(sizes)
+            self._free(sizes, image=False)
             self._reserves.hold(sizes)
         try:
             yield
@@ -153,14 +153,19 @@ class Space:
 
     # How
 
-    def _free(self, coming: Mapping[Digest, int]) -> None:
+    def _free(self, coming: Mapping[Digest, int], *, image: bool) -> None:
+        """`image`: the rest of the image that these belong to is needed as well."""
         stored = scan(self._root, self._uses)
         self._reserves.settle(self._leased(), stored)
         lacking = sum(max(0, n - (stored[d].size if d in stored else 0)) for d, n in coming.items())
         lack = self._need(lacking + self._reserves.outstanding(stored, besides=coming.keys()))
         if not lack.must:
             return
-        contents = self._contents(coming)
+        contents = self._contents()
+        if image:
+            contents = replace(contents, held=contents.held | coming.keys())
+        else:
+            contents = replace(contents, kept=contents.kept | coming.keys())
         plan = choose(contents, lack.want, idle_since=self._idle_since())
         freed = plan.freed
         if freed >= lack.must:
@@ -179,7 +184,7 @@ class Space:
             stored={d: s for d, s in contents.stored.items() if d not in old.digests},
             images=contents.images,
             held=contents.held,
-            own=contents.own,
+            kept=contents.kept,
         )
         wanted = max(wanted, self._need(self._reserves.outstanding(contents.stored)).want) - old.freed
         return Plan(evictions=old.evictions + choose(rest, wanted, idle_since=self._idle_since()).evictions)
@@ -187,20 +192,20 @@ class Space:
     def _need(self, coming: int) -> Need:
         return need(self.settings, self._disk(self._root), taken(self._root), coming)
 
-    def _contents(self, coming: Mapping[Digest, int] | None = None) -> Contents:
+    def _contents(self) -> Contents:
         stored = scan(self._root, self._uses)  # before the images: so nothing that just came seems to belong to none
-        self._reserves.settle(self._leased(), stored)
+        leased = self._leased()
+        self._reserves.settle(leased, stored)
         pinned = {name for pin in self.pins.all() for name in (pin.name, str(pin.digest))}
-        images = self._catalogue.images()
-        held = {d for hold in holds(self._root) for d in hold.digests}
+        mounted = {d for hold in holds(self._root) for d in hold.digests}
         return Contents(
             stored=stored,
             images=[
                 replace(image, pinned=not pinned.isdisjoint((*image.names, *map(str, image.documents))))
-                for image in images
+                for image in self._catalogue.images()
             ],
-            held=held | set(self._leased()) | self._reserves.sizes().keys() | (coming or {}).keys(),
-            own=linked(self._root / "repositories"),
+            held=frozenset(mounted | set(leased) | self._reserves.granted()),
+            kept=frozenset(linked(self._root / "repositories") | self._reserves.sizes().keys()),
         )
 
     def _settle_pins(self, contents: Contents) -> None:

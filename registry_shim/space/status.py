@@ -8,7 +8,7 @@ from typing import Any
 
 from modelcar.oci import Digest
 from registry_shim.space.budget import Disk
-from registry_shim.space.evict import Contents, Image, use_of
+from registry_shim.space.evict import Contents, Image, in_use, use_of
 
 __all__ = ["ImageStatus", "SpaceStatus", "status_of"]
 
@@ -83,8 +83,9 @@ class SpaceStatus:
 
 def status_of(contents: Contents, *, disk: Disk, taken: int, coming: int, budget: int, evictable: int) -> SpaceStatus:
     owners = Counter(d for image in contents.images for d in set(image.members))
-    images = [_image_status(image, contents, owners) for image in contents.images]
-    named = contents.named | contents.own
+    busy = in_use(contents, owners)
+    images = [_image_status(i, contents, owners, busy=b) for i, b in zip(contents.images, busy, strict=True)]
+    named = contents.named | contents.kept
     return SpaceStatus(
         disk=disk,
         taken=taken,
@@ -96,17 +97,17 @@ def status_of(contents: Contents, *, disk: Disk, taken: int, coming: int, budget
     )
 
 
-def _image_status(image: Image, contents: Contents, owners: Counter[Digest]) -> ImageStatus:
+def _image_status(image: Image, contents: Contents, owners: Counter[Digest], *, busy: bool) -> ImageStatus:
     stored = contents.stored
     here = [d for d in image.members if d in stored]
     return ImageStatus(
         digest=image.root,
         names=image.names,
         size=sum(stored[d].size for d in here),
-        own=sum(stored[d].size for d in here if owners[d] == 1 and d not in contents.own),
+        own=sum(stored[d].size for d in here if owners[d] == 1 and d not in contents.kept),
         used=use_of(image, contents, owners),
         whole=image.is_whole(stored),
         pinned=image.pinned,
-        in_use=not contents.held.isdisjoint(image.members),
+        in_use=busy,
         blobs=sum(d in stored for d in image.blobs),
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.oci import Digest
-from registry_shim.space.evict import Contents, Image, Plan, Stored, abandoned, choose, use_of
+from registry_shim.space.evict import Contents, Image, Plan, Stored, abandoned, choose, in_use, use_of
 
 DIGESTS = [Digest.of(bytes([n])) for n in range(24)]
 DOCUMENTS, BLOBS = DIGESTS[:8], DIGESTS[8:]
@@ -37,11 +37,24 @@ def nodes(draw: st.DrawFn) -> Contents:
         for digest in draw(st.lists(st.sampled_from(DIGESTS), unique=True))
     }
     few = st.frozensets(st.sampled_from(DIGESTS), max_size=2)
-    return Contents(stored=stored, images=draw(st.lists(images(), max_size=6)), held=draw(few), own=draw(few))
+    return Contents(stored=stored, images=draw(st.lists(images(), max_size=6)), held=draw(few), kept=draw(few))
 
 
 def evicted(plan: Plan) -> list[Image]:
     return [e.image for e in plan.evictions if e.image is not None]
+
+
+def owners(node: Contents) -> dict[Digest, int]:
+    return {d: sum(d in i.members for i in node.images) for d in DIGESTS}
+
+
+def used(node: Contents, image: Image) -> float:
+    return use_of(image, node, owners(node))
+
+
+def movable(node: Contents, image: Image) -> bool:
+    busy = next(b for i, b in zip(node.images, in_use(node, owners(node)), strict=True) if i is image)
+    return not image.pinned and not busy
 
 
 def remaining(node: Contents, plan: Plan) -> list[Image]:
@@ -53,10 +66,13 @@ def remaining(node: Contents, plan: Plan) -> list[Image]:
 def test_nothing_that_is_needed_goes(node: Contents, wanted: int, idle_since: int) -> None:
     plan = choose(node, wanted, idle_since=idle_since)
     needed = {d for image in remaining(node, plan) for d in image.members}
-    assert plan.digests.isdisjoint(needed | set(node.held) | set(node.own))
+    assert plan.digests.isdisjoint(needed | set(node.held) | set(node.kept))
     for image in evicted(plan):
         assert not image.pinned
-        assert node.held.isdisjoint(image.members)
+        for digest in node.held.intersection(image.members):
+            sharers = [i for i in node.images if digest in i.members and i is not image]
+            assert sharers, "it is this image's alone, so this image is in use"
+            assert max(used(node, i) for i in sharers) > used(node, image)
     for eviction in plan.evictions:
         assert eviction.used <= idle_since
 
@@ -67,10 +83,9 @@ def test_enough_goes_or_all_that_may(node: Contents, wanted: int) -> None:
     if plan.freed >= wanted:
         return
     for image in remaining(node, plan):
-        movable = not image.pinned and node.held.isdisjoint(image.members)
-        assert not movable, "an image that could have gone stayed"
+        assert not movable(node, image), "an image that could have gone stayed"
     named = {d for image in node.images for d in image.members}
-    loose = set(node.stored) - named - node.held - node.own
+    loose = set(node.stored) - named - node.held - node.kept
     assert loose <= plan.digests
 
 
@@ -81,13 +96,12 @@ def test_what_goes_was_used_before_what_stays(node: Contents, wanted: int) -> No
         return
     order = [e.used for e in plan.evictions]
     assert order == sorted(order)
-    owners = {d: sum(d in i.members for i in node.images) for d in DIGESTS}
     for image in remaining(node, plan):
-        if not image.pinned and node.held.isdisjoint(image.members) and image.blobs:
+        if movable(node, image) and image.blobs:
             # An older one may stay only because giving it up would have freed none of its layers.
-            older = use_of(image, node, owners) < order[-1]
+            older = used(node, image) < order[-1]
             others = {d for i in remaining(node, plan) if i is not image for d in i.members}
-            freeable = set(image.blobs) & set(node.stored) - others - node.held - node.own
+            freeable = set(image.blobs) & set(node.stored) - others - node.held - node.kept
             assert not (older and sum(node.stored[d].size for d in freeable) > 0)
 
 
@@ -110,4 +124,4 @@ def test_each_digest_goes_once_and_is_counted_once(node: Contents, wanted: int) 
 def test_abandoned_parts_go_by_age_alone(node: Contents, older_than: int) -> None:
     pinned = {d for image in node.images if image.pinned for d in image.members}
     old = {d for d, s in node.stored.items() if s.partial and s.used <= older_than}
-    assert abandoned(node, older_than=older_than).digests == old - pinned - node.held - node.own
+    assert abandoned(node, older_than=older_than).digests == old - pinned - node.held - node.kept

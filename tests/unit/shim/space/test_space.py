@@ -294,3 +294,21 @@ def test_the_promise_to_a_transfer_that_ended_ends_with_it(node: Node) -> None:
         assert space.status().coming == 5 * BLOCK
         node.content.leases.clear()  # revoked, say
         assert space.status().coming == 0
+
+
+@pytest.mark.parametrize("how", ["leased", "coming", "reserved"])
+def test_a_blob_that_all_images_share_does_not_keep_all_of_them(node: Node, how: str) -> None:
+    """The empty configuration of artifacts, say."""
+    shared, old, new = node.layer(1), node.layer(2, blocks=4, age=5000), node.layer(3, blocks=4)
+    node.image("r.example/old:v1", shared, old, age=5000)
+    node.image("r.example/new:v1", shared, new, age=1000, config=b"{1}")
+    with running(node, budget=taken(node.root)) as space, ExitStack() as stack:
+        if how == "leased":
+            node.content.leases.add(shared.digest)
+            space.make_room(NEW, BLOCK)
+        elif how == "coming":
+            space.make_room(shared.digest, 4 * BLOCK)
+        else:
+            stack.enter_context(space.reserved({shared.digest: BLOCK, NEW: BLOCK}))
+    assert not node.has(old)
+    assert node.has(shared, new)
