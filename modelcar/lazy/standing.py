@@ -79,6 +79,11 @@ class Standing:
             return slow, None
         return None, error or WorldError("there is nobody to ask for this blob")
 
+    def distrust(self, name: str, error: ModelcarError) -> None:
+        """Never ask a source."""
+        state = self._sources.setdefault(name, _Source())
+        state.banned, state.error = True, error
+
     def did_well(self, source: ChunkSource, number: int) -> None:
         """It brought a chunk."""
         self._chunks.pop(number, None)
@@ -121,8 +126,7 @@ class Standing:
         again, they are the blob's, and the table is wrong; that is the error to end with."""
         wrong = ProtocolViolation(f"{source.name}: {error}")
         if source.kind is not SourceKind.UPSTREAM:
-            state = self._sources.setdefault(source.name, _Source())
-            state.banned, state.error = True, wrong
+            self.distrust(source.name, wrong)
             return None
         chunk = self._chunks.setdefault(number, _Chunk())
         if chunk.wrong == found:

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, StorageError
+from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, ProtocolViolation, StorageError
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.demand import Demands
 from modelcar.lazy.grid import Grid
@@ -91,6 +91,7 @@ class Transfer:
         self._standing = Standing(self._settings)
         self._concluding = False
         self._received: Counter[str] = Counter()
+        self._senders: dict[str, ChunkSource] = {}
         self._from = bytearray(len(blob.grid))
         self._wasted = 0
         self._rate, self._measured = 0.0, (time.monotonic(), 0)
@@ -135,6 +136,15 @@ class Transfer:
         with self._scheduler.lock:
             self._demands.add(who, self.grid.numbers(offset, length))
         self._scheduler.wake()
+
+    def suspects(self) -> frozenset[str]:
+        """The names of those, other than the upstream, who sent some of a blob that turned out to be wrong."""
+        return frozenset(source.name for source in self._suspects())
+
+    def distrust(self, names: Iterable[str]) -> None:
+        """Never ask these sources: they may have sent wrong bytes before. Call it before `start`."""
+        for name in names:
+            self._standing.distrust(name, ProtocolViolation(f"{name} took part in sending another blob"))
 
     def leave(self, who: object) -> None:
         """Nobody waits for what `who` asked for; it goes on arriving, in its turn."""
@@ -327,6 +337,7 @@ class Transfer:
             others = [w for w in self._flight.pop(number, ()) if w is not window]
             self._standing.did_well(window.source, number)
             self._received[window.source.name] += len(data)
+            self._senders[window.source.name] = window.source
             self._wasted += 0 if fresh else len(data)
             window.partial = 0
             self._from[number] = _CODES[window.kind]
@@ -432,11 +443,17 @@ class Transfer:
 
     def _mismatch(self, error: DigestMismatch) -> ModelcarError:
         if not self.grid.verifiable:
+            for source in self._suspects():
+                self.router.report(source, Outcome.WRONG, 0, 0.0)
             return error
         return InvalidContent(
             f"{error}, though every chunk is what the model index says",
             hint="the model index of this image does not describe its layers: the image was made or altered badly",
         )
+
+    def _suspects(self) -> list[ChunkSource]:
+        """Who else than the upstream sent some of it: one of them lies, if it is not what it should be."""
+        return [source for source in self._senders.values() if source.kind is not SourceKind.UPSTREAM]
 
     def _fail(self, error: ModelcarError) -> None:
         with self._scheduler.lock:

@@ -312,6 +312,7 @@ class Cache:
         holding.transfer = Transfer(
             partial, router, self._scheduler, finished=lambda error: self._finished(entry, holding, error)
         )
+        holding.transfer.distrust(self._wrong.suspects(partial.grid))
         return entry
 
     # How a lease, or a transfer, ends.
@@ -344,7 +345,7 @@ class Cache:
             if error is None:
                 self._commit(entry, holding)
             elif isinstance(error, InvalidContent):
-                self._wrong.add(holding.grid, error)
+                self._wrong.add(holding.grid, error, holding.transfer.suspects())
                 self._events.refused()
                 self._entries.forget([entry])
                 self._end([entry], error)

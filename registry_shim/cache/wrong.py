@@ -23,6 +23,7 @@ class _Record:
     times: int
     since: float
     error: InvalidContent
+    suspects: frozenset[str]
 
 
 class WrongContent:
@@ -33,15 +34,24 @@ class WrongContent:
         self._lock = threading.Lock()
         self._records: OrderedDict[tuple[Digest, str], _Record] = OrderedDict()
 
-    def add(self, grid: Grid, error: InvalidContent) -> None:
-        """What came is not the blob. A table that is wrong stays wrong; a plain blob gets a second chance."""
+    def add(self, grid: Grid, error: InvalidContent, suspects: frozenset[str] = frozenset()) -> None:
+        """What came is not the blob. A table that is wrong stays wrong; a plain blob gets a second chance, and one from
+        the upstream alone if `suspects` have sent some of it."""
         key = (grid.digest, grid.name)
         with self._lock:
             before = self._records.pop(key, None)
-            times = 2 if grid.verifiable or before is not None else 1
-            self._records[key] = _Record(times, self._clock(), error)
+            again = before is not None and not suspects
+            known = before.suspects if before is not None else frozenset()
+            times = 2 if grid.verifiable or again else 1
+            self._records[key] = _Record(times, self._clock(), error, known | suspects)
             while len(self._records) > _REMEMBERED:
                 self._records.popitem(last=False)
+
+    def suspects(self, grid: Grid) -> frozenset[str]:
+        """Who is not to be asked for the blob."""
+        with self._lock:
+            record = self._records.get((grid.digest, grid.name))
+        return record.suspects if record is not None else frozenset()
 
     def forget(self, digest: Digest) -> None:
         """The blob came."""

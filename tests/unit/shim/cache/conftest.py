@@ -9,7 +9,7 @@ import pytest
 
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
-from modelcar.lazy.sources import ChunkSource
+from modelcar.lazy.sources import ChunkSource, Outcome
 from modelcar.oci import Descriptor
 from modelcar.store.layout import OciLayout
 from registry_shim.cache.cache import Cache
@@ -49,6 +49,7 @@ def make_cache(tmp_path: Path, scheduler: Scheduler, source: MemorySource) -> It
         *sources: ChunkSource,
         settings: CacheSettings | None = None,
         seen: list[Origins] | None = None,
+        told: list[tuple[str, Outcome]] | None = None,
         **named: object,
     ) -> Cache:
         for cache in made:
@@ -56,6 +57,7 @@ def make_cache(tmp_path: Path, scheduler: Scheduler, source: MemorySource) -> It
         made.clear()
         root = tmp_path / "root"
         router = Reports(*(sources or (source,)))
+        router.told = router.told if told is None else told
 
         def router_for(_: Descriptor, origins: Origins) -> Reports:
             if seen is not None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -25,7 +26,7 @@ from modelcar.errors import (
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob
-from modelcar.lazy.sources import SourceKind
+from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.oci import Digest
 from registry_shim.cache.cache import Cache
 from registry_shim.cache.lease import Lease, Purpose
@@ -147,6 +148,25 @@ def test_wrong_content_is_fetched_once_more_and_then_left_alone_for_a_while(
     assert liar.sent == 2 * len(content.data)
 
 
+def test_after_wrong_content_the_upstream_alone_is_asked(content: Content, make_cache: MakeCache) -> None:
+    wrong = bytes(len(content.data))
+    liars = [MemorySource(wrong, name=f"peer{n}", kind=SourceKind.PEER) for n in range(2)]
+    mirror = MemorySource(wrong, name="mirror", kind=SourceKind.MIRROR)
+    upstream = MemorySource(content.data)
+    told: list[tuple[str, Outcome]] = []
+    cache = make_cache(*liars, mirror, upstream, told=told)
+    tries = 0
+    while not cache.contains(content.digest):
+        tries += 1
+        with cache.lease(ORIGIN, content.descriptor) as lease, suppress(InvalidContent):
+            assert read(lease) == content.data
+            until(lambda: cache.contains(content.digest))
+        until(lambda: not cache.status())
+    assert tries == 4  # each liar sent all of it once
+    assert upstream.sent == len(content.data)
+    assert {name for name, outcome in told if outcome is Outcome.WRONG} == {"peer0", "peer1", "mirror"}
+
+
 def test_a_second_fetch_may_go_well(content: Content, make_cache: MakeCache) -> None:
     flaky = MemorySource(content.data, faults=[Fault(wrong=True)])
     cache = make_cache(flaky)
@@ -207,12 +227,12 @@ def test_readers_under_one_table_see_nothing_of_another(content: Content, make_c
 def test_an_upstream_that_is_down_is_an_error_now_and_no_more_later(
     cache: Cache, content: Content, source: MemorySource
 ) -> None:
-    source.faults.append(Fault(times=3, refuse=Unreachable("registry.example: nothing listens there")))
+    source.faults.append(Fault(times=99, refuse=Unreachable("registry.example: nothing listens there")))
     with cache.lease(ORIGIN, content.descriptor) as lease:
         with pytest.raises(Unreachable, match="nothing listens"):
             read(lease)
+        source.faults.clear()
         assert read(lease) == content.data  # whoever asks again has it tried again
-    source.faults.append(Fault(times=1, refuse=RemoteNotFound("registry.example: no such blob", status=404)))
 
 
 def test_what_the_upstream_does_not_have_is_said_at_once(cache: Cache, content: Content, source: MemorySource) -> None:
