@@ -51,7 +51,7 @@ class Lists:
         def ask(client: Registry) -> list[object]:
             return list(islice(client.tags(ref), _MOST_TAGS))
 
-        found, source = self._find(origin, _TAGS, ask)
+        found, source = self._find(origin, _TAGS, ask, keep_empty=True)
         return Listed(tuple(entry for entry in found if isinstance(entry, str)), source)
 
     def referrers(self, origin: Origin, subject: Digest) -> Listed[Descriptor]:
@@ -61,7 +61,9 @@ class Lists:
         def ask(client: Registry) -> list[object]:
             return [entry.to_dict() for entry in client.referrers(ref, subject).manifests]
 
-        found, source = self._find(origin, f"{subject.algorithm}-{subject.hex}", ask)
+        # Else whoever makes up digests fills the disk with empty lists.
+        real = self._facts.repository(origin).has_manifest(subject)
+        found, source = self._find(origin, f"{subject.algorithm}-{subject.hex}", ask, keep_empty=real)
         listed = [Descriptor.from_dict(entry) for entry in found]
         if source == "stale":
             known = {entry.digest for entry in listed}
@@ -69,7 +71,9 @@ class Lists:
             listed += [entry for entry in here if entry.digest not in known]
         return Listed(tuple(listed), source)
 
-    def _find(self, origin: Origin, name: str, ask: Callable[[Registry], list[object]]) -> tuple[list[object], str]:
+    def _find(
+        self, origin: Origin, name: str, ask: Callable[[Registry], list[object]], *, keep_empty: bool
+    ) -> tuple[list[object], str]:
         known = self._facts.read_list(origin, name)
         if known is not None and self._gatekeeper.granted(origin) and self._fresh.get((origin.name, name)):
             return known, "hit"
@@ -79,7 +83,8 @@ class Lists:
         except (RegistryError, InvalidContent) as e:
             return self._without(origin, name, known, e), "stale"
         self._gatekeeper.grant(origin)
-        self._facts.write_list(origin, name, found)
+        if found or keep_empty:
+            self._facts.write_list(origin, name, found)
         self._fresh.put((origin.name, name), True)
         return found, "miss"
 

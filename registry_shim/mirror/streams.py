@@ -37,6 +37,9 @@ class LeaseStream:
         self._size = size
         self._sent = sent
 
+    def __del__(self) -> None:
+        self._lease.close()  # for a client that left before `pieces` began
+
     @property
     def size(self) -> int:
         return self._size

@@ -107,7 +107,7 @@ def test_two_upstreams_and_repositories_of_ones_own(upstream: Upstream, embedded
             f"docker://{address}/{HOST}/acme/pushed:v1", check=False,
         )  # fmt: skip
         assert "takes no pushes" in refused
-        assert "manifest unknown" in copy(address, tmp_path / "none", host="evil.example", check=False).lower()
+        assert "no repository evil.example/" in copy(address, tmp_path / "none", host="evil.example", check=False)
 
 
 def test_modelcar_pulls_and_verifies_without_the_upstream(

@@ -157,6 +157,20 @@ def test_a_signature_that_came_by_another_way_is_listed(mirror: MakeMirror, upst
     assert found[0].artifact_type == SIGNATURE
 
 
+def test_made_up_digests_leave_nothing_on_disk(mirror: MakeMirror, upstream: ScriptedRegistry, tmp_path: Path) -> None:
+    client = mirror()
+    publish(upstream)
+    client.manifest("v1")
+    before = {path for path in (tmp_path / "root" / "upstreams").rglob("*") if path.is_file()}
+    for i in range(5):
+        digest = Digest.of(f"{i}".encode())
+        assert referrers_of(client.get(f"{REPO}/referrers/{digest}")) == []
+        assert client.manifest(digest).status == 404
+        assert client.blob(digest).status == 404
+        assert client.manifest(f"sha256-{digest.hex}.sig").status == 404
+    assert {path for path in (tmp_path / "root" / "upstreams").rglob("*") if path.is_file()} == before
+
+
 def test_a_list_that_cannot_be(mirror: MakeMirror, upstream: ScriptedRegistry) -> None:
     client = mirror()
     upstream.on("GET", "/tags/", Reply(200, body=b'{"tags":["../x"]}'), times=3)
