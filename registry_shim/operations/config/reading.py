@@ -189,7 +189,8 @@ class _Reader:
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    word = key if key.isprintable() and 0 < len(key) <= 60 and " " not in key else repr(key[:60])
+    return f"{path}.{word}" if path else word
 
 
 def _scalar(node: ScalarNode, kind: Any, unit: Unit) -> Any:
