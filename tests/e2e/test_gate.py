@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ import yaml
 
 from tests.e2e.shim_proof.node import NAME, Node
 from tests.e2e.support.commands import Modelcar, eventually, run
+from tests.e2e.support.containerd import containerd
 from tests.e2e.support.registries import embedded_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.gate import EVIL
@@ -187,6 +189,28 @@ def test_signed_images_pass_with_their_signatures_and_others_do_not(bench: Bench
     )  # fmt: skip
     assert done.returncode != 0
     assert "ClusterImagePolicy signed-by-ci" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.debian("containerd", "ctr")
+def test_containerd_finds_no_way_around(bench: Bench) -> None:
+    """The upstream, which would serve it, is there all the time."""
+    bench.clean("good", signer="alice")
+    bench.clean("bare")
+    node = bench.node("containerd", enforce(policies=[str(bench.policy("policy"))]))
+    hosts = bench.folder / "hosts"
+    (hosts / NAME).mkdir(parents=True)
+    capabilities = '  capabilities = ["pull", "resolve"]\n'
+    shim = f"http://{node.address}"
+    (hosts / NAME / "hosts.toml").write_text(f'server = "{shim}"\n[host."{shim}"]\n{capabilities}')
+    with TemporaryDirectory(prefix="mc-") as short, containerd(Path(short) / "cd") as engine:
+        good, bare = (f"{NAME}/models/{name}:v1" for name in ("good", "bare"))
+        refused = engine.ctr("images", "pull", "--hosts-dir", hosts, bare, check=False)
+        assert refused.returncode != 0
+        assert "403 Forbidden" in refused.stderr
+        assert engine.content() == set()
+        engine.ctr("images", "pull", "--hosts-dir", hosts, good)
+        assert bench.digests["good"] in engine.content()
 
 
 def test_a_node_scans_for_itself_and_its_verdict_stays_here(bench: Bench) -> None:
