@@ -144,11 +144,18 @@ def _list(status: dict[str, Any], output: Output) -> None:
                 str(image["priority"]),
                 " ".join(options),
                 ", ".join(image["sources"]),
-                image["error"] or "",
+                _problem(image),
             ]
         )
     columns = ["image", "", "done", "priority", "options", "asked for by", "problem"]
     output.table(Table(columns=columns, rows=rows, right=frozenset({"done", "priority"})))
+
+
+def _problem(image: dict[str, Any]) -> str:
+    if not image["error"]:
+        return ""
+    soon = max(0.0, image["retry_at"] - time.time())
+    return f"{image['error']} (again in {lasting(soon)})" if image["retry_at"] else str(image["error"])
 
 
 def _judge(images: Sequence[dict[str, Any]]) -> None:

@@ -26,6 +26,8 @@ class Phase(StrEnum):
     IMPORTING = "importing"
     READY = "ready"
     """Here, verified, let through by the gate, pinned and imported if that was asked for."""
+    EVICTED = "evicted"
+    """It was ready, and gave way to others; a pin would have kept it."""
     REFUSED = "refused"
     """The gate says no. It is asked again now and then: policies change."""
     FAILED = "failed"
@@ -34,7 +36,7 @@ class Phase(StrEnum):
     @property
     def is_settled(self) -> bool:
         """Whether nothing happens for now."""
-        return self in (Phase.READY, Phase.REFUSED, Phase.FAILED)
+        return self in (Phase.READY, Phase.EVICTED, Phase.REFUSED, Phase.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,6 +133,7 @@ class Precache:
         lists = {f"file:{name}": images for name, images in self._folder.images().items()}
         for entry in self._queue.follow({**lists, "configuration": self.settings.images}):
             self._let_go(entry)
+        self._queue.check(lambda digest: self._doors.images.presence(digest).whole)  # manifests are evicted first
 
     def _let_go(self, entry: Entry) -> None:
         if entry.image.pin:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import InvalidDocument, NotFound, UsageError
-from modelcar.oci import compact_json, parse_object
+from modelcar.oci import Digest, compact_json, parse_object
 from modelcar.oci.document import Fields
 from modelcar.store.disk import atomic_write, explain
 from registry_shim.precache.entry import Entry, Phase, Progress
@@ -143,6 +143,19 @@ class Queue:
             entry.error = str(error) if error else None
             entry.hint = getattr(error, "hint", None)
             self._save()
+
+    def check(self, is_here: Callable[[Digest], bool]) -> None:
+        """Look whether what was ready still is. Raises `StorageError`."""
+        with self.changed:
+            ready = [(e, e.digest) for e in self._entries.values() if e.phase is Phase.READY and e.digest is not None]
+        gone = [(entry, digest) for entry, digest in ready if not is_here(digest)]
+        with self.changed:
+            for entry, digest in gone:
+                if entry.phase is Phase.READY and entry.digest == digest and not entry.running:
+                    self._step(entry, Phase.EVICTED)
+                    entry.progress = Progress()
+            if gone:
+                self._save()
 
     def release(self, entry: Entry) -> None:
         """Give it back undone: the shim stops, or it was cancelled."""

@@ -118,7 +118,9 @@ class FakeImages:
         self.order.append(key)
         if key not in self.documents:
             raise RemoteNotFound(f"{key} is not there", status=404)
-        return self.documents[key]
+        descriptor, content = self.documents[key]
+        self.here[descriptor.digest] = -descriptor.size
+        return descriptor, content
 
     def attachments(self, origin: Origin, digest: Digest) -> None:
         if self.unattached:

@@ -307,3 +307,15 @@ def test_a_digest_is_fetched_as_it_is(tmp_path: Path) -> None:
         precache.add(PrecacheImage(reference=name), "command")
         until(lambda: phase(precache, name) == "ready")
     assert Digest.of(b"one") in {lease.grid.digest for lease in node.images.leases}
+
+
+def test_what_was_evicted_is_not_called_ready(tmp_path: Path) -> None:
+    node = FakeNode()
+    manifest = node.images.add(V1, b"one")
+    with running(node, tmp_path) as precache:
+        precache.add(PrecacheImage(reference=V1), "command")
+        until(lambda: phase(precache) == "ready")
+        del node.images.here[manifest.digest]
+        until(lambda: phase(precache) == "evicted")
+        precache.add(PrecacheImage(reference=V1), "command")
+        until(lambda: phase(precache) == "ready")
