@@ -28,6 +28,7 @@ from registry_shim.peers.holdings import Holdings
 from registry_shim.peers.homes import HomeBook
 from registry_shim.peers.knowledge import Knowledge
 from registry_shim.peers.kubernetes import KubernetesMembers
+from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
 from registry_shim.peers.router import PeerRouter
 from registry_shim.peers.settings import PeerSettings
@@ -118,10 +119,11 @@ class Peers:
                     self.membership.failed(member)
 
     def _check(self) -> None:
-        host = self.membership.me.host
-        if self._settings.tls is None and not self._settings.insecure and not is_loopback(host):
+        listens = Member.parse(self._settings.listen).host
+        hosts = [host for host in (listens, self.membership.me.host) if not is_loopback(host)]
+        if self._settings.tls is None and not self._settings.insecure and hosts:
             raise UsageError(
-                f"peers at {host} can be reached from other machines, and there is no TLS",
+                f"peers at {hosts[0]} can be reached from other machines, and there is no TLS",
                 hint="give certificates (`tls`), or say `insecure` if your network protects them",
             )
 

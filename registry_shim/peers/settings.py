@@ -12,6 +12,7 @@ from registry_shim.peers.members import Member, parse_members
 
 __all__ = ["KubernetesSettings", "PeerSettings"]
 
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - they are refused
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -86,7 +87,10 @@ class PeerSettings:
     def __post_init__(self) -> None:
         if sum(bool(given) for given in (self.members, self.dns, self.kubernetes)) != 1:
             raise UsageError("peers need exactly one of members, dns and kubernetes")
-        Member.parse(self.name)
+        if Member.parse(self.name).host in _WILDCARDS:
+            raise UsageError(
+                f"peers cannot reach a node at {self.name}", hint="`advertise` is the address that they know it by"
+            )
         parse_members(self.members)
         for name in ("dns_seconds", "hold_seconds", "wait_seconds", "timeout", "suspect_seconds", "banned_seconds"):
             if getattr(self, name) <= 0:
