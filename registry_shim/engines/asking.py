@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
@@ -12,12 +13,14 @@ from urllib.parse import urlencode, urlsplit
 
 from modelcar.errors import WorldError
 from registry_shim.engines.canary import MARK, canary_of
-from registry_shim.engines.findings import Finding, bad, good
+from registry_shim.engines.findings import Finding, bad, good, note
 
 __all__ = ["ask_shim"]
 
 _ANSWER: Final = 64 << 10  # bytes of a body that are read
 _SECONDS: Final = 10.0
+_RULES: Final = re.compile(r'rules for [^"\\]{1,200}')  # the gate's own summary
+_ENFORCED: Final = re.compile(r"\d enforce|without a rule: refused")
 
 
 def ask_shim(shim: str, registries: Iterable[str], ca: Path | None) -> Iterator[Finding]:
@@ -32,14 +35,24 @@ def ask_shim(shim: str, registries: Iterable[str], ca: Path | None) -> Iterator[
         return
     yield good("shim", f"{shim} answers")
     for registry in registries:
-        canary = canary_of(registry)
-        path = f"/v2/{canary.repository}/manifests/{canary.tag}?{urlencode({'ns': registry})}"
-        status, body = _get(shim, path, ca)
-        if status == HTTPStatus.FORBIDDEN and MARK in body:
-            yield good("shim", f"{registry}: what must be refused is refused")
-        else:
-            hint = f"add {registry} to the shim's upstreams, or take it out of the engines' configuration"
-            yield bad("shim", f"{registry}: what must be refused is answered with {status}", hint)
+        try:
+            yield _ask_about(shim, registry, ca)
+        except WorldError as e:
+            yield bad("shim", f"{registry}: {shim} broke off: {e}", "what does its log say?")
+
+
+def _ask_about(shim: str, registry: str, ca: Path | None) -> Finding:
+    canary = canary_of(registry)
+    path = f"/v2/{canary.repository}/manifests/{canary.tag}?{urlencode({'ns': registry})}"
+    status, body = _get(shim, path, ca)
+    if status != HTTPStatus.FORBIDDEN or MARK not in body:
+        hint = f"add {registry} to the shim's upstreams, or take it out of the engines' configuration"
+        return bad("shim", f"{registry}: what must be refused is answered with {status}", hint)
+    rules = _RULES.search(body)
+    if rules is not None and not _ENFORCED.search(rules[0]):
+        hint = "that is as you want it if nothing but a cache is wanted; docs/how-to/gate.md"
+        return note("shim", f"{registry}: the gate refuses nothing else: {rules[0]}", hint)
+    return good("shim", f"{registry}: what must be refused is refused{f' ({rules[0]})' if rules else ''}")
 
 
 def _get(base: str, path: str, ca: Path | None) -> tuple[int, str]:
