@@ -44,35 +44,24 @@ class Need:
     """What sets `must`, for people: "the budget is 20.0 GB"."""
 
 
-def need(settings: SpaceSettings, disk: Disk, taken: int, coming: int, *, file_system: Path | None = None) -> Need:
+def need(settings: SpaceSettings, disk: Disk, taken: int, coming: int, *, ahead: bool = False) -> Need:
     """What has to go before `coming` more bytes are written (running transfers included).
 
     Args:
         taken: bytes of the cache now.
-        file_system: for the message.
+        ahead: nobody waits for them, so that they must not fill the disk above its high mark either.
     """
-    bounds = [
-        (
-            coming - (disk.free - settings.min_free),
-            coming - (disk.free - settings.min_free),
-            f"{human(settings.min_free)} of the disk{_at(file_system)} stay free (min_free)",
-        ),
-        (
-            disk.used + coming - int(disk.total * settings.high_percent / 100),
-            disk.used + coming - int(disk.total * settings.low_percent / 100),
-            f"the disk{_at(file_system)} may be {settings.high_percent:g} % full (high_percent)",
-        ),
-    ]
+    free = coming - (disk.free - settings.min_free)
+    high = disk.used + coming - int(disk.total * settings.high_percent / 100)
+    low = disk.used + coming - int(disk.total * settings.low_percent / 100)
+    bounds = [(free, free, f"{human(settings.min_free)} of the disk stay free (min_free)")]
     if settings.budget:
-        bounds.append(
-            (
-                taken + coming - settings.budget,
-                taken + coming - int(settings.budget * (1 - settings.budget_slack)),
-                f"the budget is {human(settings.budget)}",
-            )
-        )
-    must, _, limit = max(bounds, key=lambda bound: bound[0])
-    want = max((want for must, want, _ in bounds if must > 0), default=0)
+        over = taken + coming - settings.budget
+        slack = int(settings.budget * settings.budget_slack)
+        bounds.append((over, over + slack, f"the budget is {human(settings.budget)}"))
+    marks = (high, low, f"the disk may be {settings.high_percent:g} % full (high_percent)")
+    must, _, limit = max([*bounds, marks] if ahead else bounds, key=lambda bound: bound[0])
+    want = max((want for over, want, _ in (*bounds, marks) if over > 0), default=0)
     return Need(must=max(0, must), want=max(0, must, want), limit=limit)
 
 
@@ -82,7 +71,3 @@ def human(n: int) -> str:
         if n >= 1 << bits:
             return f"{n / (1 << bits):.1f} {unit}"
     return f"{n} bytes"
-
-
-def _at(path: Path | None) -> str:
-    return f" of {path}" if path else ""

@@ -22,7 +22,8 @@ class SpaceSettings:
     budget_slack: float = 0.05
     """Once the budget is used up, this share of it is freed, so that not every pull has to evict (0 to 0.9)."""
     high_percent: float = 90.0
-    """Percent of the file system in use, by whomever, from which on the cache gives room back."""
+    """Percent of the file system in use, by whomever, from which on the cache gives room back. A pull may pass it, if
+    nothing may go; pre-caching never does."""
     low_percent: float = 80.0
     """Percent of the file system in use down to which it then does."""
     min_free: int = 1 << 30

@@ -86,7 +86,7 @@ class Space:
             StorageError: there is none, and nothing that may go.
         """
         with self._lock:
-            self._free({digest: size}, image=True)
+            self._free({digest: size}, ahead=False)
             self._reserves.grant(digest, size)
 
     @contextmanager
@@ -98,7 +98,7 @@ class Space:
         """
         sizes = dict(sizes)
         with self._lock:
-            self._free(sizes, image=False)
+            self._free(sizes, ahead=True)
             self._reserves.hold(sizes)
         try:
             yield
@@ -153,19 +153,19 @@ class Space:
 
     # How
 
-    def _free(self, coming: Mapping[Digest, int], *, image: bool) -> None:
-        """`image`: the rest of the image that these belong to is needed as well."""
+    def _free(self, coming: Mapping[Digest, int], *, ahead: bool) -> None:
+        """`ahead`: these are all of an image, and nobody waits for it; else what they belong to is needed as well."""
         stored = scan(self._root, self._uses)
         self._reserves.settle(self._leased(), stored)
         lacking = sum(max(0, n - (stored[d].size if d in stored else 0)) for d, n in coming.items())
-        lack = self._need(lacking + self._reserves.outstanding(stored, besides=coming.keys()))
-        if not lack.must:
+        lack = self._need(lacking + self._reserves.outstanding(stored, besides=coming.keys()), ahead=ahead)
+        if not lacking or not lack.want:
             return
         contents = self._contents()
-        if image:
-            contents = replace(contents, held=contents.held | coming.keys())
-        else:
+        if ahead:
             contents = replace(contents, kept=contents.kept | coming.keys())
+        else:
+            contents = replace(contents, held=contents.held | coming.keys())
         plan = choose(contents, lack.want, idle_since=self._idle_since())
         freed = plan.freed
         if freed >= lack.must:
@@ -189,8 +189,8 @@ class Space:
         wanted = max(wanted, self._need(self._reserves.outstanding(contents.stored)).want) - old.freed
         return Plan(evictions=old.evictions + choose(rest, wanted, idle_since=self._idle_since()).evictions)
 
-    def _need(self, coming: int) -> Need:
-        return need(self.settings, self._disk(self._root), taken(self._root), coming)
+    def _need(self, coming: int, *, ahead: bool = False) -> Need:
+        return need(self.settings, self._disk(self._root), taken(self._root), coming, ahead=ahead)
 
     def _contents(self) -> Contents:
         stored = scan(self._root, self._uses)  # before the images: so nothing that just came seems to belong to none

@@ -33,8 +33,13 @@ def settings(**values: float) -> SpaceSettings:
     ],
 )
 def test_what_must_go_and_what_then_goes(values: dict[str, float], coming: int, must: int, want: int) -> None:
-    found = need(settings(**values), DISK, 500, coming)
+    found = need(settings(**values), DISK, 500, coming, ahead=True)
     assert (found.must, found.want) == (must, want)
+
+
+def test_a_pull_may_pass_the_high_mark_and_makes_room_if_it_can() -> None:
+    found = need(settings(high_percent=90.0, low_percent=70.0), DISK, 500, 301)
+    assert (found.must, found.want) == (0, 201)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,7 @@ def test_what_must_go_and_what_then_goes(values: dict[str, float], coming: int, 
     ],
 )
 def test_the_tightest_limit_is_named(values: dict[str, float], limit: str) -> None:
-    assert need(settings(**values), DISK, 500, 0).limit == limit
+    assert need(settings(**values), DISK, 500, 0, ahead=True).limit == limit
 
 
 @pytest.mark.parametrize(

@@ -312,3 +312,17 @@ def test_a_blob_that_all_images_share_does_not_keep_all_of_them(node: Node, how:
             stack.enter_context(space.reserved({shared.digest: BLOCK, NEW: BLOCK}))
     assert not node.has(old)
     assert node.has(shared, new)
+
+
+def test_on_a_disk_that_others_filled_pulls_go_on_and_precaching_does_not(node: Node) -> None:
+    node.free = (1 << 50) // 20
+    with running(node, high_percent=90.0, low_percent=80.0) as space:
+        space.make_room(NEW, BLOCK)
+        with (
+            pytest.raises(StorageError, match=r"the disk may be 90 % full \(high_percent\)"),
+            space.reserved({NEW: BLOCK}),
+        ):
+            raise AssertionError
+        here = node.layer(1)
+        with space.reserved({here.digest: here.size}):  # nothing is to come
+            pass
