@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from aiohttp import ClientPayloadError, http_exceptions, web
@@ -392,9 +393,16 @@ class _Sending:
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError
+        before = self.meter.sent
         if transport.get_extra_info("sslcontext") is None:
-            await self._sender.send(transport, piece, self.meter, self._stall_seconds)
-            return
+            try:
+                await self._sender.send(transport, piece, self.meter, self._stall_seconds)
+                return
+            except asyncio.SendfileNotAvailableError:
+                if transport.is_closing():
+                    raise ConnectionResetError from None
+        done = self.meter.sent - before
+        piece = replace(piece, offset=piece.offset + done, size=piece.size - done)
         async with aclosing(self._sender.read(piece)) as parts:
             async for part in parts:
                 await self._write(stream, part)

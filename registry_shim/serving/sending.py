@@ -24,6 +24,8 @@ __all__ = ["FileSender"]
 
 _THREADS: Final = 8
 _LOOP_STEP: Final = 1 << 18
+_LARGEST_LOOP_STEP: Final = 1 << 20  # for clients that take as much soon, and still not as fast as a thread sends
+_SOON: Final = 1.0
 _THREAD_STEP: Final = 1 << 24
 _PATIENCE: Final = 0.005  # seconds that a thread spends waiting for room in a socket, all in all, before it gives up
 
@@ -46,12 +48,14 @@ class FileSender:
             StorageError: the file is shorter than promised.
             TimeoutError: the client takes nothing.
             OSError: it is gone.
+            SendfileNotAvailableError: it is gone, or the kernel does not send from this file; `read` does.
         """
-        sent = 0
+        sent, step = 0, _LOOP_STEP
         with open(piece.fd, "rb", buffering=0, closefd=False) as file:  # noqa: ASYNC230  # it is open
             while sent < piece.size:
+                began = time.monotonic()
                 async with asyncio.timeout(stall_seconds):
-                    n = await self._by_loop(transport, file, piece, sent)
+                    n = await self._by_loop(transport, file, piece, sent, step)
                 room = True
                 meter.sent += n
                 sent += n
@@ -59,6 +63,8 @@ class FileSender:
                     n, room = await self._by_thread(transport, piece, sent)
                     meter.sent += n
                     sent += n
+                keeps_up = time.monotonic() - began < _SOON
+                step = min(step * 2, _LARGEST_LOOP_STEP) if keeps_up else _LOOP_STEP
 
     async def read(self, piece: FileSlice) -> AsyncGenerator[bytes, None]:
         """The bytes of `piece` in steps, for a connection that encrypts them. Raises `StorageError` as `send` does."""
@@ -73,12 +79,16 @@ class FileSender:
             done += len(data)
             yield data
 
-    async def _by_loop(self, transport: asyncio.Transport, file: IO[bytes], piece: FileSlice, sent: int) -> int:
+    async def _by_loop(
+        self, transport: asyncio.Transport, file: IO[bytes], piece: FileSlice, sent: int, step: int
+    ) -> int:
         """Flush what the transport holds, and send one step, however long the client takes."""
         if transport.is_closing():
             raise ConnectionResetError
-        wanted = min(_LOOP_STEP, piece.size - sent)
-        n = await asyncio.get_running_loop().sendfile(transport, file, piece.offset + sent, wanted)
+        wanted = min(step, piece.size - sent)
+        loop = asyncio.get_running_loop()
+        # Its own fallback reads at the position of the open file, which all who read the blob share: wrong bytes.
+        n = await loop.sendfile(transport, file, piece.offset + sent, wanted, fallback=False)
         if n != wanted:
             raise _too_short()
         return n
