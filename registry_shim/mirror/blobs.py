@@ -42,7 +42,7 @@ class Blobs:
         self._facts = facts
         self._gatekeeper = gatekeeper
         self._images = images
-        self._proven: Memory[tuple[str, Digest], bool] = Memory(10 * settings.remembered, float("inf"))
+        self._proven: Memory[tuple[str, Digest], bool] = Memory(2 * settings.remembered, float("inf"))
         self._missing: Memory[tuple[str, Digest, str | None], RemoteNotFound] = Memory(
             settings.remembered, settings.missing_seconds
         )

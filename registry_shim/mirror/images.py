@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from modelcar.errors import ModelcarError
@@ -20,8 +21,8 @@ from registry_shim.origin import Origin
 
 __all__ = ["Images", "Part"]
 
-_REPOSITORIES: Final = 1000
-_MAX_MANIFESTS: Final = 5000  # of a repository that are read to find a blob
+_REMEMBERED: Final = 50_000  # blobs
+_MAX_MANIFESTS: Final = 5000  # of a repository that are looked through to find a blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,7 @@ class Images:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._lock = threading.Lock()
-        self._parts: OrderedDict[str, dict[Digest, Part]] = OrderedDict()
-        self._complete: set[str] = set()  # repositories of which every manifest was read
+        self._parts: OrderedDict[tuple[str, Digest], Part] = OrderedDict()
 
     def learn(self, origin: Origin, kept: Kept) -> Descriptor | None:
         """Take in a manifest; returns the layer with its model index, if it has one."""
@@ -54,36 +54,35 @@ class Images:
         return index
 
     def add(self, origin: Origin, part: Part) -> None:
+        key = (origin.name, part.descriptor.digest)
         with self._lock:
-            parts = self._parts.setdefault(origin.name, {})
-            self._parts.move_to_end(origin.name)
-            known = parts.get(part.descriptor.digest)
+            known = self._parts.get(key)
             if known is None or (known.index is None and part.index is not None):
-                parts[part.descriptor.digest] = part
-            while len(self._parts) > _REPOSITORIES:
-                name, _ = self._parts.popitem(last=False)
-                self._complete.discard(name)
+                self._parts[key] = part
+            self._parts.move_to_end(key)
+            if len(self._parts) > _REMEMBERED:
+                self._parts.popitem(last=False)
 
     def remembered(self, origin: Origin, digest: Digest) -> Part | None:
         """What is in memory; never waits."""
         with self._lock:
-            return self._parts.get(origin.name, {}).get(digest)
+            part = self._parts.get((origin.name, digest))
+            if part is not None:
+                self._parts.move_to_end((origin.name, digest))
+            return part
 
     def find(self, origin: Origin, digest: Digest) -> Part | None:
         """What the manifests of this repository say of a blob; `None` if none that is here lists it."""
-        part = self.remembered(origin, digest)
-        if part is not None or origin.name in self._complete:
+        if (part := self.remembered(origin, digest)) is not None:
             return part
-        for count, each in enumerate(self._facts.repository(origin).manifests()):
-            if count >= _MAX_MANIFESTS:
-                break
+        for each in islice(self._facts.repository(origin).manifests(), _MAX_MANIFESTS):
             with suppress(ModelcarError):
                 kept = self._facts.manifest(origin, each)
-                if kept is not None:
+                if kept is not None and digest.hex.encode() in kept.content:  # most need not be parsed
                     self.learn(origin, kept)
-        with self._lock:
-            self._complete.add(origin.name)
-        return self.remembered(origin, digest)
+                    if (part := self.remembered(origin, digest)) is not None:
+                        return part
+        return None
 
 
 def _manifest(kept: Kept) -> Manifest | None:
