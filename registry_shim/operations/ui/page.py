@@ -6,6 +6,7 @@ page lets nothing run, load or be sent anywhere but what stands here.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import time
@@ -31,6 +32,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_FRESH_SECONDS: Final = 0.5
 _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -54,12 +56,18 @@ class StatusPage:
         self._totals = totals
         self._problem = problem
         self._started = time.time()
+        self._one = asyncio.Lock()
+        self._shown, self._made = b"", float("-inf")
 
     async def handle(self, request: Request) -> Response:
         if not _means_us(request):
             return _text(421, "this page is shown under the address or the name localhost of its node")
         if request.path == "/ui/data.json":
-            body = await in_thread(self._document)
+            async with self._one:  # however many look at it, parts are asked twice a second at most
+                if time.monotonic() - self._made >= _FRESH_SECONDS:
+                    self._shown = await in_thread(self._document)
+                    self._made = time.monotonic()
+                body = self._shown
             return Response(status=200, headers={"Content-Type": "application/json", **_HEADERS}, body=body)
         found = _FILES.get(request.path)
         if found is None:
