@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import Done, Modelcar, run
+from tests.e2e.support.commands import BIN, Done, Modelcar, run
 from tests.e2e.support.nodes import Node, check_import, node, pull_by_cri
 from tests.e2e.support.shims import Shim, running_shim
 from tests.unit.shim.serving.certificates import Authority
@@ -210,3 +210,24 @@ def test_an_import_leaves_the_weights_where_they_are(wired: Node, shim: Shim, mo
     assert pull(wired, "podman", model.ref).returncode == 0
     check_import(wired, shim, model)
     assert len(wired.ctr("snapshots", "list").stdout.splitlines()) > 3  # and it is unpacked
+
+
+@pytest.mark.debian("setpriv")
+def test_a_pod_needs_no_capability_to_wire_a_node(tmp_path: Path, embedded: str) -> None:
+    """As the DaemonSet's init container: root without any, and the record's folder is a mount."""
+    folder = tmp_path / "etc/containerd/certs.d" / embedded.replace(":", "_").join(("", "_"))
+    folder.mkdir(parents=True)
+    (folder / "hosts.toml").write_text("# theirs")
+    (tmp_path / "etc/containerd/config.toml").write_text("version = 2\n")
+    record = tmp_path / "var/lib/modelcar-wiring"
+    record.mkdir(parents=True)
+    confined = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", BIN / "registry-shim")
+    run("mount", "--bind", record, record)
+    try:
+        run(*confined, "hosts-toml", "--root", tmp_path, "--registry", embedded, "--shim", "http://127.0.0.1:1")
+        assert "127.0.0.1:1" in (folder / "hosts.toml").read_text()
+        run(*confined, "hosts-toml", "--root", tmp_path, "--uninstall")
+        assert (folder / "hosts.toml").read_text() == "# theirs"
+        assert not list(record.iterdir())
+    finally:
+        run("umount", record)
