@@ -170,7 +170,8 @@ class _ImageScan:
                 scan(layer, readings)
         else:
             self.progress.expect(sum(layer.size for layer, _ in layers))
-            run_parallel([partial(scan, layer, readings) for layer, readings in layers], os.cpu_count() or 1)
+            workers = self.scanner.settings.workers or os.cpu_count() or 1
+            run_parallel([partial(scan, layer, readings) for layer, readings in layers], workers)
         return {(layer.digest, each): scanned[layer.digest, each] for layer, readings in layers for each in readings}
 
     def _scan_layer(

@@ -26,6 +26,7 @@ class ScanSettings:
         trusted_layers: of images, that are taken for granted.
         plugins: other scanners, to be asked about every file.
         licenses: rules that every licence of the model has to satisfy.
+        workers: layers of an image that are looked at at a time; by default as many as there are processors.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -33,6 +34,7 @@ class ScanSettings:
     trusted_layers: frozenset[Digest] = frozenset()
     plugins: tuple[LoadedPlugin, ...] = ()
     licenses: tuple[LicenseRule, ...] = ()
+    workers: int | None = None
 
     def described(self) -> dict[str, Any]:
         """Everything that a verdict depends on, for comparison."""

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from modelcar.errors import InvalidContent, ModelcarError
 from modelcar.oci import Descriptor
@@ -22,10 +23,14 @@ from registry_shim.gate.policybook import Page, PolicyBook
 from registry_shim.gate.ruling import Ruling, State, judge, unseen
 from registry_shim.gate.scans import Leases, Scan, ScanStage
 from registry_shim.gate.settings import GateRule, GateSettings
+from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 
 __all__ = ["Case", "Workshop"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger("registry_shim.gate")
 _SOON = 2.0  # seconds
@@ -43,8 +48,8 @@ class Workshop:
     places: Callable[[Origin], Place]
     leases: Leases
     spool: Path
-    deciders: ThreadPoolExecutor
-    scanners: ThreadPoolExecutor
+    deciders: Threads
+    scanners: Threads
     events: GateEvents
     scanned: Callable[[NodeVerdict | None, NodeVerdict], None]
     """Called with the verdict of before, if there was one, and the new one."""
@@ -118,14 +123,17 @@ class Case:
 
     async def _decide(self) -> None:
         page = self._shop.book.page
-        loop = asyncio.get_running_loop()
         try:
-            seen = await loop.run_in_executor(self._shop.deciders, self._examine, page)
+            seen = await self._in(self._shop.deciders, self._examine, page)
         except ModelcarError as e:
             self._unknown(e, page)
             return
         self._seen = seen
         self._rule(page)
+
+    async def _in(self, threads: Threads, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        pool = threads.of(self.origin.registry)
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments, **named))
 
     def _examine(self, page: Page) -> Examination:
         seen = examine(
@@ -198,8 +206,8 @@ class Case:
             self.origin, self.root, shop.places(self.origin), shop.leases, shop.settings.scan, shop.spool
         )
         try:
-            verdict = await asyncio.get_running_loop().run_in_executor(shop.scanners, scan.run)
-            before = await asyncio.get_running_loop().run_in_executor(shop.deciders, shop.verdicts.replace, verdict)
+            verdict = await self._in(shop.scanners, scan.run)
+            before = await self._in(shop.deciders, shop.verdicts.replace, verdict)
         except ModelcarError as e:
             self._failure = str(e)
             shop.events.scan_failed()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from registry_shim.gate.rules import Rules
 from registry_shim.gate.ruling import Ruling, State
 from registry_shim.gate.scans import Leases
 from registry_shim.gate.settings import GateRule, GateSettings, Mode
+from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 from registry_shim.serving.threads import in_thread
@@ -84,10 +85,10 @@ class Gate:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._shop is not None:
             await self._docket.close()
-            self._shop.deciders.shutdown(wait=False, cancel_futures=True)
+            self._shop.deciders.stop()
+            self._shop.scanners.stop()
             with suppress(TimeoutError):  # whoever waits for bytes ends with the cache
-                ending = asyncio.to_thread(self._shop.scanners.shutdown, cancel_futures=True)
-                await asyncio.wait_for(ending, _PATIENCE)
+                await asyncio.wait_for(asyncio.to_thread(self._shop.scanners.join), _PATIENCE)
 
     def admit_repository(self, origin: Origin) -> None:
         """As `Admission`."""
@@ -232,8 +233,8 @@ class Gate:
             places=self._places,
             leases=self._leases,
             spool=spool,
-            deciders=ThreadPoolExecutor(_DECIDERS, "gate"),
-            scanners=ThreadPoolExecutor(self.settings.scan.at_once, "gate-scan"),
+            deciders=Threads("gate", _DECIDERS),
+            scanners=Threads("gate-scan", self.settings.scan.at_once),
             events=self._events,
             scanned=self._scanned,
             turned=self._turned,
@@ -242,7 +243,7 @@ class Gate:
         self._revocations = Revocations(self._blobs, self._shop.lineage, verdicts)
         self._revocations.apply(Page(), self._book.page)
         if wants_identities(self._book.page):
-            self._shop.deciders.submit(prepare, authorities)
+            threading.Thread(target=prepare, args=(authorities,), name="gate-roots", daemon=True).start()
 
     def _check_denied(self, origin: Origin, digest: Digest, rule: GateRule | None) -> None:
         reason = self._book.page.refusal(digest, rule)
@@ -270,7 +271,7 @@ class Gate:
             shop.lineage.add(known)
 
         try:
-            await asyncio.get_running_loop().run_in_executor(shop.deciders, look)
+            await asyncio.get_running_loop().run_in_executor(shop.deciders.of(origin.registry), look)
         except InvalidContent as e:
             self._events.refused("manifest")
             raise Denied(f"{origin}@{descriptor.digest} claims to be signatures, and is not: {e}") from None

@@ -85,10 +85,6 @@ class Lineage:
             found = [k for k in self._known.values() if digest in k.blobs]
         return tuple(k for k in found if k.key != known.key)
 
-    def all(self) -> tuple[Known, ...]:
-        with self._lock:
-            return tuple(self._known.values())
-
     def add(self, known: Known) -> None:
         """Know an image, on disk as well. Raises `StorageError`."""
         if self.get(known.origin, known.root.digest) == known:

@@ -64,15 +64,6 @@ class Ruling:
             return True
         return self.state is State.PENDING and self.rule.on_pending is OnPending.STREAM
 
-    def require(self) -> None:
-        """Return only if it is served.
-
-        Raises:
-            Denied: with the rule, the policy and the first reason.
-        """
-        if not self.is_served:
-            raise self.refusal()
-
     def refusal(self, progress: str | None = None) -> Denied:
         """What whoever pulls is told; most programs show the message alone. `progress` is of the scan under way."""
         reason = self.reasons[0] if self.reasons else "no reason is known"

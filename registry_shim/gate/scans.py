@@ -117,6 +117,7 @@ class Scan:
             documents=documents,
             spool=self._spool,
             seconds=self._settings.seconds,
+            threads=self._settings.threads,
             memory=self._settings.memory,
             niceness=self._settings.niceness,
             trusted_layers=self._settings.trusted_layers,

@@ -155,9 +155,11 @@ class NodeScan:
     """How this node scans. Each scan runs in a process of its own, without network, behind everything else."""
 
     at_once: int = 1
-    """Images that are scanned at a time; others wait."""
+    """Images of each registry that are scanned at a time; others wait."""
     seconds: float = 7200.0
     """Seconds after which a scan is given up, once all bytes are here."""
+    threads: int = 4
+    """Layers that a scan looks at at a time."""
     memory: int = 8 << 30
     """Bytes of address space that a scan may take."""
     niceness: int = 15
@@ -168,8 +170,8 @@ class NodeScan:
     """Other scanners that are asked as well, as `modelcar scan --with` names them."""
 
     def __post_init__(self) -> None:
-        if self.at_once < 1 or self.seconds <= 0:
-            raise UsageError("gate: scan.at_once is at least 1, and scan.seconds more than 0")
+        if self.at_once < 1 or self.threads < 1 or self.seconds <= 0:
+            raise UsageError("gate: scan.at_once and scan.threads are at least 1, and scan.seconds more than 0")
         if self.memory < 512 << 20:
             raise UsageError("gate: scan.memory is at least 512MiB")
         if not 0 <= self.niceness <= 19:

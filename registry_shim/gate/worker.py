@@ -54,6 +54,7 @@ class ScanRequest:
     documents: Mapping[Digest, bytes]
     spool: Path
     seconds: float
+    threads: int
     memory: int
     niceness: int
     trusted_layers: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class ScanRequest:
             "documents": {str(digest): base64.b64encode(raw).decode() for digest, raw in self.documents.items()},
             "spool": str(self.spool),
             "seconds": self.seconds,
+            "threads": self.threads,
             "memory": self.memory,
             "niceness": self.niceness,
             "trustedLayers": list(self.trusted_layers),
@@ -82,6 +84,7 @@ class ScanRequest:
             documents={Digest.parse(d): base64.b64decode(raw) for d, raw in data["documents"].items()},
             spool=Path(data["spool"]),
             seconds=data["seconds"],
+            threads=data["threads"],
             memory=data["memory"],
             niceness=data["niceness"],
             trusted_layers=tuple(data["trustedLayers"]),
@@ -204,6 +207,7 @@ def main() -> None:
             spool=request.spool,
             trusted_layers=frozenset(map(Digest.parse, request.trusted_layers)),
             plugins=load_plugins(request.scanners),
+            workers=request.threads,
         )
         confine(memory=request.memory, seconds=math.ceil(request.seconds), niceness=request.niceness)
         received = _Received(channel)

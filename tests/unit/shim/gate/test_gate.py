@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.version import RULE_SET
+from modelcar.signing.places import LayoutPlace
 from modelcar.signing.ruleset import RuleSet
 from registry_shim.gate.gate import Gate
 from registry_shim.gate.settings import (
@@ -566,6 +568,37 @@ def test_a_deny_list_that_changes_cuts_at_once_and_lets_go_again(tmp_path: Path,
             await gate.reload()
             assert layer not in arrivals.revoked
             await admit(gate, upstream, root)
+
+    run(scenario())
+
+
+class Hanging(Upstream):
+    """Another registry never answers."""
+
+    answers = threading.Event()
+
+    def reading(self, origin: Origin) -> LayoutPlace:
+        if origin.registry != LLM.registry:
+            self.answers.wait(30)
+        return super().reading(origin)
+
+
+def test_a_registry_that_hangs_holds_nobody_up_elsewhere(tmp_path: Path, upstream: Upstream) -> None:
+    hanging = Hanging(upstream.store)
+    root = hanging.image()
+    hanging.sign(root, ALICE.key)
+
+    async def scenario() -> None:
+        document = cluster_image_policy(ALICE.authority)
+        rule = GateRule(images="**", policies=(policies(tmp_path, document),))
+        async with running_gate(tmp_path, hanging, rule) as gate:
+            others = [Origin(registry="slow.example", repository=f"models/{n}") for n in range(20)]
+            waiting = [asyncio.create_task(admit(gate, hanging, root, other)) for other in others]
+            await asyncio.sleep(0)
+            assert await admit(gate, hanging, root) == ()
+            assert not any(task.done() for task in waiting)
+            hanging.answers.set()
+            assert await asyncio.gather(*waiting) == [()] * len(waiting)
 
     run(scenario())
 

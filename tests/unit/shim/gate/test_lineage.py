@@ -45,7 +45,7 @@ def test_damaged_half_written_and_forgotten_files_are_none(tmp_path: Path) -> No
     long_ago = time.time() - 100 * 86400
     os.utime(old, (long_ago, long_ago))
     (tmp_path / ".new.json.0123").write_bytes(b"half")
-    assert Lineage(tmp_path).all() == ()
+    assert Lineage(tmp_path).listing(HERE, LAYER) == ()
     assert {path.name for path in tmp_path.iterdir()} == {damaged.name}
 
 
@@ -55,4 +55,4 @@ def test_who_is_asked_about_again_is_not_forgotten(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     os.utime(path, (0, 0))
     lineage.add(one)
-    assert Lineage(tmp_path).all() == (one,)
+    assert Lineage(tmp_path).listing(HERE, LAYER) == (one,)
