@@ -36,7 +36,7 @@ def shown(seen: Sights) -> Iterator[str]:
         n = time.time() - began
         return {"upstream": 21e9 + n * 9e7, "mirror": 4e9 + n * 2e7, "peer": 95e9 + n * 7e8, "sent": 240e9 + n * 1.4e9}
 
-    page = StatusPage(totals, lambda: None, seen)
+    page = StatusPage(totals, lambda: None, seen, fresh_seconds=0.0)
     stop = asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
     ready = threading.Event()

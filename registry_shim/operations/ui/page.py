@@ -51,11 +51,14 @@ class StatusPage:
         totals: Callable[[], dict[str, float]],
         problem: Callable[[], str | None],
         sights: Sights | None = None,
+        *,
+        fresh_seconds: float = _FRESH_SECONDS,
     ) -> None:
         self.sights = sights or Sights()
         self._totals = totals
         self._problem = problem
         self._started = time.time()
+        self._fresh_seconds = fresh_seconds
         self._one = asyncio.Lock()
         self._shown, self._made = b"", float("-inf")
 
@@ -64,7 +67,7 @@ class StatusPage:
             return _text(421, "this page is shown under the address or the name localhost of its node")
         if request.path == "/ui/data.json":
             async with self._one:  # however many look at it, parts are asked twice a second at most
-                if time.monotonic() - self._made >= _FRESH_SECONDS:
+                if time.monotonic() - self._made >= self._fresh_seconds:
                     self._shown = await in_thread(self._document)
                     self._made = time.monotonic()
                 body = self._shown
