@@ -266,3 +266,27 @@ def test_two_shims_on_one_folder_are_refused(upstream: Upstream, tmp_path: Path)
         assert done.returncode == 3
         assert "is in use by another registry-shim" in done.stderr
         shim.ask("status")  # and the first one still has its socket
+
+
+def test_a_controller_asks_for_images_by_a_token_and_for_nothing_else(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push("acme/llm", MIB, seed=1)
+    tokens, token = tmp_path / "tokens", "0123456789abcdef0123456789abcdef"
+    tokens.write_text(f"{token}\n")
+    tokens.chmod(0o600)
+    shim = node(tmp_path / "node", upstream)
+    with (shim.folder / "config.yaml").open("a") as file:
+        file.write(f"admin:\n  tokens_file: {tokens}\n")
+    bearing = {"Authorization": f"Bearer {token}"}
+    with shim.on():
+        body = json.dumps({"reference": f"{HOST}/acme/llm:v1", "priority": 3}).encode()
+        assert call(shim.address, "POST", "/api/v1/precache", body)[0] == 401
+        assert call(shim.address, "POST", "/api/v1/precache", body, bearing)[0] == 200
+        eventually(lambda: phases(shim.address, bearing) == ["ready"], "it is ready", within=30)
+        assert call(shim.address, "POST", "/api/v1/gc", b"{}", bearing)[0] == 404
+        assert token not in (shim.folder / "log").read_text()
+
+
+def phases(address: str, headers: dict[str, str]) -> list[str]:
+    status, content = call(address, "GET", "/api/v1/precache", headers=headers)
+    assert status == 200
+    return [image["phase"] for image in json.loads(content)["images"]]
