@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -18,6 +19,10 @@ __all__ = ["Health"]
 
 _PROBE_SECONDS: Final = 5.0
 _STALE_SECONDS: Final = 60.0  # so long a probe of the disk may take before the node counts as dead
+_FULL: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+)  # what is here is served all the same, and to peers, who ask ready nodes only
 _log = logging.getLogger("registry_shim")
 
 
@@ -79,7 +84,7 @@ class Health:
 
 def _look(root: Path, writes: bool) -> str | None:
     """What is wrong with the folder."""
-    probe = root / f".health-{os.getpid()}"
+    probe = root / ".health"
     try:
         if not writes:
             os.listdir(root)  # noqa: PTH208  # only whether it can be read
@@ -90,5 +95,7 @@ def _look(root: Path, writes: bool) -> str | None:
             with contextlib.suppress(OSError):
                 probe.unlink()
     except OSError as e:
+        if e.errno in _FULL:
+            return None
         return f"cannot {'write to' if writes else 'read'} {root}: {e.strerror}"
     return None

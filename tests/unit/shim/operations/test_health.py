@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -80,6 +81,24 @@ def test_a_node_that_only_reads_needs_to_read(tmp_path: Path) -> None:
 
     assert asyncio.run(main(tmp_path)) is None
     assert asyncio.run(main(tmp_path / "none")) == f"cannot read {tmp_path / 'none'}: No such file or directory"
+
+
+@pytest.mark.parametrize(("number", "ready"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, False)])
+def test_a_full_disk_still_serves_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, ready: bool
+) -> None:
+    def refuse(_: Path, _content: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+
+    async def main() -> None:
+        health = Health(tmp_path, writes=True)
+        await health.start()
+        assert (health.unready() is None) is ready
+        await health.close()
+
+    asyncio.run(main())
 
 
 def test_a_disk_that_stands_still_is_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
