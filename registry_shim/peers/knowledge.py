@@ -20,6 +20,9 @@ __all__ = ["Knowledge"]
 _Blob = tuple[Digest, str]
 _MOST: Final = 64  # blobs whose maps are kept
 _MOST_DELAYS: Final = 10_000
+_LEAST: Final = 8.0  # seconds that a chunk may be on its way
+_TIMES: Final = 5  # longer than is usual
+_WEIGHT: Final = 0.1  # of the newest sample in the average
 _REFUSED: Final = 20.0  # seconds that a peer is not asked for a blob that it has refused
 
 
@@ -34,6 +37,7 @@ class Knowledge:
         self._maps: OrderedDict[_Blob, dict[Member, bytes]] = OrderedDict()
         self._refused: dict[tuple[Member, _Blob], float] = {}
         self._delayed: OrderedDict[tuple[Member, _Blob, int], float] = OrderedDict()
+        self._usual: float | None = None
         self._asked: Counter[Member] = Counter()
 
     # What sources tell.
@@ -58,6 +62,12 @@ class Knowledge:
             if len(self._delayed) > _MOST_DELAYS:
                 self._delayed.popitem(last=False)
 
+    def begun(self, member: Member, grid: Grid, number: int, seconds: float) -> None:
+        with self._lock:
+            since = self._delayed.pop((member, _blob(grid), number), None)
+            waited = seconds if since is None else self._clock() - since
+            self._usual = waited if self._usual is None else (1 - _WEIGHT) * self._usual + _WEIGHT * waited
+
     @contextmanager
     def asking(self, member: Member) -> Iterator[None]:
         with self._lock:
@@ -76,7 +86,11 @@ class Knowledge:
         if self._refused.get((member, blob), 0.0) > now:
             return True
         since = self._delayed.get((member, blob, number))
-        return since is not None and now - since > self._patience
+        return since is not None and now - since > self._worth_waiting()
+
+    def _worth_waiting(self) -> float:
+        """Seconds: longer where everybody's chunks take long, for then it is the upstream that is slow."""
+        return self._patience if self._usual is None else min(self._patience, max(_LEAST, _TIMES * self._usual))
 
     def holders(self, grid: Grid, number: int) -> list[Member]:
         """Who is known to have a chunk."""

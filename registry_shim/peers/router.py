@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from registry_shim.peers.source import PeerSource
 __all__ = ["PeerRouter"]
 
 _HOLDERS: Final = 2  # besides the home
-_WAIT: Final = 9.0  # seconds; less than a transfer waits for a stream that brings nothing
+_WAIT: Final = 4.0  # seconds that one request goes on asking for what is on its way
+_ASKED: Final = 4  # peers, before a blob begins
+_LOOK: Final = 0.3  # seconds that their answers may take
 _SPREAD: Final = 1.0  # seconds
 _STEP: Final = 0.2  # seconds
 
@@ -66,6 +69,7 @@ class PeerRouter:
         A home fetches its chunks in their order, so everyone asks it for them in that order, and no two nodes ask the
         same home at the same time.
         """
+        self._look_around(grid)
         if not grid.verifiable:
             return range(len(grid))
         plan, me = self._directions.plan(grid), self._membership.me
@@ -80,8 +84,8 @@ class PeerRouter:
 
     def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:
         direction = self._directions.to(grid, number)
-        if direction.ours:
-            return self._behind.candidates(grid, number)
+        if direction.ours:  # somebody may have it all the same: from before this node was its home
+            return [*map(self._source, self._holders(grid, number)), *self._behind.candidates(grid, number)]
         if len(direction.members) == 1 and self._membership.state(direction.members[0]) is State.LIVE:
             return self._spread(direction.members[0], grid, number)
         last_resort = [_LastResort(inner=s, turns=self._turns) for s in self._behind.candidates(grid, number)]
@@ -117,6 +121,18 @@ class PeerRouter:
         near = [m for m in self._knowledge.holders(grid, number) if m.zone == me.zone and m != me]
         well = [m for m in near if self._membership.state(m) is State.LIVE and not self._membership.is_slow(m)]
         return random.sample(well, min(_HOLDERS, len(well)))
+
+    def _look_around(self, grid: Grid) -> None:
+        """Ask some who has what, so that a node that joins, or comes late, takes nothing from the upstream. In threads
+        of their own, for a moment: who has nothing to tell by then is not waited for."""
+        well = [m for m in self._membership.ring() if m != self._membership.me]
+        asked = [self._source(m) for m in random.sample(well, min(_ASKED, len(well)))]
+        threads = [threading.Thread(target=s.look, args=(grid,), name="peer-look", daemon=True) for s in asked]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + _LOOK
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _source(self, member: Member) -> PeerSource:
         source = self._sources.get(member)

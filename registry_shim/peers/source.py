@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -39,6 +39,9 @@ class Notes(Protocol):
 
     def delayed(self, member: Member, grid: Grid, number: int) -> None:
         """A chunk is still on its way to it."""
+
+    def begun(self, member: Member, grid: Grid, number: int, seconds: float) -> None:
+        """It sends a chunk, `seconds` after it was asked the last time."""
 
     def asking(self, member: Member) -> AbstractContextManager[None]:
         """Entered while a request to it runs."""
@@ -77,22 +80,33 @@ class PeerSource:
             finally:
                 answer.close()
 
+    def look(self, grid: Grid) -> None:
+        """Ask what it has, for `Notes.learnt`. Raises nothing."""
+        with suppress(Broken):
+            path = f"{blob_path(grid.digest, grid.name)}/have"
+            answer = self.client.request(self.member, "GET", path, self._headers(grid))
+            self._learn(grid, answer)
+            answer.discard()
+
     def _ask(self, scope: CancelScope, grid: Grid, offset: int, length: int) -> Answer:
         """An answer that begins with the right byte."""
         path, headers = blob_path(grid.digest, grid.name), self._headers(grid)
         headers["Range"] = f"bytes={offset}-{offset + length - 1}"
-        deadline, introduced = time.monotonic() + self.wait, False
+        began, introduced = time.monotonic(), False
+        deadline = began + self.wait
         while True:
             answer = self._request(scope, "GET", path, headers)
             self._learn(grid, answer)
             if answer.status == 206:
                 _check_range(answer, grid, offset, length, self.name)
+                self.notes.begun(self.member, grid, grid.at(offset), time.monotonic() - began)
                 return answer
             answer.discard()
             if answer.status == 409 and not introduced:
                 introduced = True
                 self._introduce(scope, grid)
             elif answer.status == 503 and time.monotonic() < deadline:
+                self.notes.delayed(self.member, grid, grid.at(offset))
                 scope.wait(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
             elif answer.status == 503:
                 self.notes.delayed(self.member, grid, grid.at(offset))
