@@ -147,7 +147,9 @@ class Scan:
                     case {"done": int(done)}:
                         scanned = done
             share = (arrivals.here + scanned) / (2 * size) if size else 1.0
-            self.stage = ScanStage("is being fetched" if arrivals.left else "is being scanned", min(share, 1.0))
+            self.stage = ScanStage(
+                "is being fetched and scanned" if arrivals.left else "is being scanned", min(share, 1.0)
+            )
 
 
 class _Arrivals:

@@ -249,7 +249,9 @@ def test_the_nodes_own_scan_lets_a_clean_image_through_and_says_how_far_it_is(
 
     async def scenario() -> None:
         async with running_gate(tmp_path, upstream, NODE_SCAN, arrivals=arrivals, events=events) as gate:
-            with pytest.raises(Denied, match=r"it (waits to be|is being) (scanned|fetched): \d+%; try again later"):
+            with pytest.raises(
+                Denied, match=r"it (waits to be|is being) (fetched and )?scanned: \d+%; try again later"
+            ):
                 await admit(gate, upstream, root)
             with pytest.raises(Denied):
                 await gate.admit_blob(LLM, upstream.layers(root)[0])
