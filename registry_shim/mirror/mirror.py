@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final, TypeVar
 
-from modelcar.errors import InvalidContent, RegistryError, SizeMismatch
+from modelcar.errors import RegistryError
 from modelcar.oci import Digest
 from modelcar.oci.reference import is_tag
-from registry_shim.cache.lease import Purpose
 from registry_shim.distribution.blobs import wanted_of
 from registry_shim.distribution.errors import DistributionError, answer
 from registry_shim.distribution.ranges import is_current
@@ -27,15 +25,15 @@ from registry_shim.mirror.images import Images, Part
 from registry_shim.mirror.indexes import Indexes, Leases
 from registry_shim.mirror.lists import Lists
 from registry_shim.mirror.manifests import Manifests
-from registry_shim.mirror.pool import Pool
+from registry_shim.mirror.opening import Opener
+from registry_shim.mirror.pool import Pools
 from registry_shim.mirror.refusals import explained
 from registry_shim.mirror.routing import Kind, Route, Routes
 from registry_shim.mirror.settings import Access, MirrorSettings
-from registry_shim.mirror.streams import LeaseStream, Promise
+from registry_shim.mirror.streams import Promise
 from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.origin import Origin
 from registry_shim.serving.messages import ClientGone, Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["Library", "Mirror"]
 
@@ -99,11 +97,11 @@ class Mirror:
         self._touch = touch
         self._routes = Routes(settings)
         self._upstreams = upstreams
-        self._leases = leases
+        self._opener = Opener(leases, library.indexes, library.gatekeeper, self._find_blob)
         self._admission = admission or Unguarded()
         self._attachments = settings.attachments
         self._flights = Flights()
-        self._threads = Pool(settings.asking, "mirror")
+        self._pools = Pools(settings.asking, "mirror")
 
     async def handle(self, request: Request) -> Response | None:
         """`None`: this is for the node's own repositories. The only exception that leaves is `ClientGone`."""
@@ -128,7 +126,7 @@ class Mirror:
         self._routes = Routes(settings)
 
     async def close(self) -> None:
-        self._threads.close()
+        self._pools.close()
         await self._flights.close()
         self.library.indexes.close()
         self.library.attachments.close()
@@ -194,7 +192,7 @@ class Mirror:
     async def _blob(self, request: Request, origin: Origin, digest: Digest) -> Response:
         part = self.library.blobs.at_hand(origin, digest)
         if part is None:
-            part = await self._asked(self.library.blobs.find, origin, digest)
+            part = await self._find_blob(origin, digest)
         await self._admission.admit_blob(origin, digest)
         self._touch(digest)
         size = part.descriptor.size
@@ -203,32 +201,20 @@ class Mirror:
             if not size:
                 digest.check(b"", "an empty blob")
             return Response(status=wanted.status, headers=wanted.headers, body=Promise(wanted.size) if size else b"")
-        stream = await self._stream(origin, part, wanted.offset, wanted.size)
+        stream = await self._opener.open(origin, part, wanted.offset, wanted.size)
         notes = {"repository": origin.name, "digest": str(digest)}
         return Response(status=wanted.status, headers=wanted.headers, body=stream, notes=notes)
 
-    async def _stream(self, origin: Origin, part: Part, offset: int, size: int) -> LeaseStream:
-        """The range, of which the first bytes are here: what goes wrong before them is answered properly."""
-        grid = await self.library.indexes.grid(origin, part)
-        lease = partial(self._leases.lease, origin, part.descriptor, purpose=Purpose.PULL)
-        try:
-            stream = LeaseStream(await in_thread(lease, grid=grid), offset, size)
-            await stream.begin()
-        except InvalidContent as e:
-            if grid is None or isinstance(e, SizeMismatch):
-                raise
-            self.library.indexes.distrust(part, e)
-            stream = LeaseStream(await in_thread(lease), offset, size)
-            await stream.begin()
-        return stream
+    async def _find_blob(self, origin: Origin, digest: Digest) -> Part:
+        return await self._asked(self.library.blobs.find, origin, digest)
 
     async def _asked(self, question: Callable[..., T], origin: Origin, *arguments: object) -> T:
         """What `question` answers in a thread; the same question of the same client is put once at a time."""
         key = (question.__qualname__, origin.name, origin.authorization, *arguments)
         return await self._flights.once(key, lambda: self._run(question, origin, *arguments))
 
-    async def _run(self, question: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.wrap_future(self._threads.submit(question, *arguments))
+    async def _run(self, question: Callable[..., T], origin: Origin, *arguments: object) -> T:
+        return await asyncio.wrap_future(self._pools.of(origin.registry).submit(question, origin, *arguments))
 
     def _is_own(self, route: Route | None) -> bool:
         if route is None or not route.repository:

@@ -94,7 +94,7 @@ class MirrorSettings:
             verified while its upstream is gone.
         index_seconds: how long a layer waits for its image's model index before it is fetched without one.
         remembered: how many tags, answers to tokens, and 404s are kept in memory, each.
-        asking: how many questions may be put to upstreams at once; others wait.
+        asking: how many questions may be put to one upstream at once; others wait.
     """
 
     upstreams: tuple[UpstreamSettings, ...] = ()
