@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict
@@ -83,6 +83,19 @@ class Library:
         self.add(repository, manifest, *layers, config, tag=tag, private=private)
         return manifest
 
+    def layout(self, folder: Path, repository: str, tag: str) -> list[Blob]:
+        """Everything of an OCI layout under one tag; returns the layers, the largest first."""
+        (top,) = json.loads((folder / "index.json").read_text())["manifests"]
+        files = {f"sha256:{path.name}": path.read_bytes() for path in (folder / "blobs" / "sha256").iterdir()}
+        blobs = {digest: self.document(content) for digest, content in files.items()}
+        documents = {digest: json.loads(files[digest]) for digest in _reachable(files, top["digest"])}
+        layers = {layer["digest"] for document in documents.values() for layer in document.get("layers", ())}
+        self.add(repository, blobs[top["digest"]], *blobs.values(), tag=tag)
+        types = {digest: document["mediaType"] for digest, document in documents.items()}
+        self._catalog[repository]["manifests"] |= types
+        self._save()
+        return sorted((blobs[digest] for digest in layers), key=lambda blob: -blob.size)
+
     def add(self, repository: str, manifest: Blob | None, *blobs: Blob, tag: str = "", private: bool = False) -> None:
         """Let a repository have a manifest and blobs."""
         entry = self._catalog.setdefault(repository, Repository(private=private, tags={}, manifests={}, blobs=[]))
@@ -101,6 +114,12 @@ class Library:
         new = self.folder / ".catalog.json"
         new.write_text(json.dumps(self._catalog))
         new.replace(self.folder / "catalog.json")
+
+
+def _reachable(files: Mapping[str, bytes], digest: str) -> list[str]:
+    """The index or manifest with this digest, and the manifests below it."""
+    below = json.loads(files[digest]).get("manifests", ())
+    return [digest, *(d for entry in below for d in _reachable(files, entry["digest"]))]
 
 
 def _rootfs(layers: Sequence[Blob]) -> dict[str, Any]:
