@@ -22,7 +22,7 @@ from registry_shim.space.pins import Pin, Pins
 from registry_shim.space.reserves import Reserves
 from registry_shim.space.settings import SpaceSettings
 from registry_shim.space.status import SpaceStatus, status_of
-from registry_shim.space.stored import linked, scan, taken
+from registry_shim.space.stored import linked, look_up, scan, taken
 from registry_shim.space.uses import Uses
 
 __all__ = ["Space"]
@@ -155,7 +155,8 @@ class Space:
 
     def _free(self, coming: Mapping[Digest, int], *, ahead: bool) -> None:
         """`ahead`: these are all of an image, and nobody waits for it; else what they belong to is needed as well."""
-        stored = scan(self._root, self._uses)
+        # Only what was promised: this is asked for every blob, and there may be thousands.
+        stored = look_up(self._root, self._uses, self._reserves.sizes().keys() | coming.keys())
         self._reserves.settle(self._leased(), stored)
         lacking = sum(max(0, n - (stored[d].size if d in stored else 0)) for d, n in coming.items())
         lack = self._need(lacking + self._reserves.outstanding(stored, besides=coming.keys()), ahead=ahead)
@@ -190,7 +191,8 @@ class Space:
         return Plan(evictions=old.evictions + choose(rest, wanted, idle_since=self._idle_since()).evictions)
 
     def _need(self, coming: int, *, ahead: bool = False) -> Need:
-        return need(self.settings, self._disk(self._root), taken(self._root), coming, ahead=ahead)
+        settings = self.settings
+        return need(settings, self._disk(self._root), taken(self._root) if settings.budget else 0, coming, ahead=ahead)
 
     def _contents(self) -> Contents:
         stored = scan(self._root, self._uses)  # before the images: so nothing that just came seems to belong to none
