@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -222,6 +223,7 @@ class Gate:
         folder = self._root / "verdicts"
         verdicts = VerdictStore(folder)
         spool = folder / "spool"
+        shutil.rmtree(spool, ignore_errors=True)  # what a scan left that was killed
         spool.mkdir(mode=0o700, exist_ok=True)
         authorities = authorities_of(self.settings.trust)
         self._shop = Workshop(

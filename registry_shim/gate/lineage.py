@@ -86,7 +86,8 @@ class Lineage:
         return tuple(k for k in found if k.key != known.key)
 
     def add(self, known: Known) -> None:
-        """Know an image, on disk as well. Raises `StorageError`."""
+        """Know an image, on disk as well if that takes it: else whoever pulls it asks for its manifest again after a
+        restart."""
         if self.get(known.origin, known.root.digest) == known:
             with suppress(OSError):
                 os.utime(self._file(known))
@@ -99,7 +100,10 @@ class Lineage:
             "blobs": sorted(map(str, known.blobs)),
             "evidence": known.is_evidence,
         }
-        atomic_write(self._file(known), compact_json(data), mode=0o600)
+        try:
+            atomic_write(self._file(known), compact_json(data), mode=0o600)
+        except StorageError as e:
+            _log.warning("what %s consists of is not written down: %s", known.origin, e)
         self._put(known)
 
     def _put(self, known: Known) -> None:

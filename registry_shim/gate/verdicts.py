@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from modelcar.errors import ModelcarError
+from modelcar.errors import ModelcarError, StorageError
 from modelcar.oci import Digest, compact_json
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.version import RULE_SET
@@ -103,6 +103,7 @@ class VerdictStore:
     def __init__(self, folder: Path) -> None:
         """Raises `StorageError` if it cannot be used."""
         self.folder = folder
+        self._unsaved: dict[Digest, NodeVerdict] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
@@ -113,12 +114,18 @@ class VerdictStore:
 
     def get(self, digest: Digest) -> NodeVerdict | None:
         """What a scan found in this image, by whatever rules; `None` if nobody looked, or nobody knows who wrote it."""
-        verdict = _read(self._file(digest))
+        verdict = self._unsaved.get(digest) or _read(self._file(digest))
         return verdict if verdict is not None and verdict.digest == digest else None
 
     def put(self, verdict: NodeVerdict) -> None:
-        """Keep it. Raises `StorageError`."""
-        atomic_write(self._file(verdict.digest), compact_json(verdict.to_dict()), mode=_MODE)
+        """Keep it; where the disk does not take it, until this process ends."""
+        try:
+            atomic_write(self._file(verdict.digest), compact_json(verdict.to_dict()), mode=_MODE)
+        except StorageError as e:
+            _log.warning("a verdict is kept in memory only: %s", e)
+            self._unsaved[verdict.digest] = verdict
+        else:
+            self._unsaved.pop(verdict.digest, None)
 
     def replace(self, verdict: NodeVerdict) -> NodeVerdict | None:
         """As `put`; returns what was there before."""
@@ -128,6 +135,7 @@ class VerdictStore:
 
     def forget(self, digest: Digest) -> None:
         """So that the image is scanned again."""
+        self._unsaved.pop(digest, None)
         with suppress(OSError):
             self._file(digest).unlink()
 

@@ -56,3 +56,11 @@ def test_who_is_asked_about_again_is_not_forgotten(tmp_path: Path) -> None:
     os.utime(path, (0, 0))
     lineage.add(one)
     assert Lineage(tmp_path).listing(HERE, LAYER) == (one,)
+
+
+def test_a_disk_that_takes_nothing_keeps_nobody_from_pulling(tmp_path: Path) -> None:
+    one, lineage = known(b"one", LAYER), Lineage(tmp_path / "images")
+    (tmp_path / "images").rmdir()
+    lineage.add(one)
+    assert lineage.listing(HERE, LAYER) == (one,)
+    assert Lineage(tmp_path / "images").listing(HERE, LAYER) == ()

@@ -100,3 +100,14 @@ def test_newer_rules_and_other_settings_make_it_old() -> None:
     assert not replace(CLEAN, rule_set=RuleSet(name="another", version="9999")).is_current(NodeScan())
     assert not CLEAN.is_current(NodeScan(trusted_layers=(str(Digest.of(b"base")),)))
     assert CLEAN.is_current(NodeScan(at_once=4, seconds=1, niceness=0))
+
+
+def test_a_disk_that_takes_nothing_costs_another_scan_after_a_restart(store: VerdictStore) -> None:
+    store.folder.rmdir()
+    assert store.replace(CLEAN) is None
+    assert store.get(CLEAN.digest) == CLEAN
+    again = VerdictStore(store.folder)
+    assert again.get(CLEAN.digest) is None
+    malicious = replace(CLEAN, outcome=Outcome.MALICIOUS)
+    assert store.replace(malicious) == CLEAN
+    assert again.get(CLEAN.digest) == store.get(CLEAN.digest) == malicious
