@@ -10,7 +10,7 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from typing import Final
 
-from modelcar.errors import InvalidContent, NotFound, RegistryError, StorageError
+from modelcar.errors import InvalidContent, NotFound, RegistryError, StorageError, UsageError
 from modelcar.oci import Descriptor, Digest, Platform, Reference
 from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
@@ -20,7 +20,7 @@ from registry_shim.precache.meter import Meter
 from registry_shim.precache.settings import PrecacheImage
 from registry_shim.precache.wanted import this_platform, wanted
 
-__all__ = ["Bringing", "Interrupted"]
+__all__ = ["Bringing", "Interrupted", "check_loadable"]
 
 _AHEAD: Final = 4  # blobs of an image under way at a time
 _POLL: Final = 0.25  # seconds between two looks at what arrives, and whether to go on
@@ -30,6 +30,14 @@ _log = logging.getLogger("registry_shim")
 
 class Interrupted(Exception):
     """It is not wanted any more, or the shim stops. What is here stays."""
+
+
+def check_loadable(image: PrecacheImage, doors: Doors) -> None:
+    """Raise `UsageError` if an image is to be imported, and this node knows of no engine."""
+    if image.load and doors.importer is None:
+        raise UsageError(
+            f"{image.name} is to be imported, and this node knows of no engine", hint="`imports` in the configuration"
+        )
 
 
 class Bringing:
@@ -59,6 +67,7 @@ class Bringing:
             ModelcarError: it failed, and may work another time.
             Interrupted: see there.
         """
+        check_loadable(self._image, self._doors)
         self._step(Phase.RESOLVING)
         origin = self._doors.images.origin(self._reference)
         root, content = self._doors.images.manifest(origin, self._reference.digest or self._reference.tag or "")
@@ -72,7 +81,7 @@ class Bringing:
             self._check(origin, root)
             if self._image.pin:
                 self._doors.room.pin(self._reference)
-            if self._image.load and self._doors.importer is not None:
+            if self._doors.importer is not None and self._image.load:
                 self._step(Phase.IMPORTING)
                 self._doors.importer(self._reference, [part.digest for part in (root, *parts.manifests, *parts.blobs)])
         return root.digest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import ModelcarError, NotFound, Refused, WorldError
-from registry_shim.precache.bring import Bringing, Interrupted
+from registry_shim.precache.bring import Bringing, Interrupted, check_loadable
 from registry_shim.precache.doors import Doors
 from registry_shim.precache.entry import Entry, Phase
 from registry_shim.precache.lists import Folder
@@ -72,6 +72,7 @@ class Precache:
 
     def add(self, image: PrecacheImage, source: str) -> dict[str, Any]:
         """Ask for an image. Raises `UsageError`, `StorageError`."""
+        check_loadable(image, self._doors)
         return self._queue.get(self._queue.add(image, source))
 
     def cancel(self, name: str) -> None:

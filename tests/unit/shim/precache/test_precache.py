@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,19 @@ def test_what_was_evicted_is_not_called_ready(tmp_path: Path) -> None:
         until(lambda: phase(precache) == "evicted")
         precache.add(PrecacheImage(reference=V1), "command")
         until(lambda: phase(precache) == "ready")
+
+
+def test_an_image_is_not_taken_for_imported_where_there_is_no_engine(tmp_path: Path) -> None:
+    node = FakeNode()
+    node.images.add(V1, b"one")
+    doors = replace(node.doors, importer=None)
+    settings = PrecacheSettings(images=(PrecacheImage(reference=V1, load=True),), interval=0.05)
+    precache = Precache(tmp_path, settings, doors, no_yaml)
+    precache.start()
+    try:
+        until(lambda: names(precache) == [V1] and phase(precache) == "failed")
+        assert "knows of no engine" in precache.get(V1)["error"]
+        with pytest.raises(UsageError, match="knows of no engine"):
+            precache.add(PrecacheImage(reference=V2, load=True), "command")
+    finally:
+        precache.close()
