@@ -79,6 +79,11 @@ class Gatekeeper:
         if origin.authorization == _ANYBODY:
             self._facts.set_public(origin, public=True)
 
+    def forget(self, origin: Origin) -> None:
+        """Ask again before `origin` is believed."""
+        for key in self._keys(origin):
+            self._granted.drop(key)
+
     def refuse(self, origin: Origin, error: RegistryError) -> None:
         """The upstream has just said no (401, 403)."""
         if origin.authorization is None:

@@ -70,7 +70,9 @@ class Indexes:
         if future is None or part.index is None:
             return None
         if not future.done():
-            await asyncio.wait([asyncio.wrap_future(future)], timeout=self._patience)
+            waiting = asyncio.wrap_future(future)
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at
+            await asyncio.wait([waiting], timeout=self._patience)
         if not future.done() or future.exception() is not None:
             return None
         grid = future.result().get(part.descriptor.digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -330,6 +331,36 @@ def test_errors_that_repeat_a_token_do_not_reach_anybody(
     answer = mirror().manifest("v1", Authorization=bearer())
     assert answer.status == 403
     assert SECRET.encode() not in answer.body
+
+
+def test_a_token_that_ends_amid_a_pull(mirror: MakeMirror, upstream: ScriptedRegistry, guard: Guard) -> None:
+    """It is believed for a while, and the upstream knows better: the client hears of it, and goes on with a new one."""
+    content = random.Random(5).randbytes(70 << 20)
+    blob = Digest.of(content)
+    upstream.blobs[str(blob)] = content
+    client = mirror()
+    assert client.head(f"{REPO}/blobs/{blob}", Authorization=bearer()).status == 200
+    guard.tokens = {"new-token": [REPO]}
+    assert_challenged(client.blob(blob, Range="bytes=60000000-", Authorization=bearer()))
+    assert client.blob(blob, Range="bytes=60000000-", Authorization=bearer("new-token")).body == content[60_000_000:]
+
+
+def test_what_is_said_of_one_repository_is_not_told_in_another(
+    mirror: MakeMirror, upstream: ScriptedRegistry, guard: Guard
+) -> None:
+    guard.public.add("org/other")
+    blob = layer(upstream)
+    client = mirror()
+    assert client.head(f"{REPO}/blobs/{blob}", Authorization=bearer()).status == 200
+    assert client.head(f"org/other/blobs/{blob}").status == 200
+    guard.tokens, before = {}, guard.public
+    upstream.on("GET", "/blobs/", error(404, "BLOB_UNKNOWN"), times=1000)
+    assert_challenged(client.blob(blob, Authorization=bearer()))
+    answer = client.blob(blob, "org/other")
+    assert before == guard.public
+    assert answer.status == 502
+    assert REPO.encode() not in answer.body
+    assert "www-authenticate" not in answer.headers
 
 
 def test_redirects_elsewhere_carry_no_token(
