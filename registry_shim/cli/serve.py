@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def command(config: Path | None, ready_file: Path | None, as_json: bool, **optio
     from registry_shim.operations import logs
     from registry_shim.server import run
 
-    overrides = _overrides(**options)
+    overrides = _overrides(config, **options)
     settings = _settings(config, overrides)
     logs.configure(settings.log)
     output = Output(as_json=as_json, quiet=False)
@@ -71,13 +70,14 @@ def _settings(config: Path | None, overrides: Mapping[str, Any]) -> NodeSettings
     from registry_shim.operations.config.reading import load_file
     from registry_shim.operations.settings import NodeSettings
 
-    settings = replace(load_file(config, NodeSettings) if config is not None else NodeSettings(), **overrides)
+    settings = (load_file(config, NodeSettings) if config is not None else NodeSettings()).overridden(overrides)
     if settings.root is None:
         raise UsageError("--root is missing: the folder with the node's content", hint="or `root` in the --config file")
     return settings
 
 
 def _overrides(
+    config: Path | None,
     *,
     root: Path | None,
     listen: str | None,
@@ -99,7 +99,9 @@ def _overrides(
         given["listen"] = listen
     if upstreams:
         given["mirror"] = MirrorSettings(upstreams=tuple(UpstreamSettings.parse(text) for text in upstreams))
-    if peers_listen is not None:
+    if peers_listen is not None and config is not None and not peers:
+        given["peers.listen"] = peers_listen  # who they are stands in the file, which is the same on all nodes
+    elif peers_listen is not None:
         given["peers"] = PeerSettings(listen=peers_listen, members=peers or (peers_listen,), insecure=insecure)
     elif peers:
         raise UsageError("--peer goes with --peers-listen, where the peers reach this node")

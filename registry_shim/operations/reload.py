@@ -80,7 +80,7 @@ class Reloader:
             return True
 
     def _read(self) -> NodeSettings:
-        return dataclasses.replace(load_file(self._path, NodeSettings), **self._overrides)
+        return load_file(self._path, NodeSettings).overridden(self._overrides)
 
     async def _apply(self, wanted: NodeSettings, changed: list[str]) -> None:
         owners = {path: self._owner(path) for path in changed}

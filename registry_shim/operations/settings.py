@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from modelcar.errors import UsageError
 from modelcar.lazy.settings import FetchSettings
@@ -116,6 +118,23 @@ class NodeSettings:
     def __post_init__(self) -> None:
         if self.stop_seconds < 0:
             raise UsageError("stop_seconds is not negative")
+
+    def overridden(self, overrides: Mapping[str, Any]) -> NodeSettings:
+        """With these values instead; `peers.advertise` is the `advertise` of `peers`.
+
+        Raises:
+            UsageError: a value for a part that these settings do not have.
+        """
+        settings = self
+        for path, value in overrides.items():
+            name, dot, member = path.partition(".")
+            part = getattr(settings, name)
+            if dot and part is None:
+                raise UsageError(
+                    f"{path} is given, but nothing else of `{name}`", hint=f"`{name}` in the --config file"
+                )
+            settings = replace(settings, **{name: replace(part, **{member: value}) if dot else value})
+        return settings
 
     @property
     def mirrors(self) -> bool:
