@@ -17,6 +17,8 @@ __all__ = ["Membership"]
 
 _FRESH: Final = 1.0  # seconds
 _SLOW: Final = 4  # times slower than half of the members are
+_HOPELESS: Final = 8
+_ENOUGH: Final = 2.0  # seconds that tell how fast a member sends
 _log = logging.getLogger("registry_shim.peers")
 
 
@@ -77,6 +79,18 @@ class Membership:
             rates = [h.rate for h in self._health.values() if h.rate is not None]
             own = self._of(member.name).rate
             return own is not None and len(rates) > 1 and own * _SLOW < median(rates)
+
+    def lags(self, member: Member, size: int, seconds: float) -> bool:
+        """Whether an answer of which `size` bytes have come in `seconds` is to be given up: others send far faster."""
+        if seconds < _ENOUGH:
+            return False
+        with self._lock:
+            others = [h.rate for name, h in self._health.items() if h.rate is not None and name != member.name]
+            rate = size / seconds
+            lags = bool(others) and rate * _HOPELESS < median(others)
+            if lags:
+                self._of(member.name).rate = rate
+            return lags
 
     def succeeded(self, member: Member, size: int = 0, seconds: float = 0.0) -> None:
         """It answered; `size` bytes came within `seconds` of the first."""

@@ -138,7 +138,12 @@ class PeerRouter:
         source = self._sources.get(member)
         if source is None:
             source = self._sources[member] = PeerSource(
-                member=member, origins=self._origins, client=self._client, notes=self._knowledge, wait=_WAIT
+                member=member,
+                origins=self._origins,
+                client=self._client,
+                notes=self._knowledge,
+                wait=_WAIT,
+                lags=self._membership.lags,
             )
         return source
 

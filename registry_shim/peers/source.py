@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -59,6 +59,8 @@ class PeerSource:
     client: PeerClient
     notes: Notes
     wait: float
+    lags: Callable[[Member, int, float], bool]
+    """Whether an answer that brought so many bytes in so many seconds is given up."""
 
     @property
     def name(self) -> str:
@@ -76,7 +78,7 @@ class PeerSource:
             with _given_up(self.name):
                 answer = self._ask(scope, grid, offset, length)
             try:
-                yield _Stream(answer, scope, self.name)
+                yield _Stream(answer, scope, self)
             finally:
                 answer.close()
 
@@ -150,17 +152,23 @@ class PeerSource:
 
 
 class _Stream:
-    def __init__(self, answer: Answer, scope: CancelScope, name: str) -> None:
-        self._answer, self._scope, self._name = answer, scope, name
+    def __init__(self, answer: Answer, scope: CancelScope, source: PeerSource) -> None:
+        self._answer, self._scope, self._source = answer, scope, source
+        self._began, self._received = time.monotonic(), 0
 
     def read(self, n: int, /) -> bytes:
-        with _given_up(self._name):
+        name = self._source.name
+        with _given_up(name):
             self._scope.check()
+            if self._source.lags(self._source.member, self._received, time.monotonic() - self._began):
+                raise Unreachable(f"{name} is much slower than others")
             try:
-                return self._answer.read(n)
+                data = self._answer.read(n)
             except Broken as e:
                 self._scope.check()
-                raise Unreachable(f"{self._name}: {e}") from None
+                raise Unreachable(f"{name}: {e}") from None
+            self._received += len(data)
+            return data
 
     def close(self) -> None:
         self._scope.cancel()
