@@ -29,6 +29,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
 _GRACE_SECONDS: Final = 2.0  # what a request gets to finish in once we are told to stop
+_BODY_STEP: Final = 1 << 14  # bytes that a client sends before it stalls; one that drips slower is dropped as well
 _LINGER_SECONDS: Final = 2.0  # so long the body of a request that was refused is read, for the client to hear why
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _GONE = (
@@ -287,13 +288,18 @@ class _Body:
         batch: list[bytes] = []
         held = 0
         gone: Exception | None = None
+        clock = asyncio.get_running_loop().time
+        deadline, since = clock() + self._stall_seconds, 0
         try:
             await self._invite()
             while not content.at_eof():
-                async with asyncio.timeout(self._stall_seconds):
+                async with asyncio.timeout_at(deadline):
                     piece, _ = await content.readchunk()
                 batch.append(piece)
                 held += len(piece)
+                since += len(piece)
+                if since >= _BODY_STEP:
+                    deadline, since = clock() + self._stall_seconds, 0
                 if held >= size:
                     yield batch
                     batch, held = [], 0

@@ -29,7 +29,7 @@ class Limits:
     idle_seconds: float = 75.0
     """Seconds after which a connection without a request is closed."""
     stall_seconds: float = 120.0
-    """Seconds after which a client that neither sends nor takes a byte is dropped."""
+    """Seconds after which a client is dropped that stalls: one that sent less than 16 KiB in them, or took nothing."""
     body_bytes: int = 65536
     """Bytes of a request's body, except for pushes."""
 

@@ -202,6 +202,26 @@ def test_a_body_that_begins_before_the_last_answer_has_ended_is_no_header() -> N
     asyncio.run(main())
 
 
+def test_a_body_that_drips_is_cut_off_and_one_that_flows_is_not() -> None:
+    async def pushed(port: int, piece: int, pause: float) -> bytes:
+        async with connected(port) as (reader, writer):
+            writer.write(b"PUT /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 262144\r\n")
+            writer.write(b"Connection: close\r\n\r\n")
+            for _ in range(262144 // piece):
+                if writer.is_closing() or reader.at_eof():
+                    break
+                writer.write(bytes(piece))
+                await asyncio.sleep(pause)
+            return await rest(reader)
+
+    async def main() -> None:
+        async with running(limits=Limits(stall_seconds=0.5)) as (_, port):
+            assert await pushed(port, 64, 0.01) == b""
+            assert (await pushed(port, 16384, 0.1)).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(main())
+
+
 def test_an_idle_connection_is_closed() -> None:
     async def main() -> None:
         async with running(limits=Limits(idle_seconds=0.2)) as (_, port), connected(port) as (reader, _writer):
