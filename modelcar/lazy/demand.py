@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Demands"]
+__all__ = ["Demands", "NextMissing"]
+
+NextMissing = Callable[[int, int], int]
+"""The first chunk from a number up to another that is not here, or -1."""
 
 
 @dataclass(slots=True)
@@ -30,8 +33,12 @@ class Demands:
     def add(self, who: object, numbers: range) -> None:
         """`who` waits for these chunks, and is going to read on after them."""
         reader = self._readers.setdefault(who, _Reader())
-        if numbers and numbers not in reader.ranges:
-            reader.ranges.append(numbers)
+        if not numbers:
+            return
+        if reader.ranges and reader.ranges[-1].start <= numbers.start <= reader.ranges[-1].stop:
+            last = reader.ranges.pop()  # the same again, or what comes next
+            numbers = range(last.start, max(last.stop, numbers.stop))
+        reader.ranges.append(numbers)
 
     def drop(self, who: object) -> None:
         """`who` has left."""
@@ -41,21 +48,21 @@ class Demands:
         """Whether somebody waits for a chunk, if it is not here."""
         return any(number in numbers for reader in self._readers.values() for numbers in reader.ranges)
 
-    def urgent(self, here: Callable[[int], bool]) -> Iterator[int]:
+    def urgent(self, missing: NextMissing) -> Iterator[int]:
         """Chunks that are waited for and are not here: the first one of every reader, then the second …"""
-        turns = deque(self._chunks_of(reader, here) for reader in list(self._readers.values()))
+        turns = deque(self._chunks_of(reader, missing) for reader in list(self._readers.values()))
         while turns:
             turn = turns.popleft()
             if (number := next(turn, None)) is not None:
                 yield number
                 turns.append(turn)
 
-    def ahead(self, here: Callable[[int], bool], limit: int) -> Iterator[int]:
+    def ahead(self, missing: NextMissing, limit: int) -> Iterator[int]:
         """Up to `limit` chunks after those that readers got or wait for."""
         for reader in list(self._readers.values()):
             start = reader.ranges[-1].stop if reader.ranges else reader.position
             if start is not None:
-                yield from (n for n in range(start, min(start + limit, self._chunks)) if not here(n))
+                yield from _each(missing, start, min(start + limit, self._chunks))
 
     def rotate(self) -> None:
         """Another reader has the first turn next time."""
@@ -63,13 +70,19 @@ class Demands:
             first = next(iter(self._readers))
             self._readers[first] = self._readers.pop(first)
 
-    def _chunks_of(self, reader: _Reader, here: Callable[[int], bool]) -> Iterator[int]:
+    def _chunks_of(self, reader: _Reader, missing: NextMissing) -> Iterator[int]:
         for _ in range(len(reader.ranges)):
             numbers = reader.ranges.popleft()
-            start = next((n for n in numbers if not here(n)), None)
-            if start is None:
+            start = missing(numbers.start, numbers.stop)
+            if start < 0:
                 reader.position = numbers.stop
-                continue
-            reader.ranges.append(range(start, numbers.stop))
+            else:
+                reader.ranges.append(range(start, numbers.stop))
         for numbers in list(reader.ranges):
-            yield from (n for n in numbers if not here(n))
+            yield from _each(missing, numbers.start, numbers.stop)
+
+
+def _each(missing: NextMissing, start: int, stop: int) -> Iterator[int]:
+    while (number := missing(start, stop)) >= 0:
+        yield number
+        start = number + 1

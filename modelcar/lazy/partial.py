@@ -97,6 +97,11 @@ class PartialBlob:
         return self._left == 0
 
     @property
+    def left(self) -> int:
+        """How many chunks are not here."""
+        return self._left
+
+    @property
     def present(self) -> int:
         """Bytes that are here."""
         return self._present
@@ -121,10 +126,14 @@ class PartialBlob:
     def missing(self, offset: int = 0, length: int | None = None) -> Iterator[int]:
         """The chunks of a range that are not here, in order."""
         wanted = self.grid.numbers(offset, self.size - offset if length is None else length)
-        number = self._here.find(0, wanted.start, wanted.stop)
+        number = self.next_missing(wanted.start, wanted.stop)
         while number >= 0:
             yield number
-            number = self._here.find(0, number + 1, wanted.stop)
+            number = self.next_missing(number + 1, wanted.stop)
+
+    def next_missing(self, start: int, stop: int) -> int:
+        """The first chunk of `[start, stop)` that is not here, or -1."""
+        return self._here.find(0, start, stop)
 
     def available(self, offset: int) -> int:
         """How many bytes from `offset` on are here without a gap."""

@@ -151,8 +151,8 @@ class Transfer:
         with self._scheduler.lock:
             self._demands.drop(who)
 
-    def stop(self, error: ModelcarError | None = None) -> None:
-        """Give up what runs and wait until nothing does. Those who wait are told `error`, if any."""
+    def cancel(self) -> None:
+        """Give up what runs, without waiting for its end."""
         with self._scheduler.lock:
             if self._state is not State.DONE:
                 self._state = State.STOPPED
@@ -160,6 +160,10 @@ class Transfer:
         self._scheduler.discard(self)
         for window in windows:
             window.cancel()
+
+    def stop(self, error: ModelcarError | None = None) -> None:
+        """Give up what runs and wait until nothing does. Those who wait are told `error`, if any."""
+        self.cancel()
         with self._scheduler.lock:
             while self._jobs:
                 self._scheduler.ended.wait(0.1)
@@ -224,13 +228,16 @@ class Transfer:
     def _wanted(self) -> Iterator[tuple[int, bool]]:
         """Chunks to ask for, the most wanted first, and whether somebody waits for them."""
         here, flight = self.partial.has, self._flight
-        yield from ((n, True) for n in self._demands.urgent(here) if n not in flight)
+        missing = self.partial.next_missing
+        yield from ((n, True) for n in self._demands.urgent(missing) if n not in flight)
         if not self.background:
             return
         ahead = self._settings.read_ahead // CHUNK_SIZE
-        yield from ((n, False) for n in self._demands.ahead(here, ahead) if n not in flight)
+        yield from ((n, False) for n in self._demands.ahead(missing, ahead) if n not in flight)
         while self._todo and (here(self._todo[0]) or self._todo[0] in flight):
             self._todo.popleft()
+        if len(self._todo) > 2 * self.partial.left + _SCAN:  # what came out of its turn is not to be looked at again
+            self._todo = deque(n for n in self._todo if not here(n))
         yield from ((n, False) for n in self._todo if not here(n) and n not in flight)
 
     def _may_open(self, source: ChunkSource, slots: Slots, urgent: bool) -> bool:
@@ -269,7 +276,7 @@ class Transfer:
 
     def _hedge(self, now: float, slots: Slots) -> Window | None:
         """A second source for a chunk that somebody waits for longer than is usual."""
-        for number in islice(self._demands.urgent(self.partial.has), _HEDGED):
+        for number in islice(self._demands.urgent(self.partial.next_missing), _HEDGED):
             windows = self._flight.get(number, ())
             if len(windows) != 1 or windows[0].current != number:
                 continue

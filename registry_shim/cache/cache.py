@@ -222,6 +222,9 @@ class Cache:
     def park(self) -> None:
         """End all transfers, keeping what they have, before this process ends. Whoever waits is told."""
         self._closed = True
+        for entry in self._entries.all():  # all of them first, for some take a while to end
+            if isinstance(entry.holding, Arriving) and not entry.holding.verified.done():
+                entry.holding.transfer.cancel()
         for entry in self._entries.all():
             if isinstance(entry.holding, Arriving) and not entry.holding.verified.done():
                 self._end([entry], StorageError("this node is being restarted", hint="try again in a moment"))

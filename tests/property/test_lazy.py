@@ -170,13 +170,16 @@ class DemandsMachine(RuleBasedStateMachine):
     def arrive(self, number: int) -> None:
         self.here.add(number)
 
+    def next_missing(self, start: int, stop: int) -> int:
+        return next((n for n in range(start, stop) if n not in self.here), -1)
+
     @rule()
     def rotate(self) -> None:
         self.demands.rotate()
 
     @invariant()
     def everyone_gets_what_they_wait_for_and_nobody_is_last(self) -> None:
-        wanted = list(self.demands.urgent(self.here.__contains__))
+        wanted = list(self.demands.urgent(self.next_missing))
         assert set(wanted) == set().union(*self.model.values()) - self.here
         readers = [w for w in self.model.values() if w - self.here]
         for reader in readers:
