@@ -3,6 +3,7 @@ by what is evicted for another."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import json
@@ -19,8 +20,10 @@ from typing import Any
 
 import pytest
 
+from registry_shim.operations.admin.client import AdminClient
 from tests.e2e.support.commands import BIN, Done, eventually, run, serving
 from tests.e2e.support.mounts import tmpfs
+from tests.e2e.support.registries import docker_registry
 
 pytestmark = pytest.mark.slow
 
@@ -215,6 +218,31 @@ def test_eviction_under_load_harms_no_pull(upstream: Upstream, tmp_path: Path) -
         eventually(lambda: shim.state()["space"]["taken"] <= 18 * MIB, "the budget is kept", within=15)
 
 
+def test_what_a_slow_client_reads_stays_until_it_is_done(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push("acme/slow", 24 * MIB, seed=9)
+    for seed in range(4):
+        upstream.push(f"acme/m{seed}", 6 * MIB, seed=seed)
+    shim = node(tmp_path / "node", upstream, budget="36MiB", budget_slack=0, grace="0s")
+    with shim.on():
+        digest = digest_of(shim.pull("acme/slow")[1])
+        path = shim.root / "blobs" / "sha256" / digest.removeprefix("sha256:")
+        with closing(http.client.HTTPConnection(shim.address, timeout=60)) as connection:
+            connection.request("GET", f"/v2/{HOST}/acme/slow/blobs/{digest}")
+            with connection.getresponse() as response:
+                content = response.read(1 << 16)
+                for seed in range(4):
+                    patiently(shim, f"acme/m{seed}")
+                    assert path.exists()
+                content += response.read()
+        assert digest_of(content) == digest
+        eventually(lambda: gone(shim, path), "once nobody reads it, it goes", within=30)
+
+
+def gone(shim: Running, path: Path) -> bool:
+    shim.ask("gc", "--free", "30MiB")
+    return not path.exists()
+
+
 def patiently(shim: Running, name: str) -> None:
     """Pull as engines do: what finds no room at the moment is tried again."""
     for attempt in range(30):
@@ -243,8 +271,6 @@ def test_gc_frees_what_nobody_needs(upstream: Upstream, tmp_path: Path) -> None:
 
 def test_what_is_revoked_is_served_to_nobody_even_after_a_restart(upstream: Upstream, tmp_path: Path) -> None:
     upstream.push("acme/m", 2 * MIB, seed=1)
-    from registry_shim.operations.admin.client import AdminClient
-
     shim = node(tmp_path / "node", upstream)
     with shim.on():
         layer = digest_of(shim.pull("acme/m")[1])
@@ -255,6 +281,9 @@ def test_what_is_revoked_is_served_to_nobody_even_after_a_restart(upstream: Upst
     with shim.on():
         assert call(shim.address, "GET", f"/v2/{HOST}/acme/m/blobs/{layer}")[0] == 403
         assert not (shim.root / "blobs" / "sha256" / layer.removeprefix("sha256:")).exists()
+        refused = shim.ask("precache", f"{HOST}/acme/m:v1", "--wait", "--pin", status=1).stderr
+        assert "CVE-2026-0001" in refused
+        assert shim.state()["pins"] == []
         AdminClient(shim.root).delete("revoked", digest=layer)
         assert call(shim.address, "GET", f"/v2/{HOST}/acme/m/blobs/{layer}")[0] == 200
 
@@ -284,6 +313,36 @@ def test_a_controller_asks_for_images_by_a_token_and_for_nothing_else(upstream: 
         eventually(lambda: phases(shim.address, bearing) == ["ready"], "it is ready", within=30)
         assert call(shim.address, "POST", "/api/v1/gc", b"{}", bearing)[0] == 404
         assert token not in (shim.folder / "log").read_text()
+
+
+@pytest.mark.debian("docker-registry", "skopeo")
+def test_fetching_a_private_image_ahead_opens_it_to_nobody(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.push("acme/llm", MIB, seed=1)
+    login = "alice:correct-horse"
+    basic = base64.b64encode(login.encode()).decode()
+    logins = tmp_path / "logins.json"
+    logins.write_text(json.dumps({"auths": {HOST: {"auth": basic}}}))
+    logins.chmod(0o600)
+    with docker_registry(tmp_path / "private", users={"alice": "correct-horse"}) as private:
+        target = f"docker://{private}/acme/llm:v1"
+        insecure = ("--src-tls-verify=false", "--dest-tls-verify=false", "--dest-creds", login)
+        run("skopeo", "copy", *insecure, f"docker://{upstream.address}/acme/llm:v1", target)
+        shim = node(tmp_path / "node", upstream)
+        shim.options = shim.options[:2]
+        with (shim.folder / "config.yaml").open("a") as file:
+            mirrored = {"registry": HOST, "urls": [f"http://{private}"], "docker_config": str(logins)}
+            file.write(f"mirror:\n  upstreams: [{json.dumps(mirrored)}]\n")
+        with shim.on():
+            shim.ask("precache", f"{HOST}/acme/llm:v1", "--wait")
+            paths = [f"/v2/{HOST}/acme/llm/manifests/v1"]
+            (image,) = shim.state()["images"]
+            paths.append(f"/v2/{HOST}/acme/llm/manifests/{image['digest']}")
+            layer = digest_of(random.Random(100).randbytes(MIB))
+            paths.append(f"/v2/{HOST}/acme/llm/blobs/{layer}")
+            for path in paths:
+                assert call(shim.address, "GET", path)[0] == 401
+                assert call(shim.address, "GET", path, headers={"Authorization": f"Basic {basic}"})[0] == 200
+        assert "correct-horse" not in (shim.folder / "log").read_text()
 
 
 def phases(address: str, headers: dict[str, str]) -> list[str]:
