@@ -89,7 +89,7 @@ def _overrides(
     insecure: bool,
 ) -> dict[str, Any]:
     """The settings that the options give."""
-    from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
+    from registry_shim.mirror.settings import UpstreamSettings
     from registry_shim.peers.settings import PeerSettings
 
     given: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def _overrides(
     if listen is not None:
         given["listen"] = listen
     if upstreams:
-        given["mirror"] = MirrorSettings(upstreams=tuple(UpstreamSettings.parse(text) for text in upstreams))
+        given["mirror.upstreams"] = tuple(UpstreamSettings.parse(text) for text in upstreams)
     if peers_listen is not None and config is not None and not peers:
         given["peers.listen"] = peers_listen  # who they are stands in the file, which is the same on all nodes
     elif peers_listen is not None:
