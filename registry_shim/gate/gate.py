@@ -323,7 +323,10 @@ class Gate:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.settings.reload_seconds)
-            await self.reload()
+            try:
+                await self.reload()
+            except Exception:  # whatever it is, the next change must be seen
+                _log.exception("policies could not be read again")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
