@@ -9,7 +9,7 @@ from typing import Protocol
 
 from modelcar.lazy.grid import Grid
 
-__all__ = ["ByteStream", "ChunkSource", "Outcome", "Router", "SourceKind", "Straight"]
+__all__ = ["ByteStream", "ChunkSource", "Outcome", "Router", "SourceKind", "Straight", "is_serial"]
 
 
 class SourceKind(StrEnum):
@@ -61,6 +61,12 @@ class ChunkSource(Protocol):
             RemoteNotFound: it does not have the blob, or these chunks, and is not going to fetch them.
             RegistryError: it refuses, or cannot be reached.
         """
+
+
+def is_serial(source: ChunkSource) -> bool:
+    """Whether a source has turned out to answer no ranges (`serial`): it is asked once, for all that is missing, since
+    what lies before a range is sent as well."""
+    return bool(getattr(source, "serial", False))
 
 
 class Router(Protocol):

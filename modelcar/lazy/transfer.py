@@ -17,7 +17,7 @@ from modelcar.lazy.demand import Demands
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.scheduler import Job, Scheduler, Slots, Task
-from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind
+from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind, is_serial
 from modelcar.lazy.standing import Standing
 from modelcar.lazy.whole import WholeDigest
 from modelcar.lazy.window import Window
@@ -241,11 +241,15 @@ class Transfer:
         yield from ((n, False) for n in self._todo if not here(n) and n not in flight)
 
     def _may_open(self, source: ChunkSource, slots: Slots, urgent: bool) -> bool:
+        if is_serial(source) and any(w.source.name == source.name for w in self._windows):
+            return False
         same = sum(1 for w in self._windows if w.kind is source.kind)
         return slots.free(source, urgent=urgent) and (urgent or same < self._settings.blob_streams)
 
     def _run_of(self, source: ChunkSource, number: int, now: float) -> range:
         """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
+        if is_serial(source):
+            return range(self.partial.next_missing(0, len(self.grid)), len(self.grid))
         limit = self._limit(source.kind)
         size, stop = self.grid.bounds(number)[1], number + 1
         while stop < len(self.grid) and stop not in self._flight and not self.partial.has(stop):
@@ -295,7 +299,8 @@ class Transfer:
         candidates = self.router.candidates(self.grid, number)
         others = [c for c in candidates if _may_hedge(first.source, c)]
         source, _ = self._standing.choose(others, number, now) if others else (None, None)
-        if source is None and desperate and first.kind is not SourceKind.PEER and self._may_waste(CHUNK_SIZE):
+        alone = first.kind is SourceKind.PEER or is_serial(first.source)
+        if source is None and desperate and not alone and self._may_waste(CHUNK_SIZE):
             return next((c for c in candidates if c.name == first.source.name), None)
         return source
 
@@ -307,7 +312,7 @@ class Transfer:
         """Whether others would do better: it stands still, or lags far behind what its source is capable of."""
         if window.abandoned or not window.began:
             return False
-        waits = window.partial == 0 and window.source.kind is SourceKind.PEER
+        waits = window.partial == 0 and (window.kind is SourceKind.PEER or is_serial(window.source))
         stall = self._settings.peer_stall if waits else self._settings.stall
         if now - max(window.last_byte, window.chunk_began) > stall:
             return True

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from modelcar.errors import Forbidden, InvalidContent, RegistryError, RemoteNotFound, Unauthorized, Unreachable
+from modelcar.errors import (
+    Forbidden,
+    InvalidContent,
+    ProtocolViolation,
+    RegistryError,
+    RemoteNotFound,
+    Unauthorized,
+    Unreachable,
+)
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, SourceKind
 from modelcar.oci import Descriptor, Digest, Reference, media_types
@@ -31,6 +39,7 @@ class RegistrySource:
     ) -> None:
         self.name = name
         self.kind = kind
+        self.serial = False
         self._offers = offers
 
     @contextmanager
@@ -45,7 +54,10 @@ class RegistrySource:
         for registry, reference in self._offers(grid.digest):
             try:
                 with _mapped(self.name), scope.active():
-                    return registry.open_blob(reference, blob, offset, length, exact=True)
+                    return registry.open_blob(reference, blob, offset, length, exact=not self.serial)
+            except ProtocolViolation:
+                self.serial = True  # or worse than that, which the next try will show
+                raise
             except (Unauthorized, Forbidden, RemoteNotFound) as e:
                 if refusal is None or isinstance(refusal, RemoteNotFound):
                     refusal = e

@@ -27,7 +27,11 @@ from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.lazy.transfer import State, Transfer
+from modelcar.lazy.upstream import RegistrySource
+from modelcar.oci import Reference
+from modelcar.registry import ClientSettings, Registry
 from tests.support.chunks import Content, Fault, MemorySource, Reports
+from tests.unit.registry.server import Reply, ScriptedRegistry
 
 TIMEOUT = 20
 SMALL = 64 << 10
@@ -443,3 +447,20 @@ def test_many_readers_of_many_ranges(bench: Bench, content: Content) -> None:
     assert failures == []
     transfer.partial.wait(0, len(content.data), TIMEOUT)
     assert source.sent == len(content.data)
+
+
+def test_a_registry_that_ignores_ranges_is_asked_for_all_of_it_once(bench: Bench) -> None:
+    content = Content(5 * CHUNK_SIZE)
+    server = ScriptedRegistry()
+    server.blobs[str(content.digest)] = content.data
+    whole = Reply(200, {"Docker-Content-Digest": str(content.digest)}, content.data)
+    server.on("GET", "/blobs/", whole, times=99)
+    with Registry(ClientSettings(attempts=1)) as client:
+        offers = [(client, Reference.parse(f"{server.name}/org/model"))]
+        transfer = bench.transfer(content.plain, Reports(RegistrySource("upstream", lambda _: offers)))
+        assert bench.run(transfer) is None
+        check(transfer, content)
+        asked = [request.headers.get("Range") for request in server.requests("GET", "/blobs/")]
+        assert asked.count(None) == 1
+        transfer.stop()
+    server.close()
