@@ -28,7 +28,7 @@ test-unit: install  ## the fast tests alone
 
 test: install install-debian  ## all tests that a Debian machine can run
 	$(FAST) $(PYTEST) -n auto $(UNIT) tests/property
-	$(PYTEST) -m "not conformance" tests/e2e
+	$(PYTEST) -m "not conformance and not soak" tests/e2e
 
 test-cluster: install install-debian  ## what needs the network and minutes: the OCI conformance suite, cosign, npm's sigstore
 	$(PYTEST) -m conformance tests/e2e

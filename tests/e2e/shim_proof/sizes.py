@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
-__all__ = ["CLIENTS", "CROWD_BLOB", "IDLE", "IN_FLIGHT", "KILLS", "MIB", "SEED"]
+import pytest
+
+__all__ = ["CLIENTS", "CROWD_BLOB", "IDLE", "IN_FLIGHT", "KILLS", "MIB", "SEED", "mostly_soak"]
 
 MIB: Final = 1 << 20
 
@@ -23,3 +26,8 @@ SEED: Final = _number("SEED", 1)
 
 IN_FLIGHT: Final = 48 * MIB
 """What a shim that is killed may have to fetch again: the chunks that it was receiving at that moment."""
+
+
+def mostly_soak(names: Iterable[Any], *quick: Any) -> list[Any]:
+    """Parameters of a test, of which only some are for the quick tier."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.soak) for name in names]

@@ -80,6 +80,7 @@ def test_an_empty_blob(shim: Node, origin: Upstream) -> None:
     assert (reply.status, reply.body) == (200, b"")
 
 
+@pytest.mark.soak
 def test_memory_stays_small(shim: Node, origin: Upstream, tmp_path: Path) -> None:
     """While 32 clients read a blob that is larger than what may be used."""
     blob = origin.library.noise(max(CROWD_BLOB, 256 * MIB), SEED)

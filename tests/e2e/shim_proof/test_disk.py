@@ -17,7 +17,7 @@ from tests.e2e.shim_proof.disks import ext4, files_with_content, flip, other_boo
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.library import Blob
 from tests.e2e.shim_proof.node import NAME, Node, node
-from tests.e2e.shim_proof.sizes import MIB, SEED
+from tests.e2e.shim_proof.sizes import MIB, SEED, mostly_soak
 from tests.e2e.shim_proof.upstream import Upstream
 from tests.e2e.support.commands import eventually, run
 from tests.e2e.support.mounts import tmpfs
@@ -25,6 +25,7 @@ from tests.e2e.support.mounts import tmpfs
 pytestmark = pytest.mark.slow
 
 MODEL = "org/model"
+TO_THE_BRIM = {"space": {"min_free": 0}}
 
 
 def published(origin: Upstream, size: int = 24 * MIB, seed: int = SEED, repository: str = MODEL) -> Blob:
@@ -47,7 +48,7 @@ def test_a_full_disk(origin: Upstream, tmp_path: Path) -> None:
     small, large = published(origin, 4 * MIB), published(origin, 48 * MIB, SEED + 1, "org/large")
     with (
         tmpfs(tmp_path / "disk", 32 * MIB) as disk,
-        node(tmp_path / "node", origin.address, root=disk / "root") as shim,
+        node(tmp_path / "node", origin.address, TO_THE_BRIM, root=disk / "root") as shim,
     ):
         want = Download(path=blob_path(MODEL, small.digest), blob=small)
         download(shim.address, want)
@@ -69,7 +70,7 @@ def test_a_disk_that_becomes_read_only(origin: Upstream, tmp_path: Path) -> None
     disk = tmp_path / "disk"
     with (
         ext4(tmp_path / "image", disk, 128 * MIB),
-        node(tmp_path / "node", origin.address, root=disk / "root") as shim,
+        node(tmp_path / "node", origin.address, TO_THE_BRIM, root=disk / "root") as shim,
     ):
         want = Download(path=blob_path(MODEL, here.digest), blob=here)
         assert get(shim.address, manifest_path(MODEL, "v1")).status == 200
@@ -137,7 +138,7 @@ def test_rot_is_scrubbed(origin: Upstream, tmp_path: Path) -> None:
         download(shim.address, want, within=30)
 
 
-@pytest.mark.parametrize("damage", ["cut short", "emptied", "gone", "a folder"])
+@pytest.mark.parametrize("damage", mostly_soak(["cut short", "emptied", "gone", "a folder"], "cut short"))
 def test_rot_in_what_is_whole(damage: str, shim: Node, origin: Upstream) -> None:
     """What the size alone shows is found when it is asked for."""
     blob = published(origin, 8 * MIB)
@@ -160,7 +161,7 @@ def test_rot_in_what_is_whole(damage: str, shim: Node, origin: Upstream) -> None
     download(shim.address, want, within=30)
 
 
-@pytest.mark.parametrize("damage", ["have", "data", "both", "all files emptied", "garbage"])
+@pytest.mark.parametrize("damage", mostly_soak(["have", "data", "both", "all files emptied", "garbage"], "both"))
 def test_half_written_files_on_the_way(damage: str, shim: Node, origin: Upstream) -> None:
     """Whatever is left of a partial blob, a start works and the bytes are right."""
     blob = published(origin)
@@ -178,6 +179,7 @@ def test_half_written_files_on_the_way(damage: str, shim: Node, origin: Upstream
     crowd(shim.address, wishes(MODEL, blob, 4, SEED), within=60)
 
 
+@pytest.mark.soak
 def test_half_written_documents(shim: Node, origin: Upstream) -> None:
     """Every small file of the shim's folder, cut in half or full of garbage, one after the other."""
     blob = published(origin, 100_000)
@@ -250,7 +252,7 @@ def out_of_time(origin: Upstream, tmp_path: Path) -> Iterator[tuple[Node, Path]]
 
 
 @pytest.mark.debian("faketime")
-@pytest.mark.parametrize("days", [3650, -3650, -0.01, 1])
+@pytest.mark.parametrize("days", mostly_soak([3650, -3650, -0.01, 1], -3650))
 def test_the_clock_jumps(days: float, out_of_time: tuple[Node, Path], origin: Upstream) -> None:
     """In the middle of a pull, and then at rest: nothing is lost, nothing hangs, nothing is fetched twice."""
     shim, clock = out_of_time

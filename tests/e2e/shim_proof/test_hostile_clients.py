@@ -271,6 +271,7 @@ def test_idle_connections(shim: Node, model: Blob) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.soak
 def test_slow_loris(shim: Node, model: Blob) -> None:
     """Heads that never end: others are served, and those who send them are hung up on."""
     with ExitStack() as stack:

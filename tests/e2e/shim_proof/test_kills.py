@@ -19,7 +19,7 @@ from tests.e2e.shim_proof.upstream import Upstream
 pytestmark = pytest.mark.slow
 
 MODEL = "org/model"
-SIZE = 24 * MIB
+SIZE = 12 * MIB
 CLIENTS = 6
 
 
@@ -33,6 +33,7 @@ def test_kills_at_random_moments(origin: Upstream, tmp_path: Path) -> None:
                 raise Defect(f"SHIM_PROOF_SEED={seed} SHIM_PROOF_KILLS=1: {e}") from None
 
 
+@pytest.mark.soak
 def test_kills_amid_faults(origin: Upstream, tmp_path: Path) -> None:
     """The same, before an upstream that is unwell at the same time."""
     with node(tmp_path / "node", origin.address) as shim:
@@ -44,6 +45,7 @@ def test_kills_amid_faults(origin: Upstream, tmp_path: Path) -> None:
                 raise Defect(f"SHIM_PROOF_SEED={seed} SHIM_PROOF_KILLS=1, {fault.wrong}: {e}") from None
 
 
+@pytest.mark.soak
 def test_what_was_kept_is_not_fetched_again(shim: Node, origin: Upstream) -> None:
     """Killed five times on the way: what each kill costs is bounded by what was on its way."""
     size = 160 * MIB
@@ -67,7 +69,7 @@ def _one_run(shim: Node, origin: Upstream, seed: int, faults: list[Fault], copie
     blob = origin.library.noise(SIZE, seed)
     name = f"org/model-{seed}"
     origin.library.image(name, "v1", blob)
-    origin.misbehave(*faults, Fault(wrong=Wrong.SLOW, amount=source.choice([4, 16, 64]) * MIB))
+    origin.misbehave(*faults, Fault(wrong=Wrong.SLOW, amount=source.choice([2, 8, 32]) * MIB))
     before = origin.blob_bytes
     killed = 0
 

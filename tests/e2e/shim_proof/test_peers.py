@@ -19,7 +19,7 @@ from tests.e2e.shim_proof.clients import Download, blob_path, download, get, ins
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.library import Blob
 from tests.e2e.shim_proof.node import NAME, Node
-from tests.e2e.shim_proof.sizes import KILLS, MIB, SEED
+from tests.e2e.shim_proof.sizes import KILLS, MIB, SEED, mostly_soak
 from tests.e2e.shim_proof.tampering import Mood, Wire, wire
 from tests.e2e.shim_proof.upstream import Upstream
 from tests.e2e.support.commands import Modelcar
@@ -79,6 +79,7 @@ def test_all_pull_for_the_price_of_one(cluster: Cluster, origin: Upstream) -> No
     assert sum(one.carried for one in cluster.wires) > (NODES - 2) * SIZE
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("mood", [Mood.LYING, Mood.SLOW, Mood.SILENT, Mood.CUT])
 def test_one_bad_peer(mood: Mood, cluster: Cluster, origin: Upstream) -> None:
     """All the others reach it by a bad wire; nobody gets a wrong byte or waits for it for long."""
@@ -90,6 +91,7 @@ def test_one_bad_peer(mood: Mood, cluster: Cluster, origin: Upstream) -> None:
     cluster.pull(published(origin, SEED + 1, "org/next"), "org/next")
 
 
+@pytest.mark.soak
 def test_all_peers_are_bad(cluster: Cluster, origin: Upstream) -> None:
     blob = published(origin, size=16 * MIB)
     for one in cluster.wires:
@@ -97,6 +99,7 @@ def test_all_peers_are_bad(cluster: Cluster, origin: Upstream) -> None:
     cluster.pull(blob, strict=False)
 
 
+@pytest.mark.soak
 def test_peers_are_killed(cluster: Cluster, origin: Upstream) -> None:
     for seed in range(SEED, SEED + max(1, KILLS // 5)):
         source = random.Random(seed)
@@ -120,6 +123,7 @@ def test_peers_are_killed(cluster: Cluster, origin: Upstream) -> None:
         assert sent <= limit, f"SHIM_PROOF_SEED={seed}: {sent / SIZE:.2f} x the blob after {killed} kills"
 
 
+@pytest.mark.soak
 def test_what_one_node_has_the_others_do_not_fetch(cluster: Cluster, origin: Upstream) -> None:
     blob = published(origin)
     want = Download(path=blob_path(MODEL, blob.digest), blob=blob)
@@ -142,7 +146,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "layout"
 
 
-@pytest.mark.parametrize("mood", [Mood.TRUE, Mood.LYING])
+@pytest.mark.parametrize("mood", mostly_soak([Mood.TRUE, Mood.LYING], Mood.LYING))
 def test_a_model_index_lets_every_chunk_be_verified(
     mood: Mood, cluster: Cluster, origin: Upstream, layout: Path
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_token_ends(forgetful: Node, origin: Upstream, blob: Blob) -> None:
         checks.refused(forgetful, path, secret=blob.content()[:32], headers=headers)
 
 
+@pytest.mark.soak
 def test_a_long_transfer_outlives_its_token(shim: Node, origin: Upstream) -> None:
     """The client comes back with a fresh one; what was begun goes on."""
     blob = origin.library.noise(12 * MIB, SEED)
@@ -164,6 +165,7 @@ def test_a_redirect_learns_nothing(shim: Node, origin: Upstream, blob: Blob) -> 
     checks.nobody_learns(["CDN-SIGNATURE"], shim.log.read_text(), *everything)
 
 
+@pytest.mark.soak
 def test_errors_tell_no_secret(shim: Node, origin: Upstream, blob: Blob) -> None:
     origin.misbehave(Fault(wrong=Wrong.REDIRECT), Fault(wrong=Wrong.CUT, path="/cdn/", after=10))
     headers = {"Authorization": checks.token_for(origin, SECRETS, ALICE)}

@@ -17,7 +17,7 @@ from tests.e2e.shim_proof.node import NAME, Node
 from tests.e2e.shim_proof.sizes import MIB, SEED
 from tests.e2e.shim_proof.upstream import Upstream, upstream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 ILL = "ill.example"
 MODEL = "org/model"

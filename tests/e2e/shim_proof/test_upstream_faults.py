@@ -11,7 +11,7 @@ from tests.e2e.shim_proof import checks
 from tests.e2e.shim_proof.clients import Defect, Download, blob_path, download, get, manifest_path
 from tests.e2e.shim_proof.faults import PASSING, Fault, Wrong
 from tests.e2e.shim_proof.node import Node
-from tests.e2e.shim_proof.sizes import IN_FLIGHT, MIB, SEED
+from tests.e2e.shim_proof.sizes import IN_FLIGHT, MIB, SEED, mostly_soak
 from tests.e2e.shim_proof.upstream import Upstream
 from tests.e2e.support.commands import eventually
 
@@ -37,7 +37,7 @@ LYING_MANIFESTS = {
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
+@pytest.mark.parametrize("name", mostly_soak(PASSING, "cut in the middle", "a storm of 503", "redirects"))
 def test_what_passes_is_borne(name: str, shim: Node, origin: Upstream) -> None:
     random.seed(SEED)
     blob = origin.library.noise(SIZE, SEED)
@@ -47,7 +47,7 @@ def test_what_passes_is_borne(name: str, shim: Node, origin: Upstream) -> None:
     assert origin.blob_bytes <= SIZE + IN_FLIGHT
 
 
-@pytest.mark.parametrize("name", LYING)
+@pytest.mark.parametrize("name", mostly_soak(LYING, "one bit", "a bomb"))
 def test_lies_are_not_passed_on(name: str, forgetful: Node, origin: Upstream) -> None:
     """A client that checks may be streamed to, but nothing that is wrong is ever complete; then the truth is served."""
     blob, other = origin.library.noise(SIZE, SEED), origin.library.noise(SIZE, SEED + 1)
@@ -61,7 +61,7 @@ def test_lies_are_not_passed_on(name: str, forgetful: Node, origin: Upstream) ->
     download(forgetful.address, Download(path=path, blob=blob), within=60)
 
 
-@pytest.mark.parametrize("name", LYING_MANIFESTS)
+@pytest.mark.parametrize("name", mostly_soak(LYING_MANIFESTS, "one bit", "another blob", "a bomb"))
 def test_manifests_that_lie_are_refused(name: str, forgetful: Node, origin: Upstream) -> None:
     manifest = origin.library.image(MODEL, "v1", origin.library.noise(1000, SEED))
     origin.library.document(bytes(5 << 20))  # what OTHER serves: more than a manifest may have
