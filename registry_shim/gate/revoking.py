@@ -42,6 +42,7 @@ class Revocations:
         self._blobs = blobs
         self._lineage = lineage
         self._lock = threading.Lock()
+        self._denied: Container[Digest] = ()
         self.evil: dict[Digest, str] = {}
         for verdict in verdicts.all():
             if verdict.outcome is Outcome.MALICIOUS and verdict.reasons:
@@ -50,6 +51,7 @@ class Revocations:
     def apply(self, before: Page, now: Page) -> None:
         """Cut off what the node's deny-lists name now, and take back what they named before."""
         with self._lock:
+            self._denied = now.denied
             for digest in before.denied.keys() - now.denied.keys() - self.evil.keys():
                 self._blobs.allow(digest)
             for digest in now.denied.keys() - before.denied.keys():
@@ -79,7 +81,8 @@ class Revocations:
                 if known and any(other.key in served for other in self._lineage.others(known, digest)):
                     continue
                 cut += self._revoke(digest, error)
-                self._blobs.allow(digest)
+                if digest not in self._denied:
+                    self._blobs.allow(digest)
             return cut
 
     def _revoke(self, digest: Digest, error: Denied) -> int:

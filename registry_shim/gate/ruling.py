@@ -133,15 +133,15 @@ def judge(
 
 def unseen(image: str, digest: Digest, rule: GateRule, verdict: NodeVerdict | None, error: ModelcarError) -> Ruling:
     """Rule about an image that cannot be looked at: nothing that is not known stands for it, and evil stays evil."""
-    found = _evil(verdict)
+    found, is_denied = _evil(verdict), isinstance(error, Denied)  # a part of it, that has to be read, is revoked
     return Ruling(
         image=image,
         digest=digest,
         rule=rule,
         state=State.REFUSED,
-        reasons=(*found, f"it cannot be looked at: {error}"),
+        reasons=(*found, str(error) if is_denied else f"it cannot be looked at: {error}"),
         decided_at=datetime.now(UTC),
-        is_revoked=bool(found),
+        is_revoked=bool(found) or is_denied,
         evil=verdict.layers if verdict is not None and found else (),
     )
 
