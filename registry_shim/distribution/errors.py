@@ -57,8 +57,7 @@ def answer(error: Exception, request: Request) -> Response:
     hint = error.hint if isinstance(error, ModelcarError) and status < 500 else None  # else it is the operator's
     if status >= 500:
         _log.error("%s %s: %s", request.method, request.path, message or type(error).__name__)
-        if code == "UNKNOWN" and not isinstance(error, ModelcarError):
-            message = "internal error"  # what an unforeseen exception says may be nobody's business
+        message = _for_strangers(error, message)
     entry = {"code": code, "message": message}
     if hint:
         entry["detail"] = hint
@@ -67,6 +66,18 @@ def answer(error: Exception, request: Request) -> Response:
         headers={"Content-Type": "application/json", **headers},
         body=compact_json({"errors": [entry]}),
     )
+
+
+def _for_strangers(error: Exception, message: str) -> str:
+    """What went wrong here, as those may hear it who have no business with this machine's folders."""
+    match error:
+        case StorageError():
+            full = "no space left" in message.lower() or "no room" in message.lower()
+            return "No space left on this registry's disk" if full else "this registry's disk fails; its log says how"
+        case ModelcarError() | DistributionError():
+            return message
+        case _:
+            return "internal error"
 
 
 def _classify(error: Exception, request: Request) -> tuple[int, str, dict[str, str]]:
