@@ -35,7 +35,7 @@ class FetchSettings:
     """
 
     upstream_streams: int = 10
-    peer_streams: int = 16
+    peer_streams: int = 8
     urgent_streams: int = 4
     blob_streams: int = 8
     window: int = 32 << 20
