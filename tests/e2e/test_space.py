@@ -91,7 +91,7 @@ class Running:
         blobs = []
         for descriptor in (manifest["config"], *manifest["layers"]):
             status, blob = call(self.address, "GET", f"/v2/{HOST}/{name}/blobs/{descriptor['digest']}")
-            if status >= 500 and b"no room" in blob:
+            if status >= 500 and b"No space left" in blob:
                 raise NoRoom
             assert status == 200, blob[:1000]
             assert digest_of(blob) == descriptor["digest"]
@@ -127,7 +127,7 @@ def upstream(tmp_path: Path) -> Iterator[Upstream]:
 def node(folder: Path, upstream: Upstream, **space: str | int) -> Running:
     folder.mkdir(exist_ok=True, parents=True)
     lines = "".join(f"  {name}: {value}\n" for name, value in {"interval": "1s", "min_free": 0, **space}.items())
-    (folder / "config.yaml").write_text(f"space:\n{lines}")
+    (folder / "config.yaml").write_text(f"space:\n{lines}precache:\n  retry: 1s\n  interval: 1s\n")
     return Running(folder, ("--config", folder / "config.yaml", "--upstream", f"{HOST}=http://{upstream.address}"))
 
 
@@ -147,12 +147,12 @@ def test_a_killed_shim_goes_on_where_it_was(upstream: Upstream, tmp_path: Path) 
     shim = node(tmp_path / "node", upstream)
     with shim.on():
         shim.ask("precache", f"{HOST}/acme/llm:v1", "--limit-rate", "8MiB/s")
-        eventually(lambda: progress(shim)["done"] > 8 * MIB, "some of it is here", within=30)
+        eventually(lambda: progress(shim)["done"] > 8 * MIB, "some of it is here", within=60)
         shim.process.send_signal(signal.SIGKILL)
         shim.process.wait()
     with shim.on():
-        eventually(lambda: progress(shim)["done"] > 8 * MIB, "what was here is here", within=30)
-        eventually(lambda: shim.state()["precache"]["images"][0]["phase"] == "ready", "it is ready", within=30)
+        eventually(lambda: progress(shim)["done"] > 8 * MIB, "what was here is here", within=60)
+        eventually(lambda: shim.state()["precache"]["images"][0]["phase"] == "ready", "it is ready", within=60)
         assert digest_of(shim.pull("acme/llm")[1]) == digest_of(random.Random(100).randbytes(40 * MIB))
 
 
