@@ -100,13 +100,14 @@ def readme() -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"README.md lacks the markers {BEGIN} and {END}")
-    group = programs()[0][1]
-    context = click.Context(group, info_name="modelcar")
     rows = []
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        rows.append(f"modelcar {name:<10} {command.get_short_help_str(80) if command else ''}".rstrip())
-    return f"{before}{BEGIN}\n\n```text\n" + "\n".join(rows) + f"\n```\n\n{END}{after}"
+    for program, group in programs():
+        context = click.Context(group, info_name=program)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            rows.append(f"{program + ' ' + name:<24} {command.get_short_help_str(95) if command else ''}".rstrip())
+        rows.append("")
+    return f"{before}{BEGIN}\n\n```text\n" + "\n".join(rows[:-1]) + f"\n```\n\n{END}{after}"
 
 
 def programs() -> list[tuple[str, click.Group]]:
