@@ -18,6 +18,7 @@ from modelcar.lazy.throttle import Throttle
 __all__ = ["Job", "Scheduler", "Slots", "Task", "Work"]
 
 _TICK: Final = 0.25  # seconds between two looks at what runs
+_STREAM_RATE: Final = 4 << 20  # bytes a second that one stream brings easily: a chunk
 _OTHERS: Final = 4  # of so many streams, one is left to other sources
 _BACKGROUND: Final = 4  # of so many streams, one is left to what nobody waits for yet
 _IDLE: Final = 5.0  # seconds until a thread without work ends
@@ -140,6 +141,12 @@ class Scheduler:
         """`size` bytes of this priority have arrived; returns how many seconds to wait before more are read."""
         throttles = [t for t in (self._throttles[None], self._throttles.get(priority)) if t is not None]
         return max(t.take(size) for t in throttles)
+
+    def streams_at(self, priority: int) -> int:
+        """How many streams make sense under the limits of a priority: more would only wait for each other."""
+        limits = (self._throttles[None].rate, self._throttles[priority].rate if priority in self._throttles else None)
+        rates = [rate for rate in limits if rate is not None]
+        return max(1, int(min(rates) / _STREAM_RATE)) if rates else sys.maxsize
 
     def free(self, source: ChunkSource, *, urgent: bool) -> bool:
         """`Slots`: upstreams and mirrors share theirs. What is waited for never takes all of them: a home that serves

@@ -244,7 +244,8 @@ class Transfer:
         if is_serial(source) and any(w.source.name == source.name for w in self._windows):
             return False
         same = sum(1 for w in self._windows if w.kind is source.kind)
-        return slots.free(source, urgent=urgent) and (urgent or same < self._settings.blob_streams)
+        most = min(self._settings.blob_streams, self._scheduler.streams_at(self.priority))
+        return slots.free(source, urgent=urgent) and (urgent or same < most)
 
     def _run_of(self, source: ChunkSource, number: int, now: float) -> range:
         """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
@@ -316,6 +317,8 @@ class Transfer:
         stall = self._settings.peer_stall if waits else self._settings.stall
         if now - max(window.last_byte, window.chunk_began) > stall:
             return True
+        if window.held_up:
+            return False  # its slowness is ours
         age = window.flowed + (now - window.first_byte if window.partial else 0.0)
         usual = self._scheduler.usual.usual(window.source.name, now)
         if (

@@ -61,6 +61,8 @@ class Window:
     received: int = 0
     partial: int = 0
     """Bytes of the current chunk that have arrived."""
+    held_up: bool = False
+    """Whether a limit of ours has slowed it down."""
     wrong: Digest | None = None
     """What the bytes hash to that were not right."""
     abandoned: bool = False
@@ -150,6 +152,7 @@ class Window:
             delay = self.receiver.pace(len(data))
             self.last_byte = now + delay  # a pause of our own is no stall
             if delay > 0:
+                self.held_up = True
                 self.scope.wait(delay)
         self.flowed += time.monotonic() - self.first_byte
         return want

@@ -464,3 +464,15 @@ def test_a_registry_that_ignores_ranges_is_asked_for_all_of_it_once(bench: Bench
         assert asked.count(None) == 1
         transfer.stop()
     server.close()
+
+
+def test_what_a_limit_of_ours_slows_down_is_no_straggler(bench: Bench) -> None:
+    content = Content(6 * CHUNK_SIZE)
+    source = MemorySource(content.data)
+    router = Reports(source)
+    settings = replace(FAST, rate=20e6, straggler_after=0.0, straggler_share=0.99)
+    transfer = bench.transfer(content.plain, router, settings)
+    assert bench.run(transfer) is None
+    check(transfer, content)
+    assert source.sent == len(content.data)
+    assert {outcome for _, outcome in router.told} == {Outcome.DONE}
