@@ -74,9 +74,9 @@ def command(
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Make the container engines of this node ask the shim, and nobody else, for the images of these registries.
+    """Make this node's container engines ask the shim, and nobody else.
 
-    What was there is kept, and comes back with --uninstall. Files that someone changed since are not touched.
+    That goes for the images of the registries that are named, and no others. What was there is kept, and comes back with --uninstall. Files that someone changed since are not touched.
 
     \b
       registry-shim hosts-toml --registry ghcr.io --registry registry.example:5000
