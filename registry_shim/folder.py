@@ -36,7 +36,7 @@ def opened(root: Path, *, keeps: bool) -> Iterator[OciLayout]:
 
 def _prepare(root: Path, *, keeps: bool) -> None:
     if keeps:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # private images lie in it, and the names of their tags
     elif not root.is_dir():
         raise StorageError(f"{root} is not a folder", hint="--writable and --upstream create it")
     needed, doing = (os.W_OK, "write to") if keeps else (os.R_OK, "read")

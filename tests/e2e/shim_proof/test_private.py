@@ -117,6 +117,11 @@ def test_a_cache_without_its_upstream_does_not_open(shim: Node, origin: Upstream
             checks.refused(shim, path, secret=blob.content()[:32], headers={"Authorization": "Bearer garbage"})
 
 
+def test_other_users_of_the_machine_see_nothing(shim: Node, alices: str) -> None:
+    """The folder that the shim makes is its own; what a person made beforehand stays as it is."""
+    assert shim.root.stat().st_mode & 0o077 == 0
+
+
 def test_a_restart_does_not_open(shim: Node, origin: Upstream, blob: Blob, alices: str) -> None:
     shim.restart()
     for path in doors(origin, blob):
