@@ -146,7 +146,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "layout"
 
 
-@pytest.mark.parametrize("mood", mostly_soak([Mood.TRUE, Mood.LYING], Mood.LYING))
+@pytest.mark.parametrize("mood", mostly_soak([Mood.TRUE, Mood.LYING], Mood.TRUE))
 def test_a_model_index_lets_every_chunk_be_verified(
     mood: Mood, cluster: Cluster, origin: Upstream, layout: Path
 ) -> None:
