@@ -13,6 +13,7 @@ from typing import Final
 
 from modelcar.errors import InvalidContent, RegistryError, RemoteNotFound, SizeMismatch
 from modelcar.oci import Descriptor, Digest
+from modelcar.registry import Registry
 from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.images import Images, Part
@@ -91,10 +92,14 @@ class Blobs:
 
     def _ask(self, origin: Origin, digest: Digest) -> int:
         ref = origin.reference(digest=digest)
-        size = self._upstreams[origin.registry].ask(origin, lambda client: client.blob_size(ref, digest))
-        if size is None:
-            raise RemoteNotFound(f"{digest} is not in {origin}", status=404)
-        return size
+
+        def ask(client: Registry) -> int:
+            size = client.blob_size(ref, digest)
+            if size is None:
+                raise RemoteNotFound(f"{digest} is not in {origin}", status=404)
+            return size
+
+        return self._upstreams[origin.registry].ask(origin, ask)
 
     def _without(self, origin: Origin, known: Part | None, error: RegistryError | InvalidContent) -> Part:
         self._gatekeeper.stand_in(origin, error, known=known is not None)

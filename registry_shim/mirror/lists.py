@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
-from modelcar.errors import InvalidContent, ModelcarError, RegistryError
+from modelcar.errors import InvalidContent, ModelcarError, RegistryError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest
 from modelcar.registry import Registry
 from registry_shim.mirror.access import Gatekeeper
@@ -59,7 +59,10 @@ class Lists:
         ref = origin.reference(digest=subject)
 
         def ask(client: Registry) -> list[object]:
-            return [entry.to_dict() for entry in client.referrers(ref, subject).manifests]
+            entries: list[object] = [entry.to_dict() for entry in client.referrers(ref, subject).manifests]
+            if not entries:  # a mirror may have no such API: the next one is asked
+                raise RemoteNotFound(f"nothing in {origin} refers to {subject}", status=404)
+            return entries
 
         # Else whoever makes up digests fills the disk with empty lists.
         real = self._facts.repository(origin).has_manifest(subject)
@@ -81,8 +84,13 @@ class Lists:
         try:
             found = self._upstreams[origin.registry].ask(origin, ask)
         except (RegistryError, InvalidContent) as e:
-            return self._without(origin, name, known, e), "stale"
-        self._gatekeeper.grant(origin)
+            if name == _TAGS or not isinstance(e, RemoteNotFound):
+                return self._without(origin, name, known, e), "stale"
+            found = []
+        if found:
+            self._gatekeeper.grant(origin)
+        elif not self._gatekeeper.granted(origin):  # where somebody may read nothing, some registries have nothing
+            return found, "miss"
         if found or keep_empty:
             self._facts.write_list(origin, name, found)
         self._fresh.put((origin.name, name), True)

@@ -114,10 +114,13 @@ class Upstream:
     def ask(self, origin: Origin, question: Callable[[Registry], T]) -> T:
         """What the first that can answer says; the registry itself, which comes last, has the last word.
 
+        Where the client's own permissions decide it has the only one: mirrors may give to anybody, and under any name,
+        what they have.
+
         Raises:
             RegistryError, InvalidContent: as `question` does.
         """
-        for endpoint in self.endpoints[:-1]:
+        for endpoint in self.endpoints[:-1] if origin.authorization is None else ():
             try:
                 return endpoint.ask(origin, question)
             except (RegistryError, InvalidContent):

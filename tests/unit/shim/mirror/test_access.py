@@ -119,6 +119,38 @@ def test_what_is_cached_is_not_for_everyone(mirror: MakeMirror, upstream: Script
             assert lesser.status == 403
 
 
+@pytest.mark.parametrize("token", ["", "Bearer lesser-token"])
+def test_a_registry_that_hides_what_one_may_not_read(
+    mirror: MakeMirror, upstream: ScriptedRegistry, guard: Guard, token: str
+) -> None:
+    """To whom it says "there is nothing", it has not said that they may read what is there."""
+    upstream.guard = lambda request: error(404, "NAME_UNKNOWN") if guard(request) is not None else None
+    client, image = mirror(), layer(upstream)
+    mine, theirs = {"Authorization": bearer()}, {"Authorization": token} if token else {}
+    manifest = client.manifest("v1", **mine)
+    assert client.blob(image, **mine).status == 200
+    digest = manifest.headers["docker-content-digest"]
+    assert client.get(f"{REPO}/referrers/{digest}", **theirs).json["manifests"] == []
+    assert client.blob(image, **theirs).status == 404
+    assert client.manifest(digest, **theirs).status == 404
+
+
+def test_a_mirror_that_asks_nobody_opens_nothing(
+    mirror: MakeMirror, upstream: ScriptedRegistry, other: ScriptedRegistry, guard: Guard
+) -> None:
+    """As Spegel does: it has layers of private images, and gives them to whoever asks."""
+    publish(other)
+    image = layer(upstream)
+    client = mirror({"urls": (other.url, upstream.url)})
+    for _ in range(2):
+        assert_challenged(client.manifest("v1"))
+        assert_challenged(client.blob(image))
+        assert_challenged(client.get(f"{REPO}/tags/list"))
+        assert client.manifest("v1", Authorization=bearer()).status == 200
+        assert client.blob(image, Authorization=bearer()).body == upstream.blobs[str(image)]
+    assert not upstream.requests("GET", "/blobs/")  # their bytes may come from anywhere
+
+
 def test_a_token_for_one_repository_is_none_for_another(
     mirror: MakeMirror, upstream: ScriptedRegistry, guard: Guard
 ) -> None:

@@ -105,6 +105,17 @@ def test_signatures_outlive_the_upstream(upstream: ScriptedRegistry, tmp_path: P
     assert [answer.body for answer in after] == [answer.body for answer in before]
 
 
+def test_mirrors_that_know_of_no_signatures_hide_none(
+    mirror: MakeMirror, upstream: ScriptedRegistry, other: ScriptedRegistry
+) -> None:
+    image = publish(upstream)
+    signature = sign(upstream, image.root)
+    client = mirror({"urls": (other.url, upstream.url), "repositories": ("**",)})
+    found = referrers_of(client.get(f"{REPO}/referrers/{image.root.digest}"))
+    assert [entry.digest for entry in found] == [signature.digest]
+    assert client.blob(EMPTY_BLOB.digest).body == b"{}"
+
+
 def test_that_there_is_no_signature_is_known_without_the_upstream(upstream: ScriptedRegistry, tmp_path: Path) -> None:
     """Who verifies asks for several kinds, most of which are not there."""
     image = publish(upstream)

@@ -273,7 +273,7 @@ def test_mirrors_of_a_registry_come_first(
 ) -> None:
     publish(upstream)
     nearer = publish(other)
-    client = mirror({"urls": (other.url, upstream.url)}, tag_seconds=0)
+    client = mirror({"urls": (other.url, upstream.url), "repositories": ("**",)}, tag_seconds=0)
     assert client.manifest("v1").status == 200
     assert upstream.seen == []
     assert other.seen[0].query["ns"] == HOST
