@@ -161,7 +161,7 @@ async def _begin(served: Node, settings: NodeSettings, metrics: Metrics, ending:
     await in_thread(scrubber.start)
     if served.peers is not None and settings.peers is not None:
         listener = ending.enter_context(bound(Address.parse(settings.peers.listen).resolved()))
-        holdings, access = CacheHoldings(served.cache), _peer_access(served.mirror.library, served.gate)
+        holdings, access = CacheHoldings(served.cache), _peer_access(served.mirror, served.gate)
         await ending.enter_async_context(served.peers.serving(holdings, access, listener))
     ending.push_async_callback(in_thread, served.precache.close)
     await in_thread(served.precache.start)
@@ -177,16 +177,17 @@ def _read_list(text: str, name: str) -> tuple[PrecacheImage, ...]:
     return load(text, PrecacheList, name=name).images
 
 
-def _peer_access(library: Library, gate: Gate) -> SameAsClients:
-    def find(origin: Origin, digest: Digest) -> object:
+def _peer_access(mirror: Mirror, gate: Gate) -> SameAsClients:
+    async def find(origin: Origin, digest: Digest) -> int:
         if (reason := gate.revoked(digest)) is not None:
             raise Denied(f"{digest} is not served by this node: {reason}")
-        return library.blobs.find(origin, digest)
+        return (await mirror.find_blob(origin, digest)).descriptor.size
 
-    def at_hand(origin: Origin, digest: Digest) -> object:
-        return None if gate.revoked(digest) is not None else library.blobs.at_hand(origin, digest)
+    def at_hand(origin: Origin, digest: Digest) -> int | None:
+        part = mirror.library.blobs.at_hand(origin, digest)
+        return None if part is None or gate.revoked(digest) is not None else part.descriptor.size
 
-    return SameAsClients(identify=library.gatekeeper.identify, at_hand=at_hand, find=find)
+    return SameAsClients(identify=mirror.library.gatekeeper.identify, at_hand=at_hand, find=find)
 
 
 async def _distribution(root: Path, layout: OciLayout, settings: NodeSettings, ending: AsyncExitStack) -> Distribution:

@@ -285,6 +285,9 @@ class Cache:
         return self.find(digest, grid)
 
     def _lend_arriving(self, loan: Loan, purpose: Purpose, origin: Origin) -> Entry:
+        known = self._entries.arriving(loan.grid.digest, loan.grid.name)
+        if known is not None and known.grid.size != loan.grid.size:
+            raise SizeMismatch(f"{loan.grid.digest} arrives as {known.grid.size} bytes, not {loan.grid.size}")
         entry = self._entries.borrow_arriving(loan, purpose)
         if entry is None:
             entry = self._entries.add_arriving(self._begin(loan.grid, origin), loan, purpose)
@@ -301,7 +304,9 @@ class Cache:
         try:
             self._make_room(grid.digest, grid.size)
         except BaseException:
-            partial.close() if partial.present else partial.remove()
+            partial.close()
+            if not partial.present:
+                self._folders.discard(grid.digest, grid.name)
             raise
         origins = Origins()
         origins.add(origin)

@@ -97,7 +97,7 @@ class Mirror:
         self._touch = touch
         self._routes = Routes(settings)
         self._upstreams = upstreams
-        self._opener = Opener(leases, library.indexes, library.gatekeeper, self._find_blob)
+        self._opener = Opener(leases, library.indexes, library.gatekeeper, self.find_blob)
         self._admission = admission or Unguarded()
         self._attachments = settings.attachments
         self._flights = Flights()
@@ -192,7 +192,7 @@ class Mirror:
     async def _blob(self, request: Request, origin: Origin, digest: Digest) -> Response:
         part = self.library.blobs.at_hand(origin, digest)
         if part is None:
-            part = await self._find_blob(origin, digest)
+            part = await self.find_blob(origin, digest)
         await self._admission.admit_blob(origin, digest)
         self._touch(digest)
         size = part.descriptor.size
@@ -205,7 +205,8 @@ class Mirror:
         notes = {"repository": origin.name, "digest": str(digest)}
         return Response(status=wanted.status, headers=wanted.headers, body=stream, notes=notes)
 
-    async def _find_blob(self, origin: Origin, digest: Digest) -> Part:
+    async def find_blob(self, origin: Origin, digest: Digest) -> Part:
+        """As `Blobs.find`, in the threads of its upstream."""
         return await self._asked(self.library.blobs.find, origin, digest)
 
     async def _asked(self, question: Callable[..., T], origin: Origin, *arguments: object) -> T:

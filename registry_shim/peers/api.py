@@ -40,6 +40,7 @@ __all__ = ["PeerApi"]
 _RANGE: Final = re.compile(r"bytes=(\d{1,19})-(\d{1,19})")
 _GRID: Final = re.compile(r"plain|[0-9a-f]{16}")
 _MOST_TABLE: Final = 64 << 20  # bytes of JSON
+_TABLES: Final = 2  # that are read at a time: parsed, one takes many times its bytes
 _PAUSE: Final = {"Retry-After": "1"}
 _log = logging.getLogger("registry_shim.peers")
 
@@ -65,6 +66,7 @@ class PeerApi:
         self._holdings = holdings
         self._access = access
         self._grids = Grids()
+        self._reading = asyncio.Semaphore(_TABLES)
         self._leases = Leases(holdings)
         self._sending: Counter[str] = Counter()
 
@@ -105,8 +107,9 @@ class PeerApi:
     async def _take_grid(self, request: Request, digest: Digest, name: str) -> Response:
         if request.body.length is None or request.body.length > _MOST_TABLE:
             raise Refusal(413, "a chunk table has at most 64 MiB")
-        raw = b"".join([piece async for batch in request.body.batches(1 << 20) for piece in batch])
-        grid = await in_thread(Grid.parse, raw)
+        async with self._reading:
+            raw = b"".join([piece async for batch in request.body.batches(1 << 20) for piece in batch])
+            grid = await in_thread(Grid.parse, raw)
         if (grid.digest, grid.name) != (digest, name) or not grid.verifiable:
             raise Refusal(400, "this is another table than its name says")  # so a liar harms itself alone
         self._grids.add(grid)
@@ -124,7 +127,7 @@ class PeerApi:
         if match is None:
             raise Refusal(400, "peers ask for ranges")
         offset, length = int(match[1]), int(match[2]) - int(match[1]) + 1
-        origin = await self._access.admit(_origin(request), digest)
+        admitted = await self._access.admit(_origin(request), digest)
         if (
             self._sending.total() >= self._settings.sending
             or self._sending[request.client] >= self._settings.sending_each
@@ -133,13 +136,13 @@ class PeerApi:
         here = await self._leases.find(digest, name)
         if here is not None and _has(here.lease, offset, length):
             return self._sent(request, here, offset, length)
-        grid = self._grid(request, digest, name, here)
+        grid = self._grid(request, digest, name, admitted.size, here)
         if length < 1 or offset + length > grid.size:
             raise Refusal(416, "the blob ends before that")
         sender = request.headers.get(SENDER.lower(), "")
         if not await in_thread(self._accepts, grid, grid.numbers(offset, length), sender):
             return _no(404, "it is not here, and this node is not its home", self._map_of(here))
-        return await self._fetched(request, origin, grid, offset, length)
+        return await self._fetched(request, admitted.origin, grid, offset, length)
 
     async def _fetched(self, request: Request, origin: Origin, grid: Grid, offset: int, length: int) -> Response:
         """The beginning of the range is waited for, for a while: an answer that begins goes on."""
@@ -159,18 +162,19 @@ class PeerApi:
     def _accepts(self, grid: Grid, numbers: range, sender: str) -> bool:
         return all(self._directions.accepts(grid, number, sender) for number in numbers)
 
-    def _grid(self, request: Request, digest: Digest, name: str, here: Shared | None) -> Grid:
-        """How the blob is cut. Raises `Refusal` if nobody has told yet."""
-        if here is not None and here.lease.grid.name == name:
-            return here.lease.grid
+    def _grid(self, request: Request, digest: Digest, name: str, size: int, here: Shared | None) -> Grid:
+        """How the blob of `size` bytes is cut. Raises `Refusal` if nobody has told yet, or somebody who is wrong about
+        its size: room would be made for that much, and readers here be given it."""
         if name == "plain":
-            size = request.headers.get(SIZE.lower(), "")
-            if not (size.isascii() and size.isdigit() and len(size) < 20):
-                raise Refusal(400, f"{SIZE} is missing")
-            return Grid.plain(digest, int(size))
-        grid = self._grids.get(digest, name)
+            told = request.headers.get(SIZE.lower(), "")
+            if told != str(size):
+                raise Refusal(404 if told.isdigit() else 400, f"{SIZE} is not the blob's")
+            return Grid.plain(digest, size)
+        grid = here.lease.grid if here and here.lease.grid.name == name else self._grids.get(digest, name)
         if grid is None:
             raise Refusal(409, "the chunk table is not known here")
+        if grid.size != size:
+            raise Refusal(404, "the chunk table is not one of this blob")
         return grid
 
     def _sent(self, request: Request, shared: Shared, offset: int, length: int) -> Response:

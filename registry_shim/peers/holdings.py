@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest
@@ -22,6 +23,8 @@ _LINGER: Final = 30.0  # seconds that what is fetched is leased after the last r
 _BRIEFLY: Final = 5.0  # likewise, for what is only looked at
 _MOST_TABLES: Final = 64 << 20  # bytes of chunk tables in memory, about
 _ENTRY: Final = 200  # bytes that a table's chunk takes in memory, about
+
+_Key = tuple[object, ...]
 
 
 class Holdings(Protocol):
@@ -98,8 +101,8 @@ class Leases:
 
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
-        self._shared: dict[tuple[object, ...], Shared] = {}
-        self._lock = asyncio.Lock()
+        self._shared: dict[_Key, Shared] = {}
+        self._making: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()  # while somebody waits
 
     async def find(self, digest: Digest, grid: str) -> Shared | None:
         """As `Holdings.find`."""
@@ -112,26 +115,22 @@ class Leases:
         assert shared is not None  # noqa: S101  # fetching either gives a lease or raises
         return shared
 
-    async def _get(self, key: tuple[object, ...], linger: float, make: Callable[[], Lease | None]) -> Shared | None:
-        async with self._lock:
-            shared = self._shared.get(key)
-            if shared is None:
-                lease = await in_thread(make)
-                if lease is None:
-                    return None
-                shared = self._shared[key] = Shared(lease, linger)
+    async def _get(self, key: _Key, linger: float, make: Callable[[], Lease | None]) -> Shared | None:
+        if key not in self._shared:
+            async with self._making.setdefault(key, asyncio.Lock()):  # of this one only: some take long to begin
+                if key not in self._shared and (lease := await in_thread(make)) is not None:
+                    self._shared[key] = Shared(lease, linger)
+        shared = self._shared.get(key)
+        if shared is not None:
             shared.touch()
-            return shared
+        return shared
 
     async def tidy(self) -> None:
         """Let go of what nobody asked for of late. Call it every now and then."""
-        async with self._lock:
-            for key in [key for key, shared in self._shared.items() if shared.forgotten]:
-                await in_thread(self._shared.pop(key).lease.close)
+        for key in [key for key, shared in self._shared.items() if shared.forgotten]:
+            await in_thread(self._shared.pop(key).lease.close)
 
     async def close(self) -> None:
         """No request may run any more."""
-        async with self._lock:
-            for shared in self._shared.values():
-                await in_thread(shared.lease.close)
-            self._shared.clear()
+        while self._shared:
+            await in_thread(self._shared.popitem()[1].lease.close)

@@ -106,6 +106,17 @@ def test_the_first_bytes_come_before_the_last_are_here(content: Content, make_ca
         assert not cache.contains(content.digest)
 
 
+def test_what_arrives_is_not_given_to_who_was_promised_another_size(
+    cache: Cache, content: Content, source: MemorySource
+) -> None:
+    source.gate = threading.Event()
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        with pytest.raises(SizeMismatch):
+            cache.lease(ORIGIN, replace(content.descriptor, size=1))
+        source.gate.set()
+        assert read(lease) == content.data
+
+
 def test_without_a_table_the_last_chunk_waits_for_the_digest_of_the_whole(
     content: Content, make_cache: MakeCache
 ) -> None:

@@ -23,6 +23,7 @@ from modelcar.store.layout import OciLayout
 from registry_shim.cache.cache import Cache
 from registry_shim.cache.origins import Origins
 from registry_shim.origin import Origin
+from registry_shim.peers.access import Admitted
 from registry_shim.peers.caching import CacheHoldings
 from registry_shim.peers.peers import Peers
 from registry_shim.peers.settings import PeerSettings
@@ -36,14 +37,15 @@ TIMEOUT = 30
 
 
 class Everyone:
-    """An `Access` that lets everyone in, and remembers whom."""
+    """An `Access` that lets everyone in, and remembers whom. Every blob has `size` bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.asked: list[tuple[Origin, Digest]] = []
 
-    async def admit(self, origin: Origin, digest: Digest) -> Origin:
+    async def admit(self, origin: Origin, digest: Digest) -> Admitted:
         self.asked.append((origin, digest))
-        return origin
+        return Admitted(origin=origin, size=self.size)
 
 
 class Node:
@@ -53,7 +55,7 @@ class Node:
         self.settings = settings
         self.upstream = upstream
         self.router = Reports(upstream)
-        self.access = Everyone()
+        self.access = Everyone(len(upstream.data))
         self.scheduler = Scheduler(FAST)
         self.peers = Peers(settings)
         router_for = self.peers.router_for(self._behind)

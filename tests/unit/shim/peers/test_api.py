@@ -5,16 +5,20 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelcar.errors import Denied, Unauthorized, Unreachable, UsageError
-from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.lazy.grid import Grid
-from modelcar.oci import Digest
+from modelcar.oci import Descriptor, Digest
+from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
+from registry_shim.peers.access import Admitted
 from registry_shim.peers.peers import Peers
 from registry_shim.peers.protocol import unpack_map
 from registry_shim.peers.settings import PeerSettings
@@ -148,7 +152,7 @@ def test_who_may_not_read_gets_nothing(
 ) -> None:
     pull(node, content, content.table())
 
-    async def refuse(origin: Origin, digest: Digest) -> Origin:
+    async def refuse(origin: Origin, digest: Digest) -> Admitted:
         assert origin.authorization == "Bearer t0ken"
         raise error
 
@@ -169,6 +173,44 @@ def test_a_table_goes_by_its_own_name(node: Node, content: Content) -> None:
     assert ask(node, "PUT", f"grids/{grid.digest}/{grid.name}", b"{").status == 400
 
 
+@pytest.mark.parametrize("size", [1, 10**18])
+def test_nobody_is_wrong_about_a_size_at_the_cost_of_others(node: Node, content: Content, size: int) -> None:
+    """Room would be made for that much, and a table of its chunks; those who pull the blob would get a part of it."""
+    node.upstream.gate = threading.Event()
+    asked = {"Range": "bytes=0-0", "Modelcar-Size": str(size)}
+    assert ask(node, "GET", f"blobs/{content.digest}/plain", None, **asked).status == 404
+    table = Grid(content.digest, 1, (Chunk(offset=0, size=1, digest=Digest.of(b"x")),))
+    introduce(node, table)
+    assert blob(node, table, 0, 1).status == 404
+    assert not node.cache.status()
+    node.upstream.gate.set()
+    assert pull(node, content, None) == content.data
+
+
+def test_one_blob_that_takes_long_to_begin_holds_up_no_other(
+    node: Node, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, fetch = threading.Event(), threading.Event(), node.cache.lease
+
+    def lease(origin: Origin, descriptor: Descriptor, **how: Any) -> Lease:
+        if how["grid"].name == slow.name:
+            begun.set()
+            go_on.wait(10)
+        return fetch(origin, descriptor, **how)
+
+    slow, fast = content.table(CHUNK_SIZE // 2), content.table()
+    introduce(node, slow)
+    introduce(node, fast)
+    monkeypatch.setattr(node.cache, "lease", lease)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(blob, node, slow, 0, 10)
+        assert begun.wait(10)
+        assert blob(node, fast, 0, 10).body == content.data[:10]
+        assert not waiting.done()
+        go_on.set()
+        assert waiting.result().body == content.data[:10]
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
@@ -176,7 +218,7 @@ def test_a_table_goes_by_its_own_name(node: Node, content: Content) -> None:
         (f"blobs/{Digest.of(b'')}/plain", {}, 400),
         (f"blobs/{Digest.of(b'')}/plain", {"Range": "bytes=0-"}, 400),
         (f"blobs/{Digest.of(b'')}/plain", {"Range": "bytes=0-9", "Modelcar-Size": "x"}, 400),
-        (f"blobs/{Digest.of(b'')}/plain", {"Range": "bytes=0-9", "Modelcar-Size": "5"}, 416),
+        (f"blobs/{Digest.of(b'')}/plain", {"Range": "bytes=0-9", "Modelcar-Size": "5"}, 404),
         (f"blobs/{Digest.of(b'')}/plain", {"Range": "bytes=0-9", "Modelcar-Origin": "nothing"}, 400),
         (f"blobs/{Digest.of(b'')}/plain", {"Range": "bytes=0-9", "Modelcar-Origin": "a.example/UP"}, 400),
         (f"blobs/{Digest.of(b'')}/../../etc", {"Range": "bytes=0-9"}, 400),

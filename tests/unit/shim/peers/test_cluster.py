@@ -113,5 +113,7 @@ def test_a_member_that_joins_becomes_a_home(tmp_path: Path, content: Content) ->
             node.peers.membership.replace([*node.peers.membership.ring(), late])
             node.router.sources = (MemorySource(other.data),)
         nodes[3].router.sources = (mine := MemorySource(other.data),)
+        for node in nodes:
+            node.access.size = len(other.data)
         assert all(data == other.data for data in pull_all(nodes[:3], other, other.table()))
         assert mine.sent > 0
