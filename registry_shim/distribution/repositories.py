@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcar.errors import InvalidDigest, StorageError
+from modelcar.errors import InvalidContent, InvalidDigest, StorageError
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.oci.reference import is_repository, is_tag
 from modelcar.store.disk import atomic_write, explain, fsync_dir
@@ -108,7 +108,7 @@ class Repository:
             return ManifestLink.from_bytes(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError) as e:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidContent, InvalidDigest) as e:
             raise StorageError(f"{path} is damaged: {e}") from None
 
     def has_manifest(self, digest: Digest) -> bool:

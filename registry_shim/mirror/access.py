@@ -84,6 +84,13 @@ class Gatekeeper:
         for key in self._keys(origin):
             self._granted.drop(key)
 
+    def doubt(self, origin: Origin) -> None:
+        """What the upstream had, it has not for `origin` any more: deleted, or hidden since from those who may not read
+        it, which some registries do instead of refusing."""
+        self.forget(origin)
+        if origin.authorization == _ANYBODY:
+            self._facts.set_public(origin, public=False)
+
     def refuse(self, origin: Origin, error: RegistryError) -> None:
         """The upstream has just said no (401, 403)."""
         if origin.authorization is None:

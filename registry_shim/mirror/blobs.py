@@ -102,6 +102,8 @@ class Blobs:
         return self._upstreams[origin.registry].ask(origin, ask)
 
     def _without(self, origin: Origin, known: Part | None, error: RegistryError | InvalidContent) -> Part:
+        if known is not None and isinstance(error, RemoteNotFound):
+            self._gatekeeper.doubt(origin)
         self._gatekeeper.stand_in(origin, error, known=known is not None)
         if known is None:
             raise error

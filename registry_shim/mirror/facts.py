@@ -13,6 +13,7 @@ ROOT/upstreams/<registry>/repositories/<name>/
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import NotFound
+from modelcar.errors import DigestMismatch, NotFound, StorageError
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.store.base import Store, write_document
 from modelcar.store.disk import atomic_write, make_dirs
@@ -33,6 +34,7 @@ __all__ = ["Facts", "Kept"]
 
 _MEMORY: Final = 32 << 20  # bytes of manifests that are answered without looking at the disk
 _MAX_LIST: Final = 64 << 20
+_log = logging.getLogger("registry_shim.mirror")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +84,38 @@ class Facts:
             return kept
 
     def manifest(self, origin: Origin, digest: Digest) -> Kept | None:
-        """A manifest that this repository is known to have, if it is here."""
+        """A manifest that this repository is known to have, if it is here. What is damaged is not."""
         if (kept := self.remembered(origin, digest)) is not None:
             if digest in self._store:  # it may have been evicted, or revoked
                 return kept
             self._forget(origin, digest)
             return None
-        link = self.repository(origin).manifest(digest)
-        if link is None:
-            return None
         try:
+            link = self.repository(origin).manifest(digest)
+            if link is None:
+                return None
             with self._store.open(digest) as reader:
                 content = reader.read()
+            digest.check(content, f"what is stored of {origin}")
         except NotFound:
             return None
-        digest.check(content, f"what is stored of {origin}")
+        except StorageError as e:
+            _log.warning("%s: asking for a manifest again: %s", origin, e)
+            return None
+        except DigestMismatch as e:
+            _log.error("%s is damaged on disk and was removed: %s", digest, e)
+            with suppress(NotFound):
+                self._store.delete(digest)
+            return None
         return self._remember(origin, Kept(link.descriptor, content, link.subject))
+
+    def resolve(self, origin: Origin, tag: str) -> Digest | None:
+        """What a tag was when it was last asked for. What is damaged is not known."""
+        try:
+            return self.repository(origin).resolve(tag)
+        except StorageError as e:
+            _log.warning("%s: asking for a tag again: %s", origin, e)
+            return None
 
     def keep(self, origin: Origin, content: bytes, media_type: str, digest: Digest) -> Kept:
         """Take a manifest of this repository. Raises `InvalidDocument` if it is not what its media type says."""

@@ -96,7 +96,7 @@ class Manifests:
         return found
 
     def _known(self, origin: Origin, target: str | Digest) -> Kept | None:
-        digest = target if isinstance(target, Digest) else self._facts.repository(origin).resolve(target)
+        digest = target if isinstance(target, Digest) else self._facts.resolve(origin, target)
         return self._facts.manifest(origin, digest) if digest else None
 
     def _ask(self, origin: Origin, target: str | Digest, known: Kept | None) -> Found:
@@ -117,9 +117,12 @@ class Manifests:
 
     def _without(self, origin: Origin, target: str | Digest, known: Kept | None, error: ModelcarError) -> Found:
         """What is known, if the upstream fails; else its no."""
-        if isinstance(error, RemoteNotFound) and not isinstance(target, Digest) and known is not None:
-            self._tags.drop((origin.name, target))
-            self._facts.repository(origin).remove_tag(target)
+        if isinstance(error, RemoteNotFound) and known is not None:
+            if not isinstance(target, Digest):
+                self._tags.drop((origin.name, target))
+                self._facts.repository(origin).remove_tag(target)
+            if isinstance(target, Digest) or self._is_gone(origin, known.descriptor.digest):
+                self._gatekeeper.doubt(origin)
         absent = known is None and isinstance(target, str) and self._facts.is_absent(origin, target)
         self._gatekeeper.stand_in(origin, error, known=known is not None or absent)
         if known is None:
@@ -128,6 +131,15 @@ class Manifests:
             self._said.put((origin.name, str(target)), True)
             _log.warning("%s: serving %s as it was, because %s", origin, target, error)
         return Found(known, "stale")
+
+    def _is_gone(self, origin: Origin, digest: Digest) -> bool:
+        """Whether more is gone than a tag, which tells nothing of who may read the repository."""
+        ref = origin.reference(digest=digest)
+        try:
+            self._upstreams[origin.registry].ask(origin, lambda client: client.resolve(ref))
+        except (RegistryError, InvalidContent) as e:
+            return isinstance(e, RemoteNotFound)
+        return False
 
     def _note_absent(self, origin: Origin, target: str | Digest, *, absent: bool) -> None:
         """That an image has no signature of some kind is a part of verifying it while its upstream is gone."""
@@ -138,7 +150,7 @@ class Manifests:
     def _point(self, origin: Origin, tag: str, digest: Digest) -> None:
         repository = self._facts.repository(origin)
         with repository.changing():
-            if repository.resolve(tag) != digest:
+            if self._facts.resolve(origin, tag) != digest:
                 repository.set_tag(tag, digest)
                 self._note_absent(origin, tag, absent=False)
         self._tags.put((origin.name, tag), digest)

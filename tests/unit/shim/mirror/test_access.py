@@ -232,6 +232,23 @@ def test_what_is_no_longer_for_anybody(mirror: MakeMirror, upstream: ScriptedReg
     assert client.manifest("v1").status in (503, 504)
 
 
+@pytest.mark.parametrize("seen_by", ["blob", "tag", "digest"])
+def test_what_is_hidden_from_now_on_is_not_for_anybody_while_the_upstream_is_gone(
+    mirror: MakeMirror, upstream: ScriptedRegistry, seen_by: str
+) -> None:
+    publish(upstream)
+    image, client = layer(upstream), mirror(access_seconds=0, tag_seconds=0, missing_seconds=0)
+    manifest = client.manifest("v1")
+    digest = manifest.headers["docker-content-digest"]
+    assert manifest.status == client.blob(image).status == 200
+    upstream.guard = lambda _: error(404, "NAME_UNKNOWN")
+    asked = {"blob": f"blobs/{image}", "tag": "manifests/v1", "digest": f"manifests/{digest}"}
+    assert client.get(f"{REPO}/{asked[seen_by]}").status == 404
+    upstream.close()
+    assert client.blob(image).status in (503, 504)
+    assert client.manifest(digest).status in (503, 504)
+
+
 @pytest.mark.parametrize("grace", [0.0, 1000.0])
 def test_a_token_that_cannot_be_checked(
     mirror: MakeMirror, upstream: ScriptedRegistry, guard: Guard, grace: float

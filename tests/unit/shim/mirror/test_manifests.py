@@ -268,6 +268,22 @@ def test_ways_to_name_the_registry(mirror: MakeMirror, upstream: ScriptedRegistr
     assert (refused.status, refused.code) == (403, "DENIED")
 
 
+@pytest.mark.parametrize("name", ["_tags/v1", "_manifests/sha256/*", "blobs/sha256/*"])
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"descriptor":{}}'])
+def test_what_the_disk_has_damaged_is_asked_for_again(
+    upstream: ScriptedRegistry, tmp_path: Path, name: str, content: bytes
+) -> None:
+    image = publish(upstream)
+    settings = MirrorSettings(upstreams=(UpstreamSettings(registry=HOST, urls=(upstream.url,)),), attachments=False)
+    for _ in range(2):
+        with running_mirror(settings, tmp_path / "root") as address:
+            answers = [Client(address).manifest(target) for target in ("v1", image.documents.index.digest)]
+        assert [(a.status, a.body) for a in answers] == [(200, image.documents.index.content)] * 2
+        (file,) = (tmp_path / "root").rglob(name)
+        file.chmod(0o600)
+        file.write_bytes(content)
+
+
 def test_mirrors_of_a_registry_come_first(
     mirror: MakeMirror, upstream: ScriptedRegistry, other: ScriptedRegistry
 ) -> None:
