@@ -10,7 +10,7 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Final, Protocol
 
-from modelcar.errors import ModelcarError
+from modelcar.errors import InvalidContent, ModelcarError
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.inspect import parse_index_layer
@@ -22,7 +22,7 @@ from registry_shim.origin import Origin
 __all__ = ["Indexes", "Leases"]
 
 _LARGEST: Final = 64 << 20  # bytes of an index layer; one of a 2 TB model fits
-_REMEMBERED: Final = 64
+_REMEMBERED: Final = 32 << 20  # bytes of index layers; what is read of them takes about as much
 _PATIENCE: Final = 300.0  # seconds
 _THREADS: Final = 2
 _log = logging.getLogger("registry_shim.mirror")
@@ -47,7 +47,7 @@ class Indexes:
         self._patience = patience
         self._threads = Pool(_THREADS, "index")
         self._lock = threading.Lock()
-        self._tables: OrderedDict[Digest, Future[Tables]] = OrderedDict()
+        self._tables: OrderedDict[Digest, tuple[int, Future[Tables]]] = OrderedDict()
         self._lies: set[tuple[Digest, Digest]] = set()
 
     def begin(self, origin: Origin, index: Descriptor) -> Future[Tables] | None:
@@ -55,12 +55,12 @@ class Indexes:
         if index.size > _LARGEST:
             return None
         with self._lock:
-            future = self._tables.get(index.digest)
+            _, future = self._tables.get(index.digest, (0, None))
             if future is None or (future.done() and (future.cancelled() or future.exception() is not None)):
                 future = self._threads.submit(self._read, origin, index)
-                self._tables[index.digest] = future
+                self._tables[index.digest] = (index.size, future)
             self._tables.move_to_end(index.digest)
-            while len(self._tables) > _REMEMBERED:
+            while len(self._tables) > 1 and sum(size for size, _ in self._tables.values()) > _REMEMBERED:
                 self._tables.popitem(last=False)
             return future
 
@@ -91,10 +91,15 @@ class Indexes:
             with self._leases.lease(origin, index, purpose=Purpose.PULL) as lease:
                 lease.need(0, index.size)
                 lease.when(0, index.size).result(_PATIENCE)
-                model = parse_index_layer(_content(lease, index.size))
+                content = _content(lease, index.size)
         except (ModelcarError, TimeoutError) as e:
             _log.warning("%s: the model index %s cannot be read: %s", origin, index.digest, e)
             raise
+        try:
+            model = parse_index_layer(content)
+        except InvalidContent as e:  # for good: to find that out again and again takes long
+            _log.warning("%s: the model index %s is none: %s", origin, index.digest, e)
+            return {}
         return {layer.digest: Grid.of_layer(layer) for layer in model.layers}
 
     def close(self) -> None:

@@ -18,8 +18,10 @@ from modelcar.packaging.base import DEFAULT_PLATFORMS, holder_base
 from modelcar.packaging.build import build_image
 from modelcar.packaging.inspect import index_layer_of, parse_index_layer
 from modelcar.store import LocalStore
+from registry_shim.mirror import indexes
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
+from tests.e2e.support.commands import eventually
 from tests.support.checkpoints import make_checkpoint
 from tests.unit.registry.server import Default, Reply, Request, ScriptedRegistry, error
 
@@ -96,6 +98,34 @@ def test_the_index_is_fetched_as_soon_as_a_manifest_passes_by(
     assert client.blob(model.layer.digest, Range="bytes=0-0").status == 206
     order = [r.path.rpartition("/")[2] for r in upstream.requests("GET", "/blobs/")]
     assert order.index(str(model.index_layer.digest)) < order.index(str(model.layer.digest))
+
+
+def test_what_is_no_index_is_read_once_and_few_are_kept(
+    mirror: MakeMirror, upstream: ScriptedRegistry, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+
+    def parse(content: bytes) -> ModelIndex:
+        parsed.append(len(content))
+        return parse_index_layer(content)
+
+    monkeypatch.setattr(indexes, "parse_index_layer", parse)
+    monkeypatch.setattr(indexes, "_REMEMBERED", 1000)
+    sound, client = model.index_layer, mirror()
+    junk = Descriptor.of(LAYER_TAR, b"junk" * 100, annotations=sound.annotations)
+    upstream.blobs[str(junk.digest)] = b"junk" * 100
+    layers = tuple(junk if old == sound else old for old in model.manifest.layers)
+    offer(upstream, model, model.manifest.edited(layers=layers))
+    client.manifest("v1")
+    for _ in range(3):
+        assert client.blob(model.layer.digest, Range="bytes=0-0").status == 206
+    assert parsed == [junk.size]
+    put(upstream, model.manifest, "v2")
+    client.manifest("v2")
+    eventually(lambda: parsed == [junk.size, sound.size], "another index is read")
+    put(upstream, model.manifest.edited(layers=layers, annotations={"a": "b"}), "v3")
+    client.manifest("v3")
+    eventually(lambda: parsed == [junk.size, sound.size, junk.size], "the first was forgotten")
 
 
 def test_layers_are_cut_along_their_table(
