@@ -35,6 +35,7 @@ class UpstreamSettings:
         registry: its name as users write it: `ghcr.io`, `registry.example:5000`.
         urls: where it is reached, the first first; `https://NAME` by default. All but the last are mirrors of it
             (another shim, Dragonfly, Spegel): they are asked with `?ns=`, and what they lack the next one is asked for.
+            Where clients' own permissions decide, mirrors are asked for the bytes of blobs alone.
         access: who decides what a client may read.
         repositories: globs of repositories (`org/*`, `org/**`, without the registry) that are read with the node's own
             login and served to whoever reaches this port. `own` needs some.
