@@ -22,7 +22,7 @@ from registry_shim.gate.lineage import Known, Lineage
 from registry_shim.gate.policybook import Page, PolicyBook
 from registry_shim.gate.ruling import Ruling, State, judge, unseen
 from registry_shim.gate.scans import Leases, Scan, ScanStage
-from registry_shim.gate.settings import GateRule, GateSettings
+from registry_shim.gate.settings import GateRule, GateSettings, OnPending
 from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
@@ -163,10 +163,12 @@ class Case:
         ruling = judge(self.origin.name, self.rule, self._seen, verdict, settings.scan, datetime.now(UTC))
         has_failed = ruling.state is State.PENDING and self._failure is not None
         if has_failed and self._failure is not None:
-            ruling = replace(ruling, reasons=(self._failure, *ruling.reasons))
+            # Else whoever makes a file that no scan survives has it streamed for ever.
+            state = State.REFUSED if self.rule.on_pending is OnPending.STREAM else State.PENDING
+            ruling = replace(ruling, state=state, reasons=(self._failure, *ruling.reasons))
         is_short = has_failed or ruling.state is State.REFUSED
         self._take(ruling, page, self._short if is_short else settings.valid_seconds)
-        if may_scan and (ruling.state is State.PENDING or ruling.is_outdated):
+        if may_scan and (has_failed or ruling.state is State.PENDING or ruling.is_outdated):
             self._begin_scan(page)
 
     def _take(self, ruling: Ruling, page: Page, seconds: float) -> None:
@@ -210,6 +212,10 @@ class Case:
             before = await self._in(shop.deciders, shop.verdicts.replace, verdict)
         except ModelcarError as e:
             self._failure = str(e)
+            shop.events.scan_failed()
+        except Exception as e:  # whatever it is, nobody has looked at the image
+            _log.exception("%s@%s cannot be scanned", self.origin, self.root.digest)
+            self._failure = f"its scan came to no verdict: {type(e).__name__}"
             shop.events.scan_failed()
         else:
             self._failure = None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelcar.errors import Denied, NotFound, Unreachable, UsageError
+from modelcar.errors import Denied, NotFound, Unreachable, UsageError, WorldError
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
 from modelcar.scanning.findings import Outcome
@@ -655,6 +655,30 @@ def test_a_scan_that_fails_says_why_and_is_tried_again(tmp_path: Path, upstream:
             assert "the upstream hung up" in gate.status()["images"][0]["reasons"][0]
             while why := await settled(gate, LLM, root):
                 assert "the upstream hung up" in why
+
+    run(scenario())
+
+
+def test_what_no_scan_survives_is_not_streamed_again(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    layer = upstream.layers(root)[0]
+    arrivals, events = Arrivals(upstream.store.content, held={layer}), Watched()
+    rule = GateRule(images="**", scan=ScanDemand.NODE, on_pending=OnPending.STREAM)
+
+    async def scenario() -> None:
+        async with running_gate(
+            tmp_path, upstream, rule, arrivals=arrivals, events=events, refused_seconds=0.01
+        ) as gate:
+            await admit(gate, upstream, root)
+            await until(lambda: layer in arrivals.leased)
+            arrivals.release(layer, WorldError("its scan came to no verdict"))
+            await until(lambda: bool(events.failures))
+            with pytest.raises(Denied, match="came to no verdict"):
+                await admit(gate, upstream, root)
+            with pytest.raises(Denied, match="came to no verdict"):
+                await gate.admit_blob(LLM, layer)
+            while why := await settled(gate, LLM, root):
+                assert "came to no verdict" in why
 
     run(scenario())
 
