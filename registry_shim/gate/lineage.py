@@ -26,6 +26,7 @@ __all__ = ["Known", "Lineage"]
 
 _log = logging.getLogger("registry_shim.gate")
 _FORGOTTEN: Final = 90 * 86400.0  # seconds after which nobody asks for an image any more
+_MOST: Final = 10_000  # images; anybody may ask for any number of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Lineage:
         self._listing: dict[tuple[str, Digest], set[Digest]] = defaultdict(set)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files = list(os.scandir(folder))
+            files = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime)
         except OSError as e:
             raise StorageError(f"cannot use {folder}: {e.strerror}") from None
         for entry in files:
@@ -89,6 +90,7 @@ class Lineage:
         """Know an image, on disk as well if that takes it: else whoever pulls it asks for its manifest again after a
         restart."""
         if self.get(known.origin, known.root.digest) == known:
+            self._put(known)
             with suppress(OSError):
                 os.utime(self._file(known))
             return
@@ -107,10 +109,25 @@ class Lineage:
         self._put(known)
 
     def _put(self, known: Known) -> None:
+        """As the one that was asked for last; the one that was not for longest makes room for it."""
         with self._lock:
+            self._drop(known.key)
             self._known[known.key] = known
             for digest in known.contents:
                 self._listing[known.origin.name, digest].add(known.root.digest)
+            oldest = self._drop(next(iter(self._known))) if len(self._known) > _MOST else None
+        if oldest is not None:
+            with suppress(OSError):
+                self._file(oldest).unlink()
+
+    def _drop(self, key: tuple[str, Digest]) -> Known | None:
+        known = self._known.pop(key, None)
+        for digest in known.contents if known is not None else ():
+            place = key[0], digest
+            self._listing[place].discard(key[1])
+            if not self._listing[place]:
+                del self._listing[place]
+        return known
 
     def _file(self, known: Known) -> Path:
         name = f"{known.origin.name}\0{known.root.digest}".encode()

@@ -6,8 +6,11 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
+from registry_shim.gate import lineage as module
 from registry_shim.gate.lineage import Known, Lineage
 from registry_shim.origin import Origin
 
@@ -56,6 +59,20 @@ def test_who_is_asked_about_again_is_not_forgotten(tmp_path: Path) -> None:
     os.utime(path, (0, 0))
     lineage.add(one)
     assert Lineage(tmp_path).listing(HERE, LAYER) == (one,)
+
+
+def test_those_that_nobody_asked_for_for_longest_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 2)
+    first, second, third = (known(name, LAYER, Digest.of(name)) for name in (b"first", b"second", b"third"))
+    lineage = Lineage(tmp_path)
+    for each in (first, second, first, third):
+        lineage.add(each)
+    for now in (lineage, Lineage(tmp_path)):
+        assert sorted(each.root.digest for each in now.listing(HERE, LAYER)) == sorted(
+            [first.root.digest, third.root.digest]
+        )
+        assert now.listing(HERE, Digest.of(b"second")) == ()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_disk_that_takes_nothing_keeps_nobody_from_pulling(tmp_path: Path) -> None:
