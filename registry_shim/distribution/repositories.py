@@ -157,7 +157,7 @@ class Repository:
             return Digest.parse((self._root / "_tags" / tag).read_text())
         except FileNotFoundError:
             return None
-        except (OSError, InvalidDigest) as e:
+        except (OSError, ValueError, InvalidDigest) as e:
             raise StorageError(f"{self._root / '_tags' / tag} is damaged: {e}") from None
 
     def set_tag(self, tag: str, digest: Digest) -> None:

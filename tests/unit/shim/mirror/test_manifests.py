@@ -269,7 +269,7 @@ def test_ways_to_name_the_registry(mirror: MakeMirror, upstream: ScriptedRegistr
 
 
 @pytest.mark.parametrize("name", ["_tags/v1", "_manifests/sha256/*", "blobs/sha256/*"])
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"descriptor":{}}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b"\xff\xfe\x00", b'{"descriptor":{}}'])
 def test_what_the_disk_has_damaged_is_asked_for_again(
     upstream: ScriptedRegistry, tmp_path: Path, name: str, content: bytes
 ) -> None:
