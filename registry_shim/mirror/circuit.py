@@ -40,12 +40,6 @@ class Circuit:
             self._until = now + _TRIAL  # one tries; the others wait for what it finds
             return 0.0
 
-    @property
-    def open(self) -> bool:
-        """Whether it failed when it was last asked."""
-        with self._lock:
-            return self._failures >= self._tolerated
-
     def succeeded(self) -> None:
         with self._lock:
             self._failures = 0

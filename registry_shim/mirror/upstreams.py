@@ -106,11 +106,6 @@ class Upstream:
             Endpoint(settings, url, kind, connections) for url, kind in zip(urls, kinds, strict=True)
         )
 
-    @property
-    def failing(self) -> bool:
-        """Whether the registry itself did not answer when it was last asked."""
-        return self.endpoints[-1].circuit.open
-
     def ask(self, origin: Origin, question: Callable[[Registry], T]) -> T:
         """What the first that can answer says; the registry itself, which comes last, has the last word.
 
