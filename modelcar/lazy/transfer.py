@@ -146,6 +146,11 @@ class Transfer:
         for name in names:
             self._standing.distrust(name, ProtocolViolation(f"{name} took part in sending another blob"))
 
+    @property
+    def before_peers(self) -> int:
+        """How many chunks lie before the first that a peer sent."""
+        return len(self._from.partition(bytes([_CODES[SourceKind.PEER]]))[0])
+
     def leave(self, who: object) -> None:
         """Nobody waits for what `who` asked for; it goes on arriving, in its turn."""
         with self._scheduler.lock:
@@ -342,6 +347,8 @@ class Transfer:
         return self._scheduler.pace(self.priority, size)
 
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
+        if window.kind is SourceKind.PEER and not self.partial.has(number):
+            self._from[number] = _CODES[window.kind]  # before anybody can see the chunk
         try:
             fresh = self.partial.put(number, data)
         except DigestMismatch:
@@ -355,7 +362,8 @@ class Transfer:
             self._senders[window.source.name] = window.source
             self._wasted += 0 if fresh else len(data)
             window.partial = 0
-            self._from[number] = _CODES[window.kind]
+            if fresh:
+                self._from[number] = _CODES[window.kind]
         for other in others:
             if other.numbers[-1] == number:
                 other.cancel()

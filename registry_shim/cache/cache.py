@@ -103,6 +103,7 @@ class Cache:
             raise SizeMismatch(f"the chunk table is not one of {descriptor.digest} with {descriptor.size} bytes")
         loan = Loan(grid)
         with self._stripe(descriptor.digest):
+            self._clear_wrong(grid)
             self._check(grid)
             entry = self._lend_whole(loan, purpose)
             self._events.leased(purpose, whole=entry is not None)
@@ -250,6 +251,12 @@ class Cache:
             raise error
         if grid.digest not in self.layout:
             self._wrong.check(grid)
+
+    def _clear_wrong(self, grid: Grid) -> None:
+        """Whoever was told that what came is wrong, and asks again at once, does not get the same."""
+        for entry in self._entries.of(grid.digest):
+            if isinstance(entry.holding, Arriving) and isinstance(entry.holding.error, InvalidContent):
+                self._settle(entry, entry.holding.error)
 
     def _lend_whole(self, loan: Loan, purpose: Purpose) -> Entry | None:
         digest = loan.grid.digest

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from modelcar.errors import ModelcarError, SizeMismatch, StorageError
 from modelcar.layers.bytemap import FileSlice
@@ -18,6 +19,9 @@ from modelcar.store.disk import explain
 from registry_shim.cache.origins import Origins
 
 __all__ = ["Arriving", "Holding", "Whole"]
+
+_DONE: Final[Future[None]] = Future()
+_DONE.set_result(None)
 
 
 class Holding(Protocol):
@@ -121,9 +125,9 @@ class Arriving:
 
     def when(self, offset: int, length: int) -> Future[None]:
         here = self.partial.when(offset, length)
-        if self.grid.verifiable or (offset + length <= self._held_back and length):
+        if self.grid.verifiable:
             return here
-        return _then(here, self.verified)
+        return _then(here, lambda: _DONE if 0 < length <= self._held_back - offset else self.verified)
 
     def slice(self, offset: int, length: int) -> FileSlice:
         if self.error:
@@ -143,12 +147,14 @@ class Arriving:
 
     @property
     def _held_back(self) -> int:
-        """From here on nothing of a blob without a chunk table is shown before all of it was found right."""
-        return self.grid.bounds(len(self.grid) - 1)[0] if len(self.grid) else 0
+        """From here on nothing of a blob without a chunk table is shown before all of it was found right: not what a
+        peer sent, which may be anything, and not the end."""
+        last = min(len(self.grid) - 1, self.transfer.before_peers)
+        return self.grid.bounds(last)[0] if len(self.grid) else 0
 
 
-def _then(first: Future[None], second: Future[None]) -> Future[None]:
-    """Done when both are, failed when either is."""
+def _then(first: Future[None], second: Callable[[], Future[None]]) -> Future[None]:
+    """Done when both are, failed when either is. `second` is asked for when the first is done."""
     result: Future[None] = Future()
 
     def tell(done: Future[None]) -> None:
@@ -161,7 +167,7 @@ def _then(first: Future[None], second: Future[None]) -> Future[None]:
 
     def go_on(done: Future[None]) -> None:
         if done.exception() is None:
-            second.add_done_callback(tell)
+            second().add_done_callback(tell)
         else:
             tell(done)
 

@@ -178,6 +178,33 @@ def test_after_wrong_content_the_upstream_alone_is_asked(content: Content, make_
     assert {name for name, outcome in told if outcome is Outcome.WRONG} == {"peer0", "peer1", "mirror"}
 
 
+def test_what_a_peer_sends_is_not_shown_before_the_whole_is_right(content: Content, make_cache: MakeCache) -> None:
+    gate = threading.Event()
+    lacks_the_end = [Fault(times=99, at=len(content.data) - 1, refuse=RemoteNotFound("that I have not"))]
+    peer = MemorySource(content.data, name="peer", kind=SourceKind.PEER, faults=lacks_the_end)
+    cache = make_cache(peer, MemorySource(content.data, gate=gate))
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        lease.need(0, len(content.data))
+        first = lease.when(0, 1)
+        until(lambda: sum(cache.chunks(content.digest, "plain") or b"") == len(content.plain) - 1)
+        assert not first.done()
+        assert lease.available(0) == 0
+        gate.set()
+        first.result(TIMEOUT)
+        assert read(lease) == content.data
+
+
+def test_who_asks_again_at_once_does_not_get_what_is_wrong(content: Content, make_cache: MakeCache) -> None:
+    liar = MemorySource(bytes(len(content.data)), name="peer", kind=SourceKind.PEER)
+    cache = make_cache(liar, MemorySource(content.data))
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        lease.need(0, len(content.data))
+        with pytest.raises(DigestMismatch):
+            lease.when(0, len(content.data)).result(TIMEOUT)
+        with cache.lease(ORIGIN, content.descriptor) as again:
+            assert read(again) == content.data
+
+
 def test_a_second_fetch_may_go_well(content: Content, make_cache: MakeCache) -> None:
     flaky = MemorySource(content.data, faults=[Fault(wrong=True)])
     cache = make_cache(flaky)
