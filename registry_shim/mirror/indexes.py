@@ -8,9 +8,10 @@ import os
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, Protocol
 
-from modelcar.errors import InvalidContent, ModelcarError
+from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.inspect import parse_index_layer
@@ -25,6 +26,7 @@ _LARGEST: Final = 64 << 20  # bytes of an index layer; one of a 2 TB model fits
 _REMEMBERED: Final = 32 << 20  # bytes of index layers; what is read of them takes about as much
 _PATIENCE: Final = 300.0  # seconds
 _THREADS: Final = 2
+_ATTEMPTS: Final = 3  # each asks fewer of those who may have sent what was wrong, in the end the upstream alone
 _log = logging.getLogger("registry_shim.mirror")
 
 Tables = dict[Digest, Grid]
@@ -88,10 +90,7 @@ class Indexes:
 
     def _read(self, origin: Origin, index: Descriptor) -> Tables:
         try:
-            with self._leases.lease(origin, index, purpose=Purpose.PULL) as lease:
-                lease.need(0, index.size)
-                lease.when(0, index.size).result(_PATIENCE)
-                content = _content(lease, index.size)
+            content = self._insist(origin, index)
         except (ModelcarError, TimeoutError) as e:
             _log.warning("%s: the model index %s cannot be read: %s", origin, index.digest, e)
             raise
@@ -101,6 +100,18 @@ class Indexes:
             _log.warning("%s: the model index %s is none: %s", origin, index.digest, e)
             return {}
         return {layer.digest: Grid.of_layer(layer) for layer in model.layers}
+
+    def _insist(self, origin: Origin, index: Descriptor) -> bytes:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(DigestMismatch):
+                return self._bring(origin, index)
+        return self._bring(origin, index)
+
+    def _bring(self, origin: Origin, index: Descriptor) -> bytes:
+        with self._leases.lease(origin, index, purpose=Purpose.PULL) as lease:
+            lease.need(0, index.size)
+            lease.when(0, index.size).result(_PATIENCE)
+            return _content(lease, index.size)
 
     def close(self) -> None:
         self._threads.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, Router, SourceKind
 from modelcar.registry.cancel import CancelScope, current_scope
@@ -31,6 +32,7 @@ _ASKED: Final = 4  # peers, before a blob begins
 _LOOK: Final = 0.3  # seconds that their answers may take
 _SPREAD: Final = 1.0  # seconds
 _STEP: Final = 0.2  # seconds
+_SMALL: Final = CHUNK_SIZE  # bytes
 
 
 class PeerRouter:
@@ -40,6 +42,9 @@ class PeerRouter:
     have them; the home in the zone, if another zone has the chunk's home among all members, gets them from that. As
     long as a home does what it should, nobody else is asked to fetch a chunk, however slow the upstream is; where it
     does not, the next in rank is.
+
+    What is small and cannot be verified in part (a model index, a configuration) every node gets from the upstream: a
+    pull cannot begin without it, and one wrong copy would spoil all that follows.
     """
 
     def __init__(
@@ -69,6 +74,8 @@ class PeerRouter:
         A home fetches its chunks in their order, so everyone asks it for them in that order, and no two nodes ask the
         same home at the same time.
         """
+        if _is_small(grid):
+            return self._behind.background(grid)
         self._look_around(grid)
         if not grid.verifiable:
             return range(len(grid))
@@ -83,6 +90,8 @@ class PeerRouter:
         return [*own, *(n for numbers in rounds for n in numbers if n is not None)]
 
     def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:
+        if _is_small(grid):
+            return self._behind.candidates(grid, number)
         direction = self._directions.to(grid, number)
         if direction.ours:  # somebody may have it all the same: from before this node was its home
             return [*map(self._source, self._holders(grid, number)), *self._behind.candidates(grid, number)]
@@ -146,6 +155,10 @@ class PeerRouter:
                 lags=self._membership.lags,
             )
         return source
+
+
+def _is_small(grid: Grid) -> bool:
+    return not grid.verifiable and grid.size <= _SMALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

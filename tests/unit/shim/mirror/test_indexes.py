@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,17 +13,25 @@ import pytest
 
 from modelcar.checkpoint import open_checkpoint
 from modelcar.layers.index import INDEX_PATH, IndexedLayer, ModelIndex
+from modelcar.lazy.scheduler import Scheduler
+from modelcar.lazy.settings import FetchSettings
+from modelcar.lazy.sources import SourceKind
 from modelcar.oci import Descriptor, Digest, Index, Manifest
 from modelcar.oci.media_types import LAYER_TAR
 from modelcar.packaging.base import DEFAULT_PLATFORMS, holder_base
 from modelcar.packaging.build import build_image
 from modelcar.packaging.inspect import index_layer_of, parse_index_layer
 from modelcar.store import LocalStore
+from modelcar.store.layout import OciLayout
+from registry_shim.cache.cache import Cache
 from registry_shim.mirror import indexes
+from registry_shim.mirror.indexes import Indexes
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
+from registry_shim.origin import Origin
 from registry_shim.testing import running_mirror
 from tests.e2e.support.commands import eventually
 from tests.support.checkpoints import make_checkpoint
+from tests.support.chunks import MemorySource, Reports
 from tests.unit.registry.server import Default, Reply, Request, ScriptedRegistry, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, put
@@ -183,6 +192,23 @@ def test_an_index_that_is_none_is_done_without(mirror: MakeMirror, upstream: Scr
     client = mirror()
     client.manifest("v1")
     assert client.blob(model.layer.digest).body == model.blobs[str(model.layer.digest)]
+
+
+def test_an_index_that_came_wrong_from_peers_is_fetched_anew(model: Model, tmp_path: Path) -> None:
+    right = model.blobs[str(model.index_layer.digest)]
+    liars = [MemorySource(bytes(len(right)), name=f"peer{n}", kind=SourceKind.PEER) for n in range(2)]
+    router = Reports(*liars, MemorySource(right))
+    scheduler = Scheduler(FetchSettings(backoff=0.01, backoff_limit=0.05))
+    cache = Cache(tmp_path, OciLayout(tmp_path), scheduler, lambda _descriptor, _origins: router)
+    with ExitStack() as ending:
+        ending.callback(scheduler.close)
+        ending.callback(cache.close)
+        indexes = Indexes(cache, 5.0)
+        ending.callback(indexes.close)
+        future = indexes.begin(Origin(registry=HOST, repository=REPO), model.index_layer)
+        assert future is not None
+        assert future.result(20)[model.layer.digest].verifiable
+    assert all(liar.sent == len(right) for liar in liars)
 
 
 def test_an_index_that_does_not_come_in_time_is_done_without(

@@ -72,6 +72,18 @@ def test_a_lying_peer_is_found_out_and_left_alone(tmp_path: Path, content: Conte
             assert [m.name for m in node.peers.membership.ring()] == sorted(n.name for n in nodes[1:])
 
 
+def test_what_is_small_and_cannot_be_verified_in_part_comes_from_the_upstream(tmp_path: Path) -> None:
+    small = Content(1000)
+    with cluster(tmp_path, small, 3) as nodes:
+        pull(nodes[0], small, None)
+        until(lambda: nodes[0].cache.contains(small.digest))
+        path = nodes[0].cache.layout.path(small.digest)
+        path.chmod(0o600)
+        path.write_bytes(bytes(len(small.data)))
+        assert all(data == small.data for data in pull_all(nodes[1:], small, None))
+        assert fetched(nodes[1:]) == 2 * len(small.data)
+
+
 def test_a_zone_takes_each_chunk_from_the_rest_of_the_world_about_once(
     tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
