@@ -186,6 +186,7 @@ def test_half_written_documents(shim: Node, origin: Upstream) -> None:
     manifest = origin.library.image(MODEL, "v1", blob)
     checks.takes_manifest(shim, MODEL, "v1", manifest)
     download(shim.address, Download(path=blob_path(MODEL, blob.digest), blob=blob))
+    eventually(lambda: not any(p.is_file() for p in (shim.root / "partial").rglob("*")), "the blob is in the store")
     source = random.Random(SEED)
     for path in [p for p in shim.root.rglob("*") if p.is_file() and p.stat().st_size]:
         for damaged in (path.read_bytes()[: path.stat().st_size // 2], source.randbytes(50), b"", b"{}", b"[]"):
