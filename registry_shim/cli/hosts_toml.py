@@ -76,7 +76,8 @@ def command(
 ) -> None:
     """Make this node's container engines ask the shim, and nobody else.
 
-    That goes for the images of the registries that are named, and no others. What was there is kept, and comes back with --uninstall. Files that someone changed since are not touched.
+    That goes for the images of the registries that are named, and no others. What was there is kept, and comes back
+    with --uninstall. Files that someone changed since are not touched.
 
     \b
       registry-shim hosts-toml --registry ghcr.io --registry registry.example:5000
