@@ -19,7 +19,8 @@ ModelcarError                 one clear line for a person; `hint` says what to d
 │       └── InvalidDocument       a manifest, index or config that breaks its specification
 └── WorldError            3   network, credentials, disk: may work another time
     ├── SourceChanged         a source file is not what it was when it was hashed
-    ├── StorageError          disk full, permission denied, damaged store
+    ├── StorageError          permission denied, damaged store
+    │   └── NoSpace               the disk is full, or what may be used of it
     └── RegistryError         a registry said no or could not be reached; carries status and the registry's own codes
         ├── Unreachable           no connection, or it broke and retries did not help
         ├── Unauthorized          401: credentials missing or wrong
@@ -116,6 +117,10 @@ class SourceChanged(WorldError):
 
 
 class StorageError(WorldError):
+    pass
+
+
+class NoSpace(StorageError):
     pass
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from modelcar.errors import StorageError
+from modelcar.errors import NoSpace, StorageError
 from modelcar.files import ends_early
 from modelcar.layers.bytemap import ByteReader, FileSlice
 
@@ -29,7 +29,8 @@ def explain(error: OSError, doing: str) -> StorageError:
         errno.EROFS: "choose another folder",
         errno.EFBIG: "its file system holds no files as large as this; FAT, for one, ends at 4 GiB",
     }
-    return StorageError(f"{doing}: {error.strerror or error}", hint=hints.get(error.errno or 0))
+    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(f"{doing}: {error.strerror or error}", hint=hints.get(error.errno or 0))
 
 
 def make_dirs(path: Path) -> None:

@@ -10,6 +10,7 @@ from modelcar.errors import (
     InvalidContent,
     InvalidDigest,
     ModelcarError,
+    NoSpace,
     NotFound,
     SizeMismatch,
     StorageError,
@@ -35,7 +36,6 @@ _STATUS = {
     "SIZE_INVALID": 400,
     "UNSUPPORTED": 405,
 }
-_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class DistributionError(Exception):
@@ -52,7 +52,7 @@ class DistributionError(Exception):
 
 def answer(error: Exception, request: Request) -> Response:
     """What a client is told about `error`. What is not its fault is logged in one line as well."""
-    status, code, headers = _classify(error, request)
+    status, code, headers = _classify(error)
     message = str(error)
     hint = error.hint if isinstance(error, ModelcarError) and status < 500 else None  # else it is the operator's
     if status >= 500:
@@ -71,16 +71,17 @@ def answer(error: Exception, request: Request) -> Response:
 def _for_strangers(error: Exception, message: str) -> str:
     """What went wrong here, as those may hear it who have no business with this machine's folders."""
     match error:
+        case NoSpace():
+            return "No space left on this registry's disk"
         case StorageError():
-            full = "no space left" in message.lower() or "no room" in message.lower()
-            return "No space left on this registry's disk" if full else "this registry's disk fails; its log says how"
+            return "this registry's disk fails; its log says how"
         case ModelcarError() | DistributionError():
             return message
         case _:
             return "internal error"
 
 
-def _classify(error: Exception, request: Request) -> tuple[int, str, dict[str, str]]:
+def _classify(error: Exception) -> tuple[int, str, dict[str, str]]:
     match error:
         case DistributionError():
             return error.status, error.code, error.headers
@@ -98,7 +99,7 @@ def _classify(error: Exception, request: Request) -> tuple[int, str, dict[str, s
             return 400, "MANIFEST_INVALID", {}
         case NotFound():
             return 404, "BLOB_UNKNOWN", {}
-        case StorageError():
-            return 507 if request.method in _WRITES else 500, "UNKNOWN", {}
+        case NoSpace():  # containerd repeats a 500 at once, which makes no room, and a 507 not at all
+            return 507, "UNKNOWN", {}
         case _:
             return 500, "UNKNOWN", {}

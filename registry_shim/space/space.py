@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from modelcar.errors import ModelcarError, StorageError
+from modelcar.errors import ModelcarError, NoSpace
 from modelcar.lazy.holds import holds
 from modelcar.oci import Digest, Reference
 from registry_shim.space.budget import Disk, Need, human, need
@@ -83,7 +83,7 @@ class Space:
         """Before the transfer of a blob begins; room once granted is nobody else's until it is over.
 
         Raises:
-            StorageError: there is none, and nothing that may go.
+            NoSpace: there is none, and nothing that may go.
         """
         with self._lock:
             self._free({digest: size}, ahead=False)
@@ -94,7 +94,7 @@ class Space:
         """Room for all these blobs (bytes by digest); meanwhile none of them is evicted.
 
         Raises:
-            StorageError: there is none, and nothing that may go.
+            NoSpace: there is none, and nothing that may go.
         """
         sizes = dict(sizes)
         with self._lock:
@@ -173,7 +173,7 @@ class Space:
             freed = self._carry_out(plan)
         if freed < lack.must:
             self._observer.refused(lacking)
-            raise StorageError(
+            raise NoSpace(
                 f"no room for {human(lacking)}: {lack.limit}, and {human(freed)} of what is here may go",
                 hint="registry-shim status shows what is pinned or in use; unpin something, or raise the limit",
             )

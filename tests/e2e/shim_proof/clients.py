@@ -18,7 +18,7 @@ __all__ = ["Defect", "Download", "Reply", "blob_path", "download", "get", "insis
 
 _BUFFER: Final = 256 << 10
 _SILENCE: Final = 60.0  # seconds without a byte after which a client hangs up
-_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
+_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504, 507})
 _PAUSE: Final = 0.1
 
 

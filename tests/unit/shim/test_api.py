@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelcar import errors
-from modelcar.errors import ModelcarError
+from modelcar.errors import ModelcarError, NoSpace, StorageError
 from registry_shim.distribution.errors import answer
 from registry_shim.serving.messages import Request
 
@@ -49,6 +49,16 @@ def test_every_exception_of_ours_becomes_an_answer(kind: type[ModelcarError]) ->
     response = answer(kind("it is so", hint="do this"), Request(method="GET", path="/v2/"))
     assert 400 <= response.status < 600
     assert response.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_a_full_disk_is_no_fault_that_passes_at_once(method: str) -> None:
+    response = answer(NoSpace("no room for 1 GiB in /data"), Request(method=method, path="/v2/"))
+    assert response.status == 507
+    assert isinstance(response.body, bytes)
+    assert b"No space left" in response.body
+    assert b"/data" not in response.body
+    assert answer(StorageError("/data is damaged"), Request(method=method, path="/v2/")).status == 500
 
 
 def test_a_defect_is_not_told_to_clients(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelcar.errors import StorageError
+from modelcar.errors import NoSpace
 from modelcar.oci import Digest
 from modelcar.store.base import Writer
 from modelcar.store.memory import MemoryStore
@@ -180,7 +180,7 @@ def test_a_single_post_that_was_cut_off_leaves_nothing(api: Api) -> None:
 
 class FullStore(MemoryStore):
     def begin(self, expected: Digest | None = None) -> Writer:  # type: ignore[override]  # what it raises is the point
-        raise StorageError("cannot write to /data: No space left on device", hint="free some space")
+        raise NoSpace("cannot write to /data: No space left on device", hint="free some space")
 
 
 class _SlowWriter:
