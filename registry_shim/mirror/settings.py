@@ -104,7 +104,7 @@ class MirrorSettings:
     tag_seconds: float = 60.0
     missing_seconds: float = 10.0
     stale: bool = True
-    access_seconds: float = 300.0
+    access_seconds: float = 60.0
     refused_seconds: float = 5.0
     grace_seconds: float = 0.0
     attachments: bool = True
