@@ -55,9 +55,9 @@ class Wire:
                 threading.Thread(target=self._carry, args=(source, sink, back), daemon=True).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
-        source.settimeout(None)
         passed = 0
         with suppress(OSError):
+            source.settimeout(None)
             while data := source.recv(_PIECE):
                 while self.mood is Mood.SILENT:
                     time.sleep(0.05)
