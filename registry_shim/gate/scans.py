@@ -78,6 +78,7 @@ class Scan:
         began = time.monotonic()
         documents, blobs = self._documents()
         size = sum(blob.size for blob in blobs)
+        contents = {blob.digest for blob in blobs}
         with ExitStack() as stack:
             arrivals = _Arrivals(self._origin, blobs, self._leases, stack)
             process = stack.enter_context(ScanProcess(self._request(documents)))
@@ -89,7 +90,8 @@ class Scan:
             by=NodeVerdict.settings_key(self._settings),
             scanned_at=datetime.now(UTC),
             reasons=tuple(answer["reasons"]),
-            layers=tuple(map(Digest.parse, answer["layers"])),
+            # A process that a file has taken over could have other images' layers taken back.
+            layers=tuple(d for d in map(Digest.parse, answer["layers"]) if d in documents or d in contents),
             formats=tuple((name, path) for name, path in answer.get("formats", ())),
             size=size,
             seconds=time.monotonic() - began,

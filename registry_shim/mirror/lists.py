@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
-from modelcar.errors import InvalidContent, ModelcarError, RegistryError, RemoteNotFound
+from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError, RegistryError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest
 from modelcar.registry import Registry
 from registry_shim.mirror.access import Gatekeeper
@@ -67,7 +68,7 @@ class Lists:
         # Else whoever makes up digests fills the disk with empty lists.
         real = self._facts.repository(origin).has_manifest(subject)
         found, source = self._find(origin, f"{subject.algorithm}-{subject.hex}", ask, keep_empty=real)
-        listed = [Descriptor.from_dict(entry) for entry in found]
+        listed = list(_descriptors(found))
         if source == "stale":
             known = {entry.digest for entry in listed}
             here = self._facts.repository(origin).referrers(subject)
@@ -100,3 +101,10 @@ class Lists:
         self._gatekeeper.stand_in(origin, error, known=known is not None or name != _TAGS)
         _log.info("%s: serving a list as it was, because %s", origin, error)
         return known or []
+
+
+def _descriptors(entries: list[object]) -> Iterator[Descriptor]:
+    """Those that are; a list that was kept may be damaged."""
+    for entry in entries:
+        with suppress(InvalidDocument):
+            yield Descriptor.from_dict(entry)

@@ -42,6 +42,17 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def test_layers_of_other_images_cannot_be_named(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, other = upstream.image({"models/a.txt": b"a"}), upstream.image({"models/b.txt": b"b"})
+    (ours,), (theirs,) = upstream.layers(root), upstream.layers(other)
+    taken_over = {"outcome": "malicious", "reasons": ["it says so"], "layers": [str(theirs), str(ours)]}
+    monkeypatch.setattr(Scan, "_follow", lambda *_: taken_over)
+    verdict = scan_of(upstream, root, Arrivals(upstream.store.content), tmp_path / "spool").run()
+    assert verdict.layers == (ours,)
+
+
 def test_an_image_for_two_platforms_is_read_once(upstream: Upstream, tmp_path: Path) -> None:
     shared = upstream.layer({"models/shared.txt": b"hello"})
     root = index_of(upstream.store, upstream.image(None, shared), upstream.image({"models/b.txt": b"b"}, shared))

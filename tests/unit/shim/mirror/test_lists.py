@@ -105,6 +105,23 @@ def test_signatures_outlive_the_upstream(upstream: ScriptedRegistry, tmp_path: P
     assert [answer.body for answer in after] == [answer.body for answer in before]
 
 
+def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(upstream: ScriptedRegistry, tmp_path: Path) -> None:
+    image = publish(upstream)
+    signature = sign(upstream, image.root)
+    settings = MirrorSettings(
+        upstreams=(UpstreamSettings(registry=HOST, urls=(upstream.url,), timeout=5.0),), tag_seconds=0
+    )
+    with running_mirror(settings, tmp_path / "root") as address:
+        Client(address).get(f"{REPO}/referrers/{image.root.digest}")
+        Client(address).get(f"{REPO}/manifests/{signature.digest}")
+    upstream.close()
+    (kept,) = (tmp_path / "root").rglob(f"_lists/sha256-{image.root.digest.hex}.json")
+    kept.write_text("[{}]")
+    with running_mirror(settings, tmp_path / "root") as address:
+        found = referrers_of(Client(address).get(f"{REPO}/referrers/{image.root.digest}"))
+    assert [entry.digest for entry in found] == [signature.digest]
+
+
 def test_mirrors_that_know_of_no_signatures_hide_none(
     mirror: MakeMirror, upstream: ScriptedRegistry, other: ScriptedRegistry
 ) -> None:
