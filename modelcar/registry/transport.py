@@ -232,7 +232,7 @@ class Transport:
         """The connection pools for `url`: those through its proxy, or direct ones. Made when they are first needed."""
         parts = urlsplit(url)
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
-        if is_loopback(parts.hostname or "") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        if proxy and (is_loopback(parts.hostname or "") or _goes_direct(parts.netloc)):
             proxy = None
         tls = parts.scheme == "https" or (proxy or "").startswith("https:")
         with self._lock:
@@ -263,6 +263,10 @@ class Transport:
                 hint="HTTP_PROXY and HTTPS_PROXY look like http://proxy:3128",
             ) from None
         return _with_our_connections(manager)
+
+
+def _goes_direct(address: str) -> bool:
+    return bool(urllib.request.proxy_bypass(address.rpartition("@")[2]))
 
 
 def _with_our_connections(manager: urllib3.PoolManager) -> urllib3.PoolManager:
