@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelcar.lazy.grid import Grid
-from registry_shim.peers.health import State
 from registry_shim.peers.homes import HomeBook, Plan
 from registry_shim.peers.knowledge import Knowledge
 from registry_shim.peers.members import Member
@@ -72,4 +71,4 @@ class Directions:
         return sender not in (member.name for member in self.to(grid, number).members)
 
     def _is_reliable(self, member: Member) -> bool:
-        return self._membership.state(member) is State.LIVE and not self._membership.is_slow(member)
+        return member in self._membership.reliable()

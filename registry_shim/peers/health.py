@@ -51,6 +51,10 @@ class Health:
             return State.DEAD
         return State.SUSPECT if now < self._rests_until else State.LIVE
 
+    def is_below(self, rate: float) -> bool:
+        """Whether it is known to send less than `rate` bytes a second."""
+        return self.rate is not None and self.rate < rate
+
     def needs_trial(self) -> bool:
         """Whether it is dead, and has rested long enough to be asked how it does."""
         return self.state() is State.DEAD and self.clock() >= self._rests_until

@@ -16,6 +16,7 @@ from registry_shim.peers.settings import PeerSettings
 __all__ = ["Membership"]
 
 _FRESH: Final = 1.0  # seconds
+_BRIEFLY: Final = 0.1  # seconds
 _SLOW: Final = 4  # times slower than half of the members are
 _HOPELESS: Final = 8
 _ENOUGH: Final = 2.0  # seconds that tell how fast a member sends
@@ -35,6 +36,8 @@ class Membership:
         self._health: dict[str, Health] = {}
         self._ring: tuple[Member, ...] = (self.me,)
         self._fresh_until = 0.0
+        self._reliable: frozenset[Member] = frozenset()
+        self._reliable_until = 0.0
 
     def replace(self, members: Iterable[Member]) -> None:
         """What discovery found. This node stays a member even if it is not (yet) listed; who left is forgotten."""
@@ -73,12 +76,17 @@ class Membership:
         with self._lock:
             return self._of(member.name).state()
 
+    def reliable(self) -> frozenset[Member]:
+        """The other members that are live and not slow, as of a moment ago at most. Quick."""
+        if self._clock() >= self._reliable_until:
+            with self._lock:
+                self._weigh()
+        return self._reliable
+
     def is_slow(self, member: Member) -> bool:
         """Whether it sends much slower than half of the members do."""
         with self._lock:
-            rates = [h.rate for h in self._health.values() if h.rate is not None]
-            own = self._of(member.name).rate
-            return own is not None and len(rates) > 1 and own * _SLOW < median(rates)
+            return self._of(member.name).is_below(self._least_rate())
 
     def lags(self, member: Member, size: int, seconds: float) -> bool:
         """Whether an answer of which `size` bytes have come in `seconds` is to be given up: others send far faster."""
@@ -139,7 +147,22 @@ class Membership:
                 self._health[name] = health
         return health
 
+    def _weigh(self) -> None:
+        least = self._least_rate()
+        self._reliable = frozenset(
+            m
+            for name, m in self._members.items()
+            if name != self.me.name and (h := self._of(name)).state() is State.LIVE and not h.is_below(least)
+        )
+        self._reliable_until = self._clock() + _BRIEFLY
+
+    def _least_rate(self) -> float:
+        """Who sends slower than this is slow."""
+        rates = [h.rate for h in self._health.values() if h.rate is not None]
+        return median(rates) / _SLOW if len(rates) > 1 else 0.0
+
     def _refresh(self) -> None:
+        self._reliable_until = 0.0
         self._fresh_until = self._clock() + _FRESH
         out = (State.DEAD, State.BANNED)
         ring = tuple(sorted(m for n, m in self._members.items() if n == self.me.name or self._of(n).state() not in out))

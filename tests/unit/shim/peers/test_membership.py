@@ -130,6 +130,17 @@ def test_slow_is_who_is_much_slower_than_the_others(membership: Membership) -> N
     assert not membership.is_slow(C)
 
 
+def test_reliable_are_the_others_that_are_neither_failing_nor_slow(membership: Membership, clock: Clock) -> None:
+    assert membership.reliable() == {B, C}
+    membership.failed(B)
+    assert membership.reliable() == {C}
+    clock.now += 3
+    assert membership.reliable() == {B, C}
+    membership.succeeded(B, MB, 1.0)
+    membership.succeeded(C, 10 * MB, 1.0)
+    assert membership.reliable() == {C}
+
+
 def test_an_answer_is_given_up_if_it_comes_much_slower_than_others(membership: Membership) -> None:
     assert not membership.lags(B, MB, 10.0)
     membership.succeeded(C, 10 * MB, 1.0)
