@@ -14,7 +14,7 @@ from typing import Final
 from tests.e2e.shim_proof.library import MANIFEST, Blob
 from tests.e2e.shim_proof.node import NAME
 
-__all__ = ["Defect", "Download", "Reply", "blob_path", "download", "get", "insist", "manifest_path"]
+__all__ = ["Defect", "Download", "Reply", "blob_path", "download", "get", "manifest_path"]
 
 _BUFFER: Final = 256 << 10
 _SILENCE: Final = 60.0  # seconds without a byte after which a client hangs up
@@ -100,27 +100,6 @@ def download(address: str, want: Download, *, within: float = 120.0) -> int:
             if position == before:
                 time.sleep(_PAUSE * random.uniform(0.5, 1.5))
     return attempts
-
-
-def insist(address: str, want: Download, *, within: float = 120.0) -> int:
-    """Take a whole blob from its beginning again and again, as engines do that find its digest wrong; returns attempts.
-
-    Raises:
-        Defect: a complete answer is not what its digest says, or none is right `within` seconds.
-    """
-    deadline, attempts, truth = time.monotonic() + within, 0, want.blob.content()
-    while time.monotonic() < deadline:
-        attempts += 1
-        try:
-            reply = get(address, want.path, want.headers)
-        except (OSError, http.client.HTTPException):
-            continue
-        if reply.status == http.HTTPStatus.OK and reply.body != truth:
-            raise Defect(f"{want.blob.digest} is complete and wrong")
-        if reply.status == http.HTTPStatus.OK:
-            return attempts
-        time.sleep(_PAUSE)
-    raise Defect(f"{want.blob.digest} does not come within {within:.0f} s and {attempts} attempts")
 
 
 def _attempt(address: str, want: Download, position: int, truth: mmap.mmap) -> int:

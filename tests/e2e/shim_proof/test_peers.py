@@ -15,11 +15,11 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.e2e.shim_proof.clients import Download, blob_path, download, get, insist, manifest_path
+from tests.e2e.shim_proof.clients import Download, blob_path, download, get, manifest_path
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.library import Blob
 from tests.e2e.shim_proof.node import NAME, Node
-from tests.e2e.shim_proof.sizes import KILLS, MIB, SEED, mostly_soak
+from tests.e2e.shim_proof.sizes import KILLS, MIB, SEED
 from tests.e2e.shim_proof.tampering import Mood, Wire, wire
 from tests.e2e.shim_proof.upstream import Upstream
 from tests.e2e.support.commands import Modelcar
@@ -38,12 +38,11 @@ class Cluster:
     def __init__(self, nodes: list[Node], wires: list[Wire]) -> None:
         self.nodes, self.wires = nodes, wires
 
-    def pull(self, blob: Blob, repository: str = MODEL, within: float = 90, *, strict: bool = True) -> None:
-        """On all nodes at once. Unless it is `strict` wrong bytes may come, but never all of a blob."""
+    def pull(self, blob: Blob, repository: str = MODEL, within: float = 90) -> None:
+        """On all nodes at once."""
         want = Download(path=blob_path(repository, blob.digest), blob=blob)
-        take = download if strict else insist
         with ThreadPoolExecutor(NODES) as pool:
-            for _ in pool.map(lambda node: take(node.address, want, within=within), self.nodes):
+            for _ in pool.map(lambda node: download(node.address, want, within=within), self.nodes):
                 pass
 
 
@@ -85,8 +84,10 @@ def test_one_bad_peer(mood: Mood, cluster: Cluster, origin: Upstream) -> None:
     """All the others reach it by a bad wire; nobody gets a wrong byte or waits for it for long."""
     blob = published(origin)
     cluster.wires[0].mood = mood
-    cluster.pull(blob, strict=mood is not Mood.LYING)
-    assert origin.blob_bytes <= 2.2 * SIZE
+    cluster.pull(blob)
+    # A lying home of a blob without a chunk table costs each of the others up to a copy of its own.
+    limit = NODES + 1 if mood is Mood.LYING else 2.2
+    assert origin.blob_bytes <= limit * SIZE, f"{origin.blob_bytes / SIZE:.2f} x the blob"
     cluster.wires[0].mood = Mood.TRUE
     cluster.pull(published(origin, SEED + 1, "org/next"), "org/next")
 
@@ -96,7 +97,7 @@ def test_all_peers_are_bad(cluster: Cluster, origin: Upstream) -> None:
     blob = published(origin, size=16 * MIB)
     for one in cluster.wires:
         one.mood = Mood.LYING
-    cluster.pull(blob, strict=False)
+    cluster.pull(blob)
 
 
 @pytest.mark.soak
@@ -146,7 +147,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "layout"
 
 
-@pytest.mark.parametrize("mood", mostly_soak([Mood.TRUE, Mood.LYING], Mood.TRUE))
+@pytest.mark.parametrize("mood", [Mood.TRUE, Mood.LYING])
 def test_a_model_index_lets_every_chunk_be_verified(
     mood: Mood, cluster: Cluster, origin: Upstream, layout: Path
 ) -> None:
