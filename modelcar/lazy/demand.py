@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 __all__ = ["Demands", "NextMissing"]
 
@@ -56,6 +57,10 @@ class Demands:
             if (number := next(turn, None)) is not None:
                 yield number
                 turns.append(turn)
+
+    def first(self, missing: NextMissing) -> set[int]:
+        """Of every reader, the chunk that it cannot go on without."""
+        return {n for reader in self._readers.values() for n in islice(self._chunks_of(reader, missing), 1)}
 
     def ahead(self, missing: NextMissing, limit: int) -> Iterator[int]:
         """Up to `limit` chunks after those that readers got or wait for."""

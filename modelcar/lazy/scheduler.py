@@ -56,8 +56,16 @@ class Task:
 
 
 class Slots(Protocol):
+    """What streams there are, of all transfers."""
+
     def free(self, source: ChunkSource, *, urgent: bool) -> bool:
         """Whether one more stream may be opened."""
+
+    def streams_of(self, source: ChunkSource) -> int:
+        """How many streams it has."""
+
+    def awaited(self, source: ChunkSource) -> bool:
+        """Whether one of them has not brought anything yet."""
 
 
 class Work(Protocol):
@@ -72,6 +80,9 @@ class Work(Protocol):
     @property
     def urgent(self) -> bool:
         """Whether somebody waits for some of it."""
+
+    def awaits(self, name: str) -> bool:
+        """Whether the source of this name has been asked and has sent nothing yet."""
 
     def plan(self, now: float, slots: Slots) -> Job | None:
         """What to do next, as begun; `None` if there is nothing to do at the moment."""
@@ -162,6 +173,12 @@ class Scheduler:
         if urgent:
             return pressing + others < most + self.settings.urgent_streams
         return others + min(pressing, most - most // _BACKGROUND) < most
+
+    def streams_of(self, source: ChunkSource) -> int:
+        return self._streams.get(source.name, 0)
+
+    def awaited(self, source: ChunkSource) -> bool:
+        return source.name in self._streams and any(work.awaits(source.name) for work in self._work)
 
     def streams(self) -> dict[str, int]:
         """How many streams run, to upstreams (mirrors included) and to peers."""

@@ -81,6 +81,12 @@ class Router(Protocol):
         Quick, and without waiting for a lock that is held during a `report`: all transfers wait for the answer.
         """
 
+    def is_at_hand(self, grid: Grid, number: int) -> bool:
+        """Whether the best candidate sends a chunk at once, as far as is known; else it has yet to get it itself.
+
+        As quick as `candidates`.
+        """
+
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
         """How a fetch of `size` bytes went; from any thread."""
 
@@ -98,6 +104,9 @@ class Straight:
 
     def candidates(self, _grid: Grid, _number: int) -> Sequence[ChunkSource]:
         return self._sources
+
+    def is_at_hand(self, _grid: Grid, _number: int) -> bool:
+        return True
 
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
         """Nobody chooses."""

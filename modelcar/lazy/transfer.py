@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, ProtocolViolation, StorageError
 from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.backlog import Backlog
 from modelcar.lazy.demand import Demands
 from modelcar.lazy.grid import Grid
+from modelcar.lazy.laggards import Laggards
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.scheduler import Job, Scheduler, Slots, Task
 from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind, is_serial
@@ -28,9 +30,6 @@ __all__ = ["State", "Transfer", "TransferStatus"]
 _SCAN: Final = 256  # chunks that one plan looks at
 _CONFIRMED: Final = 8  # claimed chunks that one job reads back from disk
 _HEDGED: Final = 8  # chunks that are looked at for having waited too long
-_CHANCES: Final = 2  # how often a chunk may be the reason to give a slow stream up
-_WASTE: Final = 8 << 20  # bytes of slow streams that may be thrown away, besides half a percent of the blob
-_DESPERATE: Final = 4  # times the usual wait until the same source is asked again
 _CODES: Final = {SourceKind.UPSTREAM: 2, SourceKind.MIRROR: 3, SourceKind.PEER: 4}
 _MEASURE: Final = 1.0  # seconds over which a rate is taken
 
@@ -55,6 +54,15 @@ class TransferStatus:
     sources: dict[str, int]
     wasted: int
     error: ModelcarError | None
+
+
+class _Offer(NamedTuple):
+    """A chunk that a source may be asked for; the cheaper the better."""
+
+    source: ChunkSource
+    number: int
+    urgent: bool
+    cost: int
 
 
 class Transfer:
@@ -84,16 +92,16 @@ class Transfer:
         self._state = State.STOPPED
         self._error: ModelcarError | None = None
         self._demands = Demands(len(blob.grid))
-        self._todo: deque[int] = deque()
         self._flight: dict[int, list[Window]] = {}
+        self._backlog = Backlog(blob, self._demands, self._flight, read_ahead=self._settings.read_ahead)
         self._windows: set[Window] = set()
         self._jobs = 0
         self._standing = Standing(self._settings)
+        self._laggards = Laggards(blob.grid, router, self._standing, scheduler.usual, self._settings)
         self._concluding = False
         self._received: Counter[str] = Counter()
         self._senders: dict[str, ChunkSource] = {}
         self._from = bytearray(len(blob.grid))
-        self._wasted = 0
         self._rate, self._measured = 0.0, (time.monotonic(), 0)
 
     @property
@@ -125,7 +133,7 @@ class Transfer:
                 return
             self._state, self._error = State.RUNNING, None
             self._standing.forget()
-            self._todo = deque(n for n in order if not self.partial.has(n))
+            self._backlog.begin(order)
             self.partial.recover()
         self._scheduler.add(self)
 
@@ -189,7 +197,7 @@ class Transfer:
                 streams=len(self._windows),
                 waiting=self.partial.waiting,
                 sources=dict(self._received),
-                wasted=self._wasted,
+                wasted=self._laggards.wasted,
                 error=self._error,
             )
 
@@ -209,7 +217,10 @@ class Transfer:
         if now - moment >= _MEASURE:
             self._rate += (max(0, total - received) / (now - moment) - self._rate) / 2
             self._measured = (now, total)
-        return [window.abandon for window in self._windows if self._is_slow(window, now)]
+        return [window.abandon for window in self._windows if self._laggards.is_slow(window, now)]
+
+    def awaits(self, name: str) -> bool:
+        return any(w.source.name == name and not w.received for w in self._windows)
 
     def _is_under_way(self) -> bool:
         return self._state in (State.RUNNING, State.DONE)
@@ -217,8 +228,10 @@ class Transfer:
     def _next(self, now: float, slots: Slots) -> Job | None:
         if self.partial.complete:
             return None if self._jobs else Task(self._conclude, self._done_with)
-        for looked, (number, urgent) in enumerate(self._wanted()):
-            if looked >= _SCAN:
+        best: _Offer | None = None
+        pressing = self._demands.first(self.partial.next_missing)
+        for looked, (number, urgent) in enumerate(self._backlog.wanted(background=self.background)):
+            if looked >= _SCAN or (best is not None and best.urgent and not urgent):
                 break
             if self.partial.claims(number):
                 return self._confirmation(number)
@@ -226,31 +239,35 @@ class Transfer:
             if error is not None:
                 self._state, self._error = State.FAILED, error
                 return Task(partial(self._tell, error), self._done_with)
-            if source is not None and self._may_open(source, slots, urgent):
-                return self._open(source, self._run_of(source, number, now), urgent=urgent)
+            if source is None or not self._may_open(source, slots, urgent):
+                continue
+            cost = 0 if number in pressing else self._cost(source, number, slots)
+            if cost is not None and (best is None or cost < best.cost):
+                best = _Offer(source, number, urgent, cost)
+            if cost == 0:
+                break
+        if best is not None:
+            return self._open(best.source, self._run_of(best.source, best.number, now), urgent=best.urgent)
         return self._hedge(now, slots)
 
-    def _wanted(self) -> Iterator[tuple[int, bool]]:
-        """Chunks to ask for, the most wanted first, and whether somebody waits for them."""
-        here, flight = self.partial.has, self._flight
-        missing = self.partial.next_missing
-        yield from ((n, True) for n in self._demands.urgent(missing) if n not in flight)
-        if not self.background:
-            return
-        ahead = self._settings.read_ahead // CHUNK_SIZE
-        yield from ((n, False) for n in self._demands.ahead(missing, ahead) if n not in flight)
-        while self._todo and (here(self._todo[0]) or self._todo[0] in flight):
-            self._todo.popleft()
-        if len(self._todo) > 2 * self.partial.left + _SCAN:  # what came out of its turn is not to be looked at again
-            self._todo = deque(n for n in self._todo if not here(n))
-        yield from ((n, False) for n in self._todo if not here(n) and n not in flight)
+    def _cost(self, source: ChunkSource, number: int, slots: Slots) -> int | None:
+        """How little there is to be had from a source now: nothing is best. `None`: it is not worth asking yet."""
+        if source.kind is not SourceKind.PEER:
+            return 0
+        here = self.router.is_at_hand(self.grid, number)
+        if not here and slots.awaited(source):
+            return None  # who is busy fetching one chunk is not kept from other work by waiting for two
+        return 2 * slots.streams_of(source) + (not here)
 
     def _may_open(self, source: ChunkSource, slots: Slots, urgent: bool) -> bool:
         if is_serial(source) and any(w.source.name == source.name for w in self._windows):
             return False
-        same = sum(1 for w in self._windows if w.kind is source.kind)
+        if not slots.free(source, urgent=urgent):
+            return False
+        if urgent:
+            return True
         most = min(self._settings.blob_streams, self._scheduler.streams_at(self.priority))
-        return slots.free(source, urgent=urgent) and (urgent or same < most)
+        return sum(w.kind is source.kind for w in self._windows) < most
 
     def _run_of(self, source: ChunkSource, number: int, now: float) -> range:
         """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
@@ -290,49 +307,11 @@ class Transfer:
             windows = self._flight.get(number, ())
             if len(windows) != 1 or windows[0].current != number:
                 continue
-            first = windows[0]
-            patience = self._scheduler.usual.patience(first.source.kind, self._settings.hedge_after)
-            if now - first.chunk_began < patience:
-                continue
-            source = self._second(first, number, now, desperate=now - first.chunk_began > _DESPERATE * patience)
+            source = self._laggards.second(windows[0], now)
             if source is not None and self._may_open(source, slots, urgent=True):
                 self._scheduler.events.hedged(source.kind)
                 return self._open(source, range(number, number + 1), urgent=True)
         return None
-
-    def _second(self, first: Window, number: int, now: float, *, desperate: bool) -> ChunkSource | None:
-        """Who else may be asked for a chunk: another source, or else the same once more, over another connection."""
-        candidates = self.router.candidates(self.grid, number)
-        others = [c for c in candidates if _may_hedge(first.source, c)]
-        source, _ = self._standing.choose(others, number, now) if others else (None, None)
-        alone = first.kind is SourceKind.PEER or is_serial(first.source)
-        if source is None and desperate and not alone and self._may_waste(CHUNK_SIZE):
-            return next((c for c in candidates if c.name == first.source.name), None)
-        return source
-
-    def _may_waste(self, size: int) -> bool:
-        """Whether so much may be fetched twice: it is paid for by the upstream."""
-        return self._wasted + size <= _WASTE + self.grid.size // 200
-
-    def _is_slow(self, window: Window, now: float) -> bool:
-        """Whether others would do better: it stands still, or lags far behind what its source is capable of."""
-        if window.abandoned or not window.began:
-            return False
-        waits = window.partial == 0 and (window.kind is SourceKind.PEER or is_serial(window.source))
-        stall = self._settings.peer_stall if waits else self._settings.stall
-        if now - max(window.last_byte, window.chunk_began) > stall:
-            return True
-        if window.held_up:
-            return False  # its slowness is ours
-        age = window.flowed + (now - window.first_byte if window.partial else 0.0)
-        usual = self._scheduler.usual.usual(window.source.name, now)
-        if (
-            usual is None
-            or age < self._settings.straggler_after
-            or self._standing.abandoned(window.current) >= _CHANCES
-        ):
-            return False
-        return self._may_waste(window.partial) and window.received / age < usual * self._settings.straggler_share
 
     def _confirmation(self, number: int) -> Job:
         """Look at chunks that may be here since before the machine was started again."""
@@ -345,6 +324,10 @@ class Transfer:
 
     def pace(self, size: int) -> float:
         return self._scheduler.pace(self.priority, size)
+
+    def began(self, window: Window) -> None:
+        if window.kind is SourceKind.PEER:
+            self._scheduler.wake()  # it may be asked for what comes next
 
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
         if window.kind is SourceKind.PEER and not self.partial.has(number):
@@ -360,7 +343,7 @@ class Transfer:
             self._standing.did_well(window.source, number)
             self._received[window.source.name] += len(data)
             self._senders[window.source.name] = window.source
-            self._wasted += 0 if fresh else len(data)
+            self._laggards.wasted += 0 if fresh else len(data)
             window.partial = 0
             if fresh:
                 self._from[number] = _CODES[window.kind]
@@ -384,7 +367,7 @@ class Transfer:
             self.router.report(window.source, outcome, window.received, now - window.began)
         with self._scheduler.lock:
             self._windows.discard(window)
-            self._wasted += window.partial
+            self._laggards.wasted += window.partial
             for number in reversed(window.numbers):
                 self._leave(number, window)
             if error is not None and fatal is None and not window.cancelled:
@@ -405,7 +388,7 @@ class Transfer:
             windows.remove(window)
             if not windows:
                 del self._flight[number]
-                self._todo.appendleft(number)
+                self._backlog.again(number)
 
     def _blame(self, window: Window, outcome: Outcome, error: ModelcarError, now: float) -> ModelcarError | None:
         """Remember what a source did; returns the error that ends the transfer, if it does."""
@@ -432,7 +415,7 @@ class Transfer:
         with self._scheduler.lock:
             for number in reversed(numbers):
                 self._flight.pop(number, None)
-                self._todo.appendleft(number)
+                self._backlog.again(number)
 
     def _conclude(self) -> None:
         """All is here: is it the blob?"""
@@ -448,7 +431,7 @@ class Transfer:
             if wrong:  # the disk did not keep what was right when it came
                 self._whole.restart()
                 with self._scheduler.lock:
-                    self._todo.extend(wrong)
+                    self._backlog.anew(wrong)
                     self._concluding = False
                 self._scheduler.wake()
                 return
@@ -493,8 +476,3 @@ class Transfer:
         with self._scheduler.lock:
             self._jobs -= 1
             self._scheduler.ended.notify_all()
-
-
-def _may_hedge(first: ChunkSource, other: ChunkSource) -> bool:
-    """Not the same one, and never the upstream because a peer is slow: all nodes would turn to it together."""
-    return other.name != first.name and (first.kind is not SourceKind.PEER or other.kind is SourceKind.PEER)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from modelcar.errors import DigestMismatch, ModelcarError, RemoteNotFound, StorageError, Unreachable, WorldError
-from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.buffers import chunk_buffers
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, SourceKind
 from modelcar.oci import Digest
@@ -22,7 +21,6 @@ _LOG = logging.getLogger(__name__)
 _LEAST: Final = 64 << 10  # bytes to ask a stream for at once
 _MOST: Final = 1 << 20
 _QUICK, _SLOW = 0.05, 0.25  # seconds that a read takes; outside of these, the next one asks for more or less
-_buffers = threading.local()
 
 
 class Receiver(Protocol):
@@ -30,6 +28,9 @@ class Receiver(Protocol):
 
     @property
     def grid(self) -> Grid: ...
+
+    def began(self, window: Window) -> None:
+        """Its first bytes are here."""
 
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
         """A chunk. Raises `DigestMismatch` if it is not right, `StorageError` if it cannot be kept."""
@@ -119,13 +120,14 @@ class Window:
         grid = self.receiver.grid
         start, _ = grid.bounds(self.numbers.start)
         last, size = grid.bounds(self.numbers[-1])
-        with self.scope.active(), self.source.fetch(grid, start, last + size - start) as stream:
+        fetching = self.source.fetch(grid, start, last + size - start)
+        with self.scope.active(), fetching as stream, chunk_buffers.lend() as buffer:
             self._stream = stream
             want = _LEAST
             for number in self.numbers:
                 self.scope.check()
                 self.current, self.chunk_began, self.partial = number, time.monotonic(), 0
-                view = _buffer()[: grid.bounds(number)[1]]
+                view = buffer[: grid.bounds(number)[1]]
                 want = self._fill(stream, view, want)
                 self._keep(number, view)
             self._stream = None
@@ -145,6 +147,8 @@ class Window:
                 self.first_byte = now
             self.partial += len(data)
             self.received += len(data)
+            if self.received == len(data):
+                self.receiver.began(self)
             if now - asked < _QUICK:
                 want = min(_MOST, 2 * want)
             elif now - asked > _SLOW:
@@ -170,11 +174,3 @@ class _DiskError(Exception):
     def __init__(self, error: StorageError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def _buffer() -> memoryview:
-    """This thread's own: memory stays at one chunk a stream."""
-    view: memoryview | None = getattr(_buffers, "view", None)
-    if view is None:
-        view = _buffers.view = memoryview(bytearray(CHUNK_SIZE))
-    return view

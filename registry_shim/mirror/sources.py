@@ -34,6 +34,9 @@ class UpstreamRouter:
     def candidates(self, _grid: Grid, _number: int) -> Sequence[ChunkSource]:
         return self.sources()
 
+    def is_at_hand(self, _grid: Grid, _number: int) -> bool:
+        return True
+
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
         """Nobody chooses."""
 

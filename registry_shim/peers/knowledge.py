@@ -8,6 +8,8 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from modelcar.lazy.grid import Grid
@@ -35,6 +37,7 @@ class Knowledge:
         self._clock = clock
         self._lock = threading.Lock()
         self._maps: OrderedDict[_Blob, dict[Member, bytes]] = OrderedDict()
+        self._held: dict[_Blob, bytes] = {}
         self._refused: dict[tuple[Member, _Blob], float] = {}
         self._delayed: OrderedDict[tuple[Member, _Blob, int], float] = OrderedDict()
         self._usual: float | None = None
@@ -45,9 +48,11 @@ class Knowledge:
     def learnt(self, member: Member, grid: Grid, bits: bytes) -> None:
         with self._lock:
             self._maps.setdefault(_blob(grid), {})[member] = bits
+            self._sum_up(_blob(grid))
             self._maps.move_to_end(_blob(grid))
             if len(self._maps) > _MOST:
-                self._maps.popitem(last=False)
+                oldest, _ = self._maps.popitem(last=False)
+                self._sum_up(oldest)
 
     def refused(self, member: Member, grid: Grid) -> None:
         now = self._clock()
@@ -55,6 +60,7 @@ class Knowledge:
             self._refused = {key: until for key, until in self._refused.items() if until > now}
             self._refused[member, _blob(grid)] = now + _REFUSED * random.uniform(0.75, 1.25)  # noqa: S311
             self._maps.get(_blob(grid), {}).pop(member, None)
+            self._sum_up(_blob(grid))
 
     def delayed(self, member: Member, grid: Grid, number: int) -> None:
         with self._lock:
@@ -98,6 +104,11 @@ class Knowledge:
             maps = self._maps.get(_blob(grid), {})
             return [member for member, bits in maps.items() if is_in_map(bits, number)]
 
+    def is_held(self, grid: Grid, number: int) -> bool:
+        """Whether anybody is known to have a chunk."""
+        bits = self._held.get(_blob(grid))
+        return bits is not None and is_in_map(bits, number)
+
     def busy(self, member: Member) -> int:
         """How many requests of ours it is answering."""
         return self._asked[member]
@@ -105,8 +116,18 @@ class Knowledge:
     def forget(self, member: Member) -> None:
         """It is gone, or not to be believed."""
         with self._lock:
-            for maps in self._maps.values():
+            for blob, maps in self._maps.items():
                 maps.pop(member, None)
+                self._sum_up(blob)
+
+    def _sum_up(self, blob: _Blob) -> None:
+        maps = self._maps.get(blob)
+        if not maps:
+            self._held.pop(blob, None)
+            return
+        most = max(map(len, maps.values()))
+        held = reduce(or_, (int.from_bytes(bits, "little") for bits in maps.values()))
+        self._held[blob] = held.to_bytes(most, "little")
 
 
 def _blob(grid: Grid) -> _Blob:

@@ -18,7 +18,6 @@ from modelcar.registry.cancel import CancelScope, current_scope
 from registry_shim.cache.origins import Origins
 from registry_shim.peers.client import PeerClient
 from registry_shim.peers.directions import Directions
-from registry_shim.peers.health import State
 from registry_shim.peers.knowledge import Knowledge
 from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
@@ -95,11 +94,14 @@ class PeerRouter:
         direction = self._directions.to(grid, number)
         if direction.ours:  # somebody may have it all the same: from before this node was its home
             return [*map(self._source, self._holders(grid, number)), *self._behind.candidates(grid, number)]
-        if len(direction.members) == 1 and self._membership.state(direction.members[0]) is State.LIVE:
+        if len(direction.members) == 1 and direction.members[0] in self._membership.reliable():
             return self._spread(direction.members[0], grid, number)
         last_resort = [_LastResort(inner=s, turns=self._turns) for s in self._behind.candidates(grid, number)]
         holders = self._holders(grid, number)
         return [*map(self._source, dict.fromkeys([*holders, *direction.members])), *last_resort]
+
+    def is_at_hand(self, grid: Grid, number: int) -> bool:
+        return self._knowledge.is_held(grid, number)
 
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
         if isinstance(source, _LastResort):
@@ -119,17 +121,23 @@ class PeerRouter:
     def _spread(self, home: Member, grid: Grid, number: int) -> list[ChunkSource]:
         """The home, and those who have the chunk already, the one that is least busy with us first: so the home's
         uplink is not all that everybody waits for."""
-        found = [home, *self._holders(grid, number)]
+        holders = self._holders(grid, number)
+        if not holders:
+            return [self._source(home)]
+        found = list(dict.fromkeys([home, *holders]))
         random.shuffle(found)
         found.sort(key=self._knowledge.busy)
-        return [self._source(member) for member in dict.fromkeys(found)]
+        return [self._source(member) for member in found]
 
     def _holders(self, grid: Grid, number: int) -> list[Member]:
         """Some who are known to have a chunk, in this zone."""
         me = self._membership.me
-        near = [m for m in self._knowledge.holders(grid, number) if m.zone == me.zone and m != me]
-        well = [m for m in near if self._membership.state(m) is State.LIVE and not self._membership.is_slow(m)]
-        return random.sample(well, min(_HOLDERS, len(well)))
+        if not self._knowledge.is_held(grid, number):
+            return []
+        reliable = self._membership.reliable()
+        well = [m for m in self._knowledge.holders(grid, number) if m in reliable and m.zone == me.zone and m != me]
+        random.shuffle(well)
+        return sorted(well, key=self._knowledge.busy)[:_HOLDERS]
 
     def _look_around(self, grid: Grid) -> None:
         """Ask some who has what, so that a node that joins, or comes late, takes nothing from the upstream. In threads

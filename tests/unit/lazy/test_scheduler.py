@@ -41,6 +41,9 @@ class Queue:
     def urgent(self) -> bool:
         return any(item.urgent for item in self.items)
 
+    def awaits(self, name: str) -> bool:
+        return False
+
     def plan(self, now: float, slots: Slots) -> Job | None:
         for item in self.items:
             if item.source is None or slots.free(item.source, urgent=item.urgent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
-from modelcar.lazy.sources import Outcome, SourceKind
+from modelcar.lazy.sources import ChunkSource, Outcome, SourceKind
 from modelcar.lazy.transfer import State, Transfer
 from modelcar.lazy.upstream import RegistrySource
 from modelcar.oci import Reference
@@ -476,3 +476,56 @@ def test_what_a_limit_of_ours_slows_down_is_no_straggler(bench: Bench) -> None:
     check(transfer, content)
     assert source.sent == len(content.data)
     assert {outcome for _, outcome in router.told} == {Outcome.DONE}
+
+
+class Homes(Reports):
+    """Chunks with one home each, of which `here` are there already."""
+
+    def __init__(self, *homes: MemorySource, here: Sequence[int] = ()) -> None:
+        super().__init__(*dict.fromkeys(homes))
+        self.homes, self.here = homes, here
+
+    def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:
+        return [self.homes[number]]
+
+    def is_at_hand(self, grid: Grid, number: int) -> bool:
+        return number in self.here
+
+
+def peer(content: Content, name: str) -> MemorySource:
+    return MemorySource(content.data, name, SourceKind.PEER, gate=threading.Event())
+
+
+def test_who_fetches_one_chunk_is_asked_for_another_only_if_somebody_waits_for_it(bench: Bench) -> None:
+    content = Content(8 * SMALL)
+    busy, free = peer(content, "busy"), peer(content, "free")
+    transfer = bench.transfer(content.table(SMALL), Homes(*[busy, free] * 4, here=range(1, 8, 2)))
+    assert free.gate is not None
+    free.gate.set()
+    transfer.start()
+    until(lambda: transfer.partial.left == 4)
+    assert busy.asked == [(0, SMALL)]
+    transfer.need(4 * SMALL, SMALL)
+    until(lambda: len(busy.asked) == 2)
+    assert busy.asked[1] == (4 * SMALL, SMALL)
+    assert busy.gate is not None
+    busy.gate.set()
+    until(lambda: transfer.state is State.DONE)
+    check(transfer, content)
+
+
+def test_streams_are_spread_over_those_who_have_chunks(bench: Bench) -> None:
+    content = Content(6 * SMALL)
+    one, other = peer(content, "one"), peer(content, "other")
+    two_streams = replace(FAST, peer_streams=2, urgent_streams=0, peer_window=CHUNK_SIZE)
+    router = Homes(one, one, one, other, one, other, here=range(6))
+    transfer = bench.transfer(content.table(SMALL), router, replace(two_streams, blob_streams=2))
+    transfer.start()
+    until(lambda: transfer.status().streams == 2 and bool(one.asked and other.asked))
+    assert (one.asked[0][0], other.asked[0][0]) == (0, 3 * SMALL)
+    assert (len(one.asked), len(other.asked)) == (1, 1)
+    for source in (one, other):
+        assert source.gate is not None
+        source.gate.set()
+    until(lambda: transfer.state is State.DONE)
+    check(transfer, content)
