@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 MODEL: Final = "org/model"
 NODES: Final = 4
 SIZE: Final = 64 * MIB
+_LOST: Final = 32 * MIB  # eight chunks: what the killed node was fetching, and its peers from it
 
 
 class Cluster:
@@ -166,7 +167,8 @@ def test_a_model_index_lets_every_chunk_be_verified(
             cluster.nodes[0].restart()
         pulling.result()
     size = sum(shard.size for shard in shards)
-    assert origin.blob_bytes <= (1.3 if mood is Mood.TRUE else 3) * size, f"{origin.blob_bytes / size:.2f} x the model"
+    most = size + _LOST if mood is Mood.TRUE else 3 * size
+    assert origin.blob_bytes <= most, f"{origin.blob_bytes / size:.2f} x the model"
 
 
 def _free_port() -> int:
