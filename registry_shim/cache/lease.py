@@ -9,8 +9,10 @@ from typing import Protocol, Self
 
 from modelcar.layers.bytemap import FileSlice
 from modelcar.lazy.grid import Grid
+from modelcar.oci import Descriptor
+from registry_shim.origin import Origin
 
-__all__ = ["Lease", "Purpose"]
+__all__ = ["Lease", "Leases", "Purpose"]
 
 
 class Purpose(IntEnum):
@@ -50,3 +52,12 @@ class Lease(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
+
+
+class Leases(Protocol):
+    """The cache, for those who only use blobs."""
+
+    def lease(
+        self, origin: Origin, descriptor: Descriptor, *, grid: Grid | None = None, purpose: Purpose = Purpose.PULL
+    ) -> Lease:
+        """As `Cache.lease`."""

@@ -4,35 +4,26 @@ upstream can be decided again without it."""
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from modelcar.errors import InvalidDocument, NotFound, RemoteNotFound, WorldError
-from modelcar.lazy.grid import Grid
+from modelcar.errors import InvalidDocument, RemoteNotFound, WorldError
 from modelcar.oci import Descriptor, Digest, Index, Manifest, parse_manifest
 from modelcar.signing.places import Place
-from registry_shim.cache.lease import Lease, Purpose
+from registry_shim.cache.lease import Lease, Leases, Purpose
+from registry_shim.cache.reading import arrival, content
 from registry_shim.mirror.mirror import Library
 from registry_shim.origin import Origin
 
-__all__ = ["CacheLeases", "LibraryPlace", "MirrorBlobs"]
+__all__ = ["LibraryPlace", "MirrorBlobs"]
 
 _PATIENCE: Final = 120.0  # seconds that a small blob may take
-
-
-class CacheLeases(Protocol):
-    """The cache, as far as it is needed here."""
-
-    def lease(
-        self, origin: Origin, descriptor: Descriptor, *, grid: Grid | None = None, purpose: Purpose = Purpose.PULL
-    ) -> Lease: ...
 
 
 class MirrorBlobs:
     """Blobs of upstreams, cut as the mirror cuts them. Not for the event loop, which has to run meanwhile."""
 
-    def __init__(self, library: Library, leases: CacheLeases, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, library: Library, leases: Leases, loop: asyncio.AbstractEventLoop) -> None:
         self._library = library
         self._leases = leases
         self._loop = loop
@@ -68,22 +59,16 @@ class LibraryPlace:
         if descriptor.size > limit:
             size = descriptor.size
             raise InvalidDocument(f"{descriptor.digest} has {size} bytes, more than the {limit} that are read")
-        content = bytearray()
+        found = b""
         if descriptor.size:
             with self._lease(self._origin, descriptor, Purpose.PULL) as lease:
-                lease.need(0, descriptor.size)
                 try:
-                    lease.when(0, descriptor.size).result(_PATIENCE)
+                    arrival(lease, _PATIENCE)
                 except TimeoutError:
                     raise WorldError(f"{descriptor.digest} did not arrive within {_PATIENCE:g} seconds") from None
-                while len(content) < descriptor.size:
-                    piece = lease.slice(len(content), descriptor.size - len(content))
-                    data = os.pread(piece.fd, piece.size, piece.offset)
-                    if not data:
-                        raise NotFound(f"{descriptor.digest} is cut short on disk")
-                    content += data
-        descriptor.check(bytes(content))
-        return bytes(content)
+                found = content(lease)
+        descriptor.check(found)
+        return found
 
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         return self._library.lists.referrers(self._origin, subject).entries

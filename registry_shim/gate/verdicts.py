@@ -18,7 +18,7 @@ from modelcar.oci import Digest, compact_json
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.version import RULE_SET
 from modelcar.signing.ruleset import RuleSet
-from modelcar.store.disk import atomic_write
+from modelcar.store.disk import atomic_write, explain
 from registry_shim.gate.settings import NodeScan
 
 __all__ = ["NodeVerdict", "VerdictStore"]
@@ -108,8 +108,6 @@ class VerdictStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         except OSError as e:
-            from modelcar.store.disk import explain
-
             raise explain(e, f"cannot use {folder}") from None
 
     def get(self, digest: Digest) -> NodeVerdict | None:

@@ -12,9 +12,9 @@ from modelcar.errors import ModelcarError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
 from modelcar.oci.media_types import INDEXES, MANIFESTS
 from modelcar.registry.cancel import Cancelled
-from registry_shim.cache.lease import Purpose
+from registry_shim.cache.lease import Leases, Purpose
+from registry_shim.cache.reading import arrival
 from registry_shim.mirror.blobs import Blobs
-from registry_shim.mirror.indexes import Leases
 from registry_shim.mirror.lists import Lists
 from registry_shim.mirror.manifests import Found, Manifests
 from registry_shim.mirror.pool import Pool
@@ -90,5 +90,4 @@ class Attachments:
     def _bring(self, origin: Origin, blob: Descriptor) -> None:
         part = self._blobs.find(origin, blob.digest)
         with self._leases.lease(origin, part.descriptor, purpose=Purpose.PULL) as lease:
-            lease.need(0, blob.size)
-            lease.when(0, blob.size).result(_PATIENCE)
+            arrival(lease, _PATIENCE)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.inspect import parse_index_layer
-from registry_shim.cache.lease import Lease, Purpose
+from registry_shim.cache.lease import Leases, Purpose
+from registry_shim.cache.reading import arrival, content
 from registry_shim.mirror.images import Part
 from registry_shim.mirror.pool import Pool
 from registry_shim.origin import Origin
@@ -30,14 +30,6 @@ _ATTEMPTS: Final = 3  # each asks fewer of those who may have sent what was wron
 _log = logging.getLogger("registry_shim.mirror")
 
 Tables = dict[Digest, Grid]
-
-
-class Leases(Protocol):
-    """The cache, as the mirror uses it."""
-
-    def lease(
-        self, origin: Origin, descriptor: Descriptor, *, grid: Grid | None = None, purpose: Purpose = Purpose.PULL
-    ) -> Lease: ...
 
 
 class Indexes:
@@ -90,12 +82,12 @@ class Indexes:
 
     def _read(self, origin: Origin, index: Descriptor) -> Tables:
         try:
-            content = self._insist(origin, index)
+            raw = self._insist(origin, index)
         except (ModelcarError, TimeoutError) as e:
             _log.warning("%s: the model index %s cannot be read: %s", origin, index.digest, e)
             raise
         try:
-            model = parse_index_layer(content)
+            model = parse_index_layer(raw)
         except InvalidContent as e:  # for good: to find that out again and again takes long
             _log.warning("%s: the model index %s is none: %s", origin, index.digest, e)
             return {}
@@ -109,17 +101,8 @@ class Indexes:
 
     def _bring(self, origin: Origin, index: Descriptor) -> bytes:
         with self._leases.lease(origin, index, purpose=Purpose.PULL) as lease:
-            lease.need(0, index.size)
-            lease.when(0, index.size).result(_PATIENCE)
-            return _content(lease, index.size)
+            arrival(lease, _PATIENCE)
+            return content(lease)
 
     def close(self) -> None:
         self._threads.close()
-
-
-def _content(lease: Lease, size: int) -> bytes:
-    content = bytearray()
-    while len(content) < size:
-        piece = lease.slice(len(content), size - len(content))
-        content += os.pread(piece.fd, piece.size, piece.offset)
-    return bytes(content)

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from modelcar.errors import RegistryError
 from modelcar.oci import Digest
 from modelcar.oci.reference import is_tag
+from registry_shim.cache.lease import Leases
 from registry_shim.distribution.blobs import wanted_of
 from registry_shim.distribution.errors import DistributionError, answer
 from registry_shim.distribution.ranges import is_current
@@ -22,7 +23,7 @@ from registry_shim.mirror.blobs import Blobs
 from registry_shim.mirror.facts import Facts, Kept
 from registry_shim.mirror.flights import Flights
 from registry_shim.mirror.images import Images, Part
-from registry_shim.mirror.indexes import Indexes, Leases
+from registry_shim.mirror.indexes import Indexes
 from registry_shim.mirror.lists import Lists
 from registry_shim.mirror.manifests import Manifests
 from registry_shim.mirror.opening import Opener
