@@ -9,7 +9,7 @@ from typing import Protocol
 
 from modelcar.lazy.grid import Grid
 
-__all__ = ["ByteStream", "ChunkSource", "Outcome", "Router", "SourceKind", "Straight", "is_serial"]
+__all__ = ["ByteStream", "ChunkSource", "Outcome", "Router", "SourceKind", "is_serial"]
 
 
 class SourceKind(StrEnum):
@@ -89,24 +89,3 @@ class Router(Protocol):
 
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
         """How a fetch of `size` bytes went; from any thread."""
-
-
-class Straight:
-    """The `Router` of a node without peers: all sources for every chunk, in their order, from the first chunk on."""
-
-    def __init__(self, sources: Sequence[ChunkSource]) -> None:
-        if not sources:
-            raise ValueError("somebody must have it")
-        self._sources = tuple(sources)
-
-    def background(self, grid: Grid) -> Iterable[int]:
-        return range(len(grid))
-
-    def candidates(self, _grid: Grid, _number: int) -> Sequence[ChunkSource]:
-        return self._sources
-
-    def is_at_hand(self, _grid: Grid, _number: int) -> bool:
-        return True
-
-    def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
-        """Nobody chooses."""

@@ -31,6 +31,11 @@ class Answer:
     def codes(self) -> list[str]:
         return [error["code"] for error in self.json["errors"]]
 
+    @property
+    def code(self) -> str:
+        """Of the first error."""
+        return self.codes[0]
+
 
 @dataclass
 class Api:

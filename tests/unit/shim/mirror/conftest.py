@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 from tests.support import images
 from tests.unit.registry.server import ScriptedRegistry
+from tests.unit.shim.api import Answer
 
 HOST = "registry.example"
 REPO = "org/model"
@@ -29,22 +29,6 @@ def _no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def code(self) -> str:
-        code: str = self.json["errors"][0]["code"]
-        return code
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from modelcar.oci import Digest
 from registry_shim.mirror.settings import Access, MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 from tests.unit.registry.server import Reply, Request, ScriptedRegistry, TokenService, error
+from tests.unit.shim.api import Answer
 
-from .conftest import HOST, REPO, Answer, Client, MakeMirror, publish
+from .conftest import HOST, REPO, Client, MakeMirror, publish
 
 SECRET = "c2VjcmV0LXRva2Vu"
 CHALLENGE = f'Bearer realm="https://auth.example/token",service="{HOST}",scope="repository:{REPO}:pull"'
