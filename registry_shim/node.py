@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from modelcar.errors import Denied, ModelcarError, UsageError
+from modelcar.errors import Denied, ModelcarError, NotFound, UsageError
 from modelcar.lazy.scheduler import Scheduler
-from modelcar.oci import Digest
+from modelcar.oci import Digest, Reference
+from modelcar.serving.address import Address, bound
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from modelcar.store.layout import OciLayout
 from registry_shim.cache.cache import Cache
 from registry_shim.cache.lease import Purpose
@@ -41,9 +44,6 @@ from registry_shim.precache.doors import Doors
 from registry_shim.precache.precache import Precache
 from registry_shim.precache.settings import PrecacheImage, PrecacheList
 from registry_shim.precache.through import GateGuard, MirrorImages, StoreImporter
-from registry_shim.serving.address import Address, bound
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 from registry_shim.space.space import Space
 
 __all__ = ["Node", "node"]
@@ -83,6 +83,20 @@ class Node:
         except ModelcarError:
             await self.gate.change(before)
             raise
+
+    async def rescan(self, reference: Reference) -> dict[str, Any]:
+        """Have an image scanned again; says what becomes of it.
+
+        Raises:
+            NotFound: this node knows of no such image.
+            StorageError: its verdict cannot be removed.
+        """
+        origin = Origin(registry=reference.registry, repository=reference.repository)
+        digest = reference.digest or await in_thread(self.mirror.library.facts.resolve, origin, reference.tag or "")
+        if digest is None:
+            raise NotFound(f"{reference} was never pulled through this node", hint="registry-shim status lists images")
+        done = await self.gate.rescan(origin, digest)
+        return {"reference": str(reference), "digest": str(digest), **done.to_dict()}
 
     def describe_peers(self) -> list[dict[str, str]]:
         """Name, zone and state of every peer."""

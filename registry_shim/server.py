@@ -14,9 +14,12 @@ from typing import Any, Final
 
 from modelcar import __version__
 from modelcar.errors import UsageError
+from modelcar.serving import http, logs
+from modelcar.serving.address import Address, bound
+from modelcar.serving.signals import Stop, handled
+from modelcar.serving.tls import ServerTls
 from registry_shim.folder import opened
 from registry_shim.node import Node, node
-from registry_shim.operations import logs
 from registry_shim.operations.admin.api import Admin
 from registry_shim.operations.admin.control import control_listener
 from registry_shim.operations.admin.parts import About, Parts
@@ -27,10 +30,6 @@ from registry_shim.operations.reload import Apply, Reloader
 from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
-from registry_shim.operations.signals import Stop, handled
-from registry_shim.serving import http
-from registry_shim.serving.address import Address, bound
-from registry_shim.serving.tls import ServerTls
 
 __all__ = ["Service", "run", "serving"]
 
@@ -180,7 +179,7 @@ def _appliers(
     return {
         "authentication": authentication,
         "limits": limits,
-        "log": lambda wanted: logs.configure(wanted.log),
+        "log": lambda wanted: logs.configure("registry-shim", wanted.log),
         "space": space,
         "tls": certificates,
         "precache": lambda wanted: served.precache.reload(wanted.precache),
@@ -221,6 +220,7 @@ def _admin(
         gate=served.gate.status,
         peers=served.describe_peers,
         judge=served.gate.reload,
+        rescan=served.rescan,
         reload=reload,
         drain=drain,
     )

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from modelcar.serving.address import Address
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.server import serving
-from registry_shim.serving.address import Address
 
 __all__ = ["running_mirror", "running_registry"]
 

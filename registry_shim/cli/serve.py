@@ -12,8 +12,8 @@ from modelcar.cli.output import Output
 from modelcar.errors import ModelcarError, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from modelcar.serving.address import Address
     from registry_shim.operations.settings import NodeSettings
-    from registry_shim.serving.address import Address
 
 __all__ = ["command"]
 
@@ -47,12 +47,12 @@ def command(config: Path | None, ready_file: Path | None, as_json: bool, **optio
       registry-shim serve --config /etc/registry-shim/config.yaml
     """
     _require_aiohttp()
-    from registry_shim.operations import logs
+    from modelcar.serving import logs
     from registry_shim.server import run
 
     overrides = _overrides(config, **options)
     settings = _settings(config, overrides)
-    logs.configure(settings.log)
+    logs.configure("registry-shim", settings.log)
     output = Output(as_json=as_json, quiet=False)
 
     def ready(address: Address) -> None:

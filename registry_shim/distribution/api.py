@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from modelcar.oci.reference import is_repository
+from modelcar.serving.messages import ClientGone, Request, Response
 from registry_shim.distribution import blobs, manifests, referrers, tags, uploads
 from registry_shim.distribution.context import Call, Context, Settings
 from registry_shim.distribution.errors import DistributionError, answer
-from registry_shim.serving.messages import ClientGone, Request, Response
 
 __all__ = ["Distribution", "Settings"]
 

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 
 from modelcar.oci import Digest
+from modelcar.serving.messages import Content, Request, Response
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import Unsatisfiable, is_current, requested_range
 from registry_shim.distribution.repositories import Repository
-from registry_shim.serving.messages import Content, Request, Response
 
 __all__ = ["Wanted", "delete", "get", "wanted_of"]
 

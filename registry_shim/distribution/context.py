@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelcar.oci import Digest
+from modelcar.serving.messages import Request
 from modelcar.store.base import Store
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.repositories import Repositories, Repository
 from registry_shim.distribution.sessions import Sessions
-from registry_shim.serving.messages import Request
 
 __all__ = ["Call", "Context", "Settings"]
 

@@ -16,8 +16,8 @@ from modelcar.errors import (
     StorageError,
 )
 from modelcar.oci import compact_json
+from modelcar.serving.messages import Request, Response
 from registry_shim.distribution.sessions import BusySession, TooManySessions, UnknownSession
-from registry_shim.serving.messages import Request, Response
 
 __all__ = ["DistributionError", "answer"]
 

@@ -7,13 +7,13 @@ import asyncio
 from modelcar.oci import Digest
 from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.oci.reference import is_tag
+from modelcar.serving.messages import Body, Content, Response
 from modelcar.store.base import write_document
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.documents import Document, read_manifest
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.ranges import is_current
 from registry_shim.distribution.repositories import ManifestLink, Repository
-from registry_shim.serving.messages import Body, Content, Response
 
 __all__ = ["delete", "get", "put"]
 

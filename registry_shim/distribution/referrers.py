@@ -7,9 +7,9 @@ import asyncio
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.oci.media_types import INDEX
+from modelcar.serving.messages import Request, Response
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.tags import next_link
-from registry_shim.serving.messages import Request, Response
 
 __all__ = ["list_referrers", "referrers_list"]
 

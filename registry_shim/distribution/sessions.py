@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from modelcar.oci import Digest
+from modelcar.serving.messages import Body
+from modelcar.serving.threads import in_thread
 from modelcar.store.base import Store, Writer
-from registry_shim.serving.messages import Body
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["BusySession", "Session", "Sessions", "TooManySessions", "UnknownSession"]
 

@@ -8,9 +8,9 @@ from bisect import bisect_right
 from urllib.parse import urlencode
 
 from modelcar.oci import compact_json
+from modelcar.serving.messages import Request, Response
 from registry_shim.distribution.context import Call
 from registry_shim.distribution.errors import DistributionError
-from registry_shim.serving.messages import Request, Response
 
 __all__ = ["catalog", "list_tags", "next_link", "tag_list"]
 

@@ -7,11 +7,11 @@ import re
 
 from modelcar.errors import StorageError
 from modelcar.oci import Digest
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from registry_shim.distribution.context import Call, Context
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.distribution.sessions import Session
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["append", "cancel", "finish", "start", "status"]
 

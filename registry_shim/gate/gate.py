@@ -31,7 +31,7 @@ from registry_shim.gate.settings import GateRule, GateSettings, Mode
 from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
-from registry_shim.serving.threads import in_thread
+from modelcar.serving.threads import in_thread
 
 __all__ = ["Gate"]
 

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from modelcar.errors import RegistryError
 from modelcar.oci import Digest
 from modelcar.oci.reference import is_tag
+from modelcar.serving.messages import ClientGone, Request, Response
 from registry_shim.cache.lease import Leases
 from registry_shim.distribution.blobs import wanted_of
 from registry_shim.distribution.errors import DistributionError, answer
@@ -34,7 +35,6 @@ from registry_shim.mirror.settings import Access, MirrorSettings
 from registry_shim.mirror.streams import Promise
 from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.origin import Origin
-from registry_shim.serving.messages import ClientGone, Request, Response
 
 __all__ = ["Library", "Mirror"]
 

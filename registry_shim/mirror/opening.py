@@ -17,13 +17,13 @@ from modelcar.errors import (
     Unreachable,
 )
 from modelcar.oci import Digest
+from modelcar.serving.threads import in_thread
 from registry_shim.cache.lease import Leases, Purpose
 from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.images import Part
 from registry_shim.mirror.indexes import Indexes
 from registry_shim.mirror.streams import LeaseStream
 from registry_shim.origin import Origin
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["Opener"]
 

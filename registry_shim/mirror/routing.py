@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Final
 
 from modelcar.oci.reference import DEFAULT_REGISTRY, is_repository
+from modelcar.serving.messages import Request
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.mirror.settings import MirrorSettings
-from registry_shim.serving.messages import Request
 
 __all__ = ["Kind", "Route", "Routes"]
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
+from modelcar.serving.exchange import Exchange, Observer
+from modelcar.serving.messages import Request
 from registry_shim.operations.routes import route_of
-from registry_shim.serving.exchange import Exchange, Observer
-from registry_shim.serving.messages import Request
 
 __all__ = ["AccessLog", "Observers"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelcar.errors import UsageError
-from registry_shim.serving.settings import Authentication, Tls
+from modelcar.serving.settings import Authentication, Tls
 
 __all__ = ["require_protection"]
 

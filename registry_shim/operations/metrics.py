@@ -15,14 +15,14 @@ from prometheus_client.registry import Collector
 from modelcar import __version__
 from modelcar.errors import ModelcarError
 from modelcar.lazy.sources import Outcome, SourceKind
+from modelcar.serving.exchange import Exchange
+from modelcar.serving.messages import Request
 from registry_shim.cache.lease import Purpose
 from registry_shim.gate.ruling import Ruling
 from registry_shim.gate.verdicts import NodeVerdict
 from registry_shim.operations.catalogue import METRICS, PREFIX, Metric
 from registry_shim.operations.routes import ROUTES, route_of
 from registry_shim.operations.sights import Sights
-from registry_shim.serving.exchange import Exchange
-from registry_shim.serving.messages import Request
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from registry_shim.operations.health import Health
 from registry_shim.operations.metrics import CONTENT_TYPE, Metrics
 from registry_shim.operations.ui.page import StatusPage
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["Pages"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import ModelcarError
+from modelcar.serving.stamps import stamps_of
+from modelcar.serving.threads import in_thread
 from registry_shim.operations.config.reading import load_file
 from registry_shim.operations.settings import NodeSettings
-from registry_shim.serving.stamps import stamps_of
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["Apply", "Reloader", "changes"]
 

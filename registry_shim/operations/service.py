@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from modelcar.serving.authentication import Authenticator
+from modelcar.serving.exchange import Observer
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from registry_shim.operations.access import AccessLog, Observers
 from registry_shim.operations.health import Health
 from registry_shim.operations.metrics import Metrics
@@ -16,10 +20,6 @@ from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.tracing import Tracing
 from registry_shim.operations.ui.page import StatusPage
-from registry_shim.serving.authentication import Authenticator
-from registry_shim.serving.exchange import Observer
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["Operations", "operating"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from modelcar.errors import UsageError
 from modelcar.lazy.settings import FetchSettings
+from modelcar.serving.settings import Authentication, Limits, LogSettings, Tls
 from registry_shim.cache.settings import CacheSettings
 from registry_shim.engines.settings import ImportSettings
 from registry_shim.gate.settings import GateSettings
@@ -17,37 +17,9 @@ from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.operations.admin.settings import AdminSettings
 from registry_shim.peers.settings import PeerSettings
 from registry_shim.precache.settings import PrecacheSettings
-from registry_shim.serving.settings import Authentication, Limits, Tls
 from registry_shim.space.settings import SpaceSettings
 
-__all__ = ["LogFormat", "LogSettings", "NodeSettings", "TraceSettings"]
-
-
-class LogFormat(StrEnum):
-    """How a line of the log looks."""
-
-    PLAIN = "plain"
-    JSON = "json"
-    LOGFMT = "logfmt"
-
-
-class Level(StrEnum):
-    """From which severity on something is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
-    """The log, on standard error."""
-
-    format: LogFormat = LogFormat.PLAIN
-    """`plain` for people, `json` or `logfmt` for programs."""
-    level: Level = Level.WARNING
-    """From which severity on something is logged; `info` has a line for every request."""
+__all__ = ["NodeSettings", "TraceSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

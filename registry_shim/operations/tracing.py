@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from modelcar import __version__
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from modelcar.lazy.sources import Outcome, SourceKind
+from modelcar.serving.exchange import Exchange
+from modelcar.serving.messages import Request
 from registry_shim.operations.routes import route_of
 from registry_shim.operations.settings import TraceSettings
-from registry_shim.serving.exchange import Exchange
-from registry_shim.serving.messages import Request
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

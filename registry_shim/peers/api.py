@@ -24,6 +24,8 @@ from modelcar.errors import (
 )
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest, compact_json
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
 from registry_shim.peers.access import Access
@@ -32,8 +34,6 @@ from registry_shim.peers.holdings import Grids, Holdings, Leases, Shared
 from registry_shim.peers.protocol import AUTHORIZATION, HAVE, MOST_CHUNKS, ORIGIN, PREFIX, SENDER, SIZE, pack_map
 from registry_shim.peers.settings import PeerSettings
 from registry_shim.peers.streaming import Pieces
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["PeerApi"]
 
@@ -54,7 +54,7 @@ class Refusal(Exception):
 
 
 class PeerApi:
-    """A handler for `registry_shim.serving.http.listening`, on a listener that nobody but peers can reach.
+    """A handler for `modelcar.serving.http.listening`, on a listener that nobody but peers can reach.
 
     A chunk that this node is the home of is fetched, by nobody else's leave, where it is missing; of all others only
     what is here is given. A request is never passed on to another peer, and only verified bytes leave.

@@ -13,9 +13,9 @@ from weakref import WeakValueDictionary
 
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest
+from modelcar.serving.threads import in_thread
 from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["Grids", "Holdings", "Leases", "Shared"]
 

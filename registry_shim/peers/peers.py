@@ -17,6 +17,8 @@ from modelcar.errors import UsageError
 from modelcar.lazy.sources import Router
 from modelcar.oci import Descriptor
 from modelcar.oci.reference import is_loopback
+from modelcar.serving import http
+from modelcar.serving.settings import Limits
 from registry_shim.cache.cache import RouterFor
 from registry_shim.cache.origins import Origins
 from registry_shim.peers.access import Access
@@ -32,8 +34,6 @@ from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
 from registry_shim.peers.router import PeerRouter
 from registry_shim.peers.settings import PeerSettings
-from registry_shim.serving import http
-from registry_shim.serving.settings import Limits
 
 __all__ = ["Peers"]
 

@@ -16,7 +16,7 @@ from tests.e2e.conftest import Published
 from tests.e2e.support.commands import BIN, Done, Modelcar, run
 from tests.e2e.support.nodes import Node, check_import, node, pull_by_cri
 from tests.e2e.support.shims import Shim, running_shim
-from tests.unit.shim.serving.certificates import Authority
+from tests.unit.serving.certificates import Authority
 
 pytestmark = [
     pytest.mark.slow,

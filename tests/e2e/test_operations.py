@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelcar.oci import Digest
 from registry_shim.testing import running_registry
 from tests.e2e.support.commands import BIN, eventually
-from tests.unit.shim.serving.certificates import Authority
+from tests.unit.serving.certificates import Authority
 
 CONTENT = os.urandom(64 << 20)
 BLOB = Digest.of(CONTENT)

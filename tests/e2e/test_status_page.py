@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.serving.http import listening
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.page import StatusPage
-from registry_shim.serving.http import listening
 from tests.unit.shim.operations.sights import EVIL_SCRIPT, HOSTILE, sights
 
 pytestmark = pytest.mark.debian("chromium")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.oci.reference import is_repository
+from modelcar.serving.messages import Request
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.mirror.routing import Kind, Routes
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
-from registry_shim.serving.messages import Request
 
 NAMES = ("ghcr.io", "docker.io", "registry.example:5000")
 SETTINGS = MirrorSettings(upstreams=tuple(UpstreamSettings(registry=name) for name in NAMES))

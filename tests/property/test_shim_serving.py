@@ -9,9 +9,9 @@ from typing import Final
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.settings import Limits
-from tests.unit.shim.serving.raw import ask, connected, echo, head, rest, running
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Limits
+from tests.unit.serving.raw import ask, connected, echo, head, rest, running
 
 LIMITS: Final = Limits(header_seconds=0.3, idle_seconds=0.3, stall_seconds=0.3, header_bytes=4096)
 METHODS = st.sampled_from(["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "CONNECT", "PRI", "G\x00T", ""])

@@ -20,6 +20,7 @@ LAYERS = [
     "layers",
     "store",
     "registry",
+    "serving",
     "lazy",
     "packaging",
     "signing",
@@ -31,8 +32,8 @@ BASE = {"errors", "files", "progress"}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {
     "urllib3": ("modelcar/registry/",),
-    "aiohttp": ("registry_shim/",),
-    "bcrypt": ("registry_shim/serving/",),
+    "aiohttp": ("modelcar/serving/",),
+    "bcrypt": ("modelcar/serving/",),
     "prometheus_client": ("registry_shim/operations/",),
     "opentelemetry": ("registry_shim/operations/tracing.py",),
     "h2": ("registry_shim/engines/cri.py",),

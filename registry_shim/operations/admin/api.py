@@ -7,6 +7,7 @@
 | `POST gc` | free room: `{"free": BYTES, "dry_run": true}` |
 | `GET precache`, `POST precache`, `DELETE precache?reference=`, `POST precache/limit` | what is fetched ahead |
 | `GET revoked`, `POST revoked`, `DELETE revoked?digest=` | what this node serves to nobody |
+| `POST rescan` | believe a scan of this node no longer: `{"reference": …}` |
 | `POST reload`, `POST drain` | |
 
 What goes wrong is `{"error": {"kind": …, "message": …, "hint": …}}`.
@@ -22,10 +23,10 @@ from typing import Any, Final
 from modelcar.errors import InvalidDocument, ModelcarError, NotFound, Refused, StorageError, UsageError
 from modelcar.oci import Digest, Reference, compact_json, parse_object
 from modelcar.oci.document import Fields
+from modelcar.serving.messages import ClientGone, Request, Response
 from registry_shim.operations.admin.describe import describe_blob, describe_images, describe_plan, describe_status
 from registry_shim.operations.admin.parts import Parts
 from registry_shim.precache.entry import image_from
-from registry_shim.serving.messages import ClientGone, Request, Response
 
 __all__ = ["PREFIX", "Admin"]
 
@@ -61,6 +62,7 @@ class Admin:
             ("GET", "revoked"): self._revoked,
             ("POST", "revoked"): self._revoke,
             ("DELETE", "revoked"): self._allow,
+            ("POST", "rescan"): self._rescan,
             ("POST", "reload"): self._reload,
             ("POST", "drain"): self._drain,
         }
@@ -150,6 +152,9 @@ class Admin:
                 hint="registry-shim status tells what is wrong with them",
             )
         return {"digest": str(digest)}
+
+    async def _rescan(self, _request: Request, body: Fields) -> Any:
+        return dict(await self._parts.rescan(Reference.parse(body.text("reference"))))
 
     async def _reload(self, _request: Request, _body: Fields) -> Any:
         await self._parts.reload()

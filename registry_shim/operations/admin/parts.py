@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from modelcar.errors import NotFound
 from modelcar.oci import Digest, Reference
 from registry_shim.cache.status import BlobStatus
 from registry_shim.precache.settings import PrecacheImage
@@ -70,6 +71,10 @@ async def _true() -> bool:
     return True
 
 
+async def _unknown(reference: Reference) -> Mapping[str, Any]:
+    raise NotFound(f"{reference} is not known: this node has no gate")
+
+
 async def _nothing() -> None:
     pass
 
@@ -87,6 +92,8 @@ class Parts:
     peers: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     judge: Callable[[], Awaitable[bool]] = _true
     """`Gate.reload`: policies and deny-lists are read again; `False` if they cannot be."""
+    rescan: Callable[[Reference], Awaitable[Mapping[str, Any]]] = _unknown
+    """`Node.rescan`. Raises `NotFound`, `StorageError`."""
     reload: Callable[[], Awaitable[None]] = _nothing
     """The configuration is read again. Raises `UsageError`, `StorageError`."""
     drain: Callable[[], Awaitable[None]] = _nothing

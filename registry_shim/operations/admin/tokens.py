@@ -9,10 +9,10 @@ from typing import Final
 
 from modelcar.errors import StorageError
 from modelcar.oci import compact_json
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from modelcar.store.disk import explain
 from registry_shim.operations.admin.api import PREFIX, Admin
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["RemoteAdmin"]
 

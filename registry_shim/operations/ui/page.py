@@ -15,10 +15,10 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.threads import in_thread
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.data import snapshot
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.threads import in_thread
 
 __all__ = ["StatusPage"]
 

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import CONFIG, INDEX, MANIFEST
+from modelcar.serving.messages import BytesBody, Content, Request, Response
 from registry_shim.distribution import Distribution
 from registry_shim.distribution.context import Context
-from registry_shim.serving.messages import BytesBody, Content, Request, Response
 
 CONFIG_BLOB = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
 

@@ -6,8 +6,8 @@ import pytest
 
 from modelcar import errors
 from modelcar.errors import ModelcarError, NoSpace, StorageError
+from modelcar.serving.messages import Request
 from registry_shim.distribution.errors import answer
-from registry_shim.serving.messages import Request
 
 from .api import Api
 

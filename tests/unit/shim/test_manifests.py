@@ -8,8 +8,8 @@ import pytest
 
 from modelcar.oci import Digest
 from modelcar.oci.media_types import DOCKER_MANIFEST, INDEX, MANIFEST
+from modelcar.serving.messages import BytesBody, Request
 from registry_shim.distribution import Distribution
-from registry_shim.serving.messages import BytesBody, Request
 
 from .api import Api
 

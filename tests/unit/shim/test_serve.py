@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import StorageError, UsageError
+from modelcar.serving.address import Address
 from registry_shim.cli import main
-from registry_shim.serving.address import Address
 from registry_shim.testing import running_registry
 
 from .command import COMMAND, ROOT, serving

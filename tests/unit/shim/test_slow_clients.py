@@ -17,11 +17,11 @@ import pytest
 
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.oci import Digest
+from modelcar.serving import sending
+from modelcar.serving.http import listening
+from modelcar.serving.messages import Content, Request, Response
+from modelcar.serving.settings import Limits
 from registry_shim.distribution import Distribution
-from registry_shim.serving import sending
-from registry_shim.serving.http import listening
-from registry_shim.serving.messages import Content, Request, Response
-from registry_shim.serving.settings import Limits
 from registry_shim.testing import running_registry
 
 from .api import Api

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from modelcar.oci import Digest
-from registry_shim.serving.http import listening
-from registry_shim.serving.messages import Request, Response
+from modelcar.serving.http import listening
+from modelcar.serving.messages import Request, Response
 from registry_shim.testing import running_registry
 
 from .command import serving

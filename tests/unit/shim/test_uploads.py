@@ -11,13 +11,13 @@ import pytest
 
 from modelcar.errors import NoSpace
 from modelcar.oci import Digest
+from modelcar.serving.messages import BytesBody, ClientGone, Request
 from modelcar.store.base import Writer
 from modelcar.store.memory import MemoryStore
 from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
 from registry_shim.distribution.repositories import Repositories
 from registry_shim.distribution.sessions import BusySession, Sessions, UnknownSession
-from registry_shim.serving.messages import BytesBody, ClientGone, Request
 
 from .api import Answer, Api
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.oci import Descriptor, Digest
+from modelcar.serving.messages import Request, Response
 from modelcar.store.memory import MemoryStore
 from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.mirror.facts import Facts
@@ -15,7 +16,6 @@ from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.settings import Access, MirrorSettings, UpstreamSettings
 from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.origin import Origin
-from registry_shim.serving.messages import Request, Response
 from tests.unit.registry.server import ScriptedRegistry
 
 from .conftest import REPO, publish

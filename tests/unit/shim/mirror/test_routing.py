@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from modelcar.serving.messages import Request
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.mirror.routing import Kind, Route, Routes
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
-from registry_shim.serving.messages import Request
 
 DIGEST = f"sha256:{'a' * 64}"
 SETTINGS = MirrorSettings(

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.serving.messages import Request, Response
 from registry_shim.operations import health as health_module
 from registry_shim.operations.health import Health
 from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.notify import notify, watchdog
 from registry_shim.operations.pages import Pages
 from registry_shim.operations.ui.page import StatusPage
-from registry_shim.serving.messages import Request, Response
 
 
 async def registry(request: Request) -> Response:

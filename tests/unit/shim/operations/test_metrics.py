@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelcar.errors import StorageError
 from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.oci import Digest
+from modelcar.serving.exchange import Exchange
+from modelcar.serving.messages import Request, Response
 from registry_shim.cache.lease import Purpose
 from registry_shim.cache.status import BlobState, BlobStatus
 from registry_shim.operations.catalogue import METRICS, PREFIX, reference_page
@@ -19,8 +21,6 @@ from registry_shim.operations.routes import ROUTES, route_of
 from registry_shim.operations.sights import Sights
 from registry_shim.peers.health import State
 from registry_shim.peers.members import Member
-from registry_shim.serving.exchange import Exchange
-from registry_shim.serving.messages import Request, Response
 from registry_shim.space.budget import Disk
 from registry_shim.space.status import SpaceStatus
 

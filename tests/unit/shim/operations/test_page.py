@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from modelcar.errors import StorageError
+from modelcar.serving.messages import Request, Response
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.data import snapshot
 from registry_shim.operations.ui.page import StatusPage
-from registry_shim.serving.messages import Request, Response
 
 from .sights import arriving, sights
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import UsageError
+from modelcar.serving.settings import Level, Limits, LogSettings, Tls
 from registry_shim.operations.config.reading import load_file
 from registry_shim.operations.reload import Apply, Reloader, changes
-from registry_shim.operations.settings import Level, LogSettings, NodeSettings
-from registry_shim.serving.settings import Limits, Tls
+from registry_shim.operations.settings import NodeSettings
 
 
 class Node:

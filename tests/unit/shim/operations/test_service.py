@@ -11,14 +11,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelcar.errors import UsageError
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Authentication, Tls
+from modelcar.serving.signals import Stop, handled
 from registry_shim.operations.exposure import require_protection
 from registry_shim.operations.service import operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
-from registry_shim.operations.signals import Stop, handled
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.settings import Authentication, Tls
-from tests.unit.shim.serving.raw import ask, head, running
+from tests.unit.serving.raw import ask, head, running
 
 TOKEN = "t0ken-of-the-node-agent"
 HOST = "Host: 127.0.0.1"

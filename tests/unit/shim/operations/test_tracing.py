@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from modelcar.lazy.sources import Outcome, SourceKind
+from modelcar.serving.exchange import Exchange
+from modelcar.serving.messages import Request, Response
 from registry_shim.operations import tracing as tracing_module
 from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.settings import TraceSettings
 from registry_shim.operations.tracing import Tracing
-from registry_shim.serving.exchange import Exchange
-from registry_shim.serving.messages import Request, Response
 
 ROOT = Path(__file__).parents[4]
 ENDPOINT = "http://127.0.0.1:9/v1/traces"

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelcar.errors import UsageError
+from modelcar.serving import http
+from modelcar.serving.http import Handler
 from registry_shim.operations.admin.api import Admin
 from registry_shim.operations.admin.control import control_listener
 from registry_shim.operations.admin.parts import About, Parts
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.precache.precache import Precache
 from registry_shim.precache.settings import PrecacheSettings
-from registry_shim.serving import http
-from registry_shim.serving.http import Handler
 from tests.unit.shim.precache.doors import FakeNode
 from tests.unit.shim.space.node import Node
 

@@ -12,12 +12,12 @@ import pytest
 
 from modelcar.errors import NotFound, StorageError, UsageError, WorldError
 from modelcar.oci import Digest
+from modelcar.serving.messages import BytesBody, Request, Response
 from modelcar.signing.policy import load
 from registry_shim.operations.admin.client import AdminClient
 from registry_shim.operations.admin.control import control_listener
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.operations.admin.tokens import RemoteAdmin
-from registry_shim.serving.messages import BytesBody, Request, Response
 from tests.unit.shim.precache.doors import until
 from tests.unit.shim.space.node import Node
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
-from registry_shim.serving.settings import Tls
-from registry_shim.serving.stamps import Stamps, stamps_of
+from modelcar.serving.settings import Tls
+from modelcar.serving.stamps import Stamps, stamps_of
 
 __all__ = ["Contexts", "ServerTls", "subject_of"]
 
 _LOOK_SECONDS: Final = 1.0
-_log = logging.getLogger("registry_shim")
+_log = logging.getLogger("modelcar.serving")
 
 
 class Contexts(Protocol):

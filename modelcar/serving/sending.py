@@ -18,7 +18,7 @@ from typing import IO, Final
 
 from modelcar.errors import StorageError
 from modelcar.layers.bytemap import FileSlice
-from registry_shim.serving.exchange import Meter
+from modelcar.serving.exchange import Meter
 
 __all__ = ["FileSender"]
 
@@ -34,7 +34,7 @@ class FileSender:
     """Sends ranges of open files over the loop's connections."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, "registry-shim-send")
+        self._threads = ThreadPoolExecutor(_THREADS, "serving-send")
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from registry_shim.serving.connections import Connections, Slot, client_of
-from registry_shim.serving.tls import Contexts
+from modelcar.serving.connections import Connections, Slot, client_of
+from modelcar.serving.tls import Contexts
 
 __all__ = ["Acceptor"]
 
@@ -19,7 +19,7 @@ _AT_ONCE: Final = 64  # connections taken before others get a turn of the loop
 _BREAK_SECONDS: Final = 0.5  # when there is no file descriptor left, or no memory
 _SHUTDOWN_SECONDS: Final = 2.0
 _BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_log = logging.getLogger("registry_shim")
+_log = logging.getLogger("modelcar.serving")
 
 
 class Acceptor:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from registry_shim.serving.http import Handler, Listening, listening
-from registry_shim.serving.messages import Request, Response
+from modelcar.serving.http import Handler, Listening, listening
+from modelcar.serving.messages import Request, Response
 
 
 async def echo(request: Request) -> Response:

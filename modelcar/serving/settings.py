@@ -1,13 +1,14 @@
-"""How the shim's listeners are set up."""
+"""How a listener and the log of its process are set up."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from modelcar.errors import UsageError
 
-__all__ = ["Authentication", "Limits", "Tls"]
+__all__ = ["Authentication", "Level", "Limits", "LogFormat", "LogSettings", "Tls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +79,30 @@ class Authentication:
     def required(self) -> bool:
         """Whether anybody has to say who they are."""
         return self.htpasswd_file is not None or self.tokens_file is not None
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    PLAIN = "plain"
+    JSON = "json"
+    LOGFMT = "logfmt"
+
+
+class Level(StrEnum):
+    """From which severity on something is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The log, on standard error."""
+
+    format: LogFormat = LogFormat.PLAIN
+    """`plain` for people, `json` or `logfmt` for programs."""
+    level: Level = Level.WARNING
+    """From which severity on something is logged; `info` has a line for every request."""

@@ -13,13 +13,19 @@ import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
-from registry_shim.operations.settings import LogFormat, LogSettings
+from modelcar.serving.settings import LogFormat, LogSettings
 
 __all__ = ["FIELDS", "configure", "formatter"]
 
 FIELDS: Final = (
     "client",
     "subject",
+    "operation",
+    "kind",
+    "namespace",
+    "object",
+    "uid",
+    "decision",
     "method",
     "route",
     "registry",
@@ -37,6 +43,7 @@ FIELDS: Final = (
 )
 """What a record may carry beside its message; anything else is left out."""
 
+_OURS: Final = ("modelcar", "registry_shim")
 _CREDENTIAL: Final = re.compile(
     r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"  # a header's value
     r"|(?<=://)[^/\s@:]+:[^/\s@]+(?=@)"  # user:password in a URL
@@ -45,29 +52,36 @@ _CREDENTIAL: Final = re.compile(
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9_./:@%+-]+")
 
 
-def configure(settings: LogSettings, stream: IO[str] | None = None) -> None:
+def configure(program: str, settings: LogSettings, stream: IO[str] | None = None) -> None:
     """Write the log of this process to `stream` (standard error), in place of whatever was set up before."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(formatter(settings.format))
+    handler.setFormatter(formatter(program, settings.format))
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old, logging.StreamHandler):
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger("registry_shim").setLevel(settings.level.value.upper())
+    for name in _OURS:
+        logging.getLogger(name).setLevel(settings.level.value.upper())
 
 
-def formatter(format_: LogFormat) -> logging.Formatter:
-    return {LogFormat.PLAIN: _Plain, LogFormat.JSON: _Json, LogFormat.LOGFMT: _Logfmt}[format_]()
+def formatter(program: str, format_: LogFormat) -> logging.Formatter:
+    if format_ is LogFormat.PLAIN:
+        return _Plain(program)
+    return _Json() if format_ is LogFormat.JSON else _Logfmt()
 
 
 class _Plain(logging.Formatter):
     """For people: never a traceback, and nothing that moves the cursor."""
 
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
     def format(self, record: logging.LogRecord) -> str:
         words = [f"{name}={_logfmt(value)}" for name, value in _fields(record).items()]
-        return " ".join(["registry-shim:", _message(record), *words])
+        return " ".join([f"{self._program}:", _message(record), *words])
 
 
 class _Json(logging.Formatter):

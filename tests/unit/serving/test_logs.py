@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from modelcar.serving.exchange import Exchange
+from modelcar.serving.logs import configure, formatter
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Level, LogFormat, LogSettings
 from registry_shim.operations.access import AccessLog, Observers
-from registry_shim.operations.logs import configure, formatter
-from registry_shim.operations.settings import Level, LogFormat, LogSettings
-from registry_shim.serving.exchange import Exchange
-from registry_shim.serving.messages import Request, Response
 
 SECRET = "c2VjcmV0LXNlY3JldA"
 DIGEST = "sha256:" + "ab" * 32
@@ -27,7 +27,7 @@ def record(message: str, *arguments: object, **extra: Any) -> logging.LogRecord:
 
 
 def lines(format_: LogFormat, made: logging.LogRecord) -> str:
-    line = formatter(format_).format(made)
+    line = formatter("registry-shim", format_).format(made)
     assert "\n" not in line
     assert "\x1b" not in line
     return line
@@ -38,7 +38,7 @@ def log() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before, levels = list(root.handlers), (root.level, logging.getLogger("registry_shim").level)
     stream = io.StringIO()
-    configure(LogSettings(format=LogFormat.JSON, level=Level.INFO), stream)
+    configure("registry-shim", LogSettings(format=LogFormat.JSON, level=Level.INFO), stream)
     yield stream
     root.handlers[:] = before
     root.setLevel(levels[0])

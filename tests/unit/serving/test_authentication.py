@@ -10,10 +10,10 @@ import bcrypt
 import pytest
 
 from modelcar.errors import StorageError, UsageError
-from registry_shim.serving import authentication
-from registry_shim.serving.authentication import Authenticator
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.settings import Authentication
+from modelcar.serving import authentication
+from modelcar.serving.authentication import Authenticator
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Authentication
 
 TOKEN = "t0ken-of-the-node-agent"
 
@@ -97,7 +97,7 @@ def test_those_who_may_not(settings: Authentication, header: str | None) -> None
     for _ in range(2):
         response = ask(authenticator, header)
         assert response.status == 401
-        assert response.headers["WWW-Authenticate"] == 'Basic realm="registry-shim"'
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="modelcar"'
 
 
 def test_what_everyone_may_ask_for(settings: Authentication) -> None:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_shim.serving.connections import Connections, HeadReader, Slot, client_of
-from registry_shim.serving.http import listening
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.settings import Limits
+from modelcar.serving.connections import Connections, HeadReader, Slot, client_of
+from modelcar.serving.http import listening
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Limits
 
 from .raw import ask, connected, echo, head, rest, running, until_running
 

@@ -25,9 +25,9 @@ import bcrypt
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from modelcar.oci import compact_json
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.settings import Authentication
-from registry_shim.serving.stamps import Stamps, stamps_of
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Authentication
+from modelcar.serving.stamps import Stamps, stamps_of
 
 __all__ = ["Authenticator"]
 
@@ -41,7 +41,7 @@ _WAITING: Final = 64  # passwords that wait to be checked; more are told to come
 _MIN_TOKEN: Final = 16
 _MAX_FILE: Final = 4 << 20
 _HASH: Final = re.compile(rb"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
-_log = logging.getLogger("registry_shim")
+_log = logging.getLogger("modelcar.serving")
 
 
 class Authenticator:
@@ -168,7 +168,7 @@ def _challenge() -> Response:
     entry = {"code": "UNAUTHORIZED", "message": "this registry shim asks for a name and password, or a token"}
     return Response(
         status=401,
-        headers={"Content-Type": "application/json", "WWW-Authenticate": 'Basic realm="registry-shim"'},
+        headers={"Content-Type": "application/json", "WWW-Authenticate": 'Basic realm="modelcar"'},
         body=compact_json({"errors": [entry]}),
     )
 

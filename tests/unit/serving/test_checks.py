@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from registry_shim.serving.messages import Request, Response
-from registry_shim.serving.settings import Limits
+from modelcar.serving.messages import Request, Response
+from modelcar.serving.settings import Limits
 
 from .raw import ask, echo, head, running
 

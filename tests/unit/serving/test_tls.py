@@ -12,10 +12,10 @@ import pytest
 
 from modelcar.errors import StorageError, UsageError
 from modelcar.layers.bytemap import ByteMap
-from registry_shim.serving import tls as tls_module
-from registry_shim.serving.messages import Content, Request, Response
-from registry_shim.serving.settings import Limits, Tls
-from registry_shim.serving.tls import ServerTls, subject_of
+from modelcar.serving import tls as tls_module
+from modelcar.serving.messages import Content, Request, Response
+from modelcar.serving.settings import Limits, Tls
+from modelcar.serving.tls import ServerTls, subject_of
 
 from .certificates import Authority
 from .raw import ask, head, rest, running

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Final
 
-from registry_shim.serving.settings import Limits
+from modelcar.serving.settings import Limits
 
 __all__ = ["Connections", "HeadReader", "Slot", "client_of"]
 

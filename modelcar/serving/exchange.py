@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from registry_shim.serving.messages import Request, Response
+from modelcar.serving.messages import Request, Response
 
 __all__ = ["Exchange", "Meter", "NoObserver", "Observer"]
 

@@ -12,8 +12,8 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from modelcar.oci import compact_json
-from registry_shim.serving.messages import Response
-from registry_shim.serving.settings import Limits
+from modelcar.serving.messages import Response
+from modelcar.serving.settings import Limits
 
 __all__ = ["Refusal", "check_head"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.layers.bytemap import FileSlice
-from registry_shim.serving.messages import Request, Response
+from modelcar.serving.messages import Request, Response
 
 from .raw import ask, connected, head, running
 

@@ -14,14 +14,14 @@ from aiohttp import ClientPayloadError, http_exceptions, web
 
 from modelcar.errors import ModelcarError
 from modelcar.layers.bytemap import FileSlice
-from registry_shim.serving.accepting import Acceptor
-from registry_shim.serving.checks import Refusal, check_head
-from registry_shim.serving.connections import Connections, HeadReader, Slot
-from registry_shim.serving.exchange import Exchange, Meter, NoObserver, Observer
-from registry_shim.serving.messages import ClientGone, Content, Request, Response, Stream
-from registry_shim.serving.sending import FileSender
-from registry_shim.serving.settings import Limits
-from registry_shim.serving.tls import Contexts, subject_of
+from modelcar.serving.accepting import Acceptor
+from modelcar.serving.checks import Refusal, check_head
+from modelcar.serving.connections import Connections, HeadReader, Slot
+from modelcar.serving.exchange import Exchange, Meter, NoObserver, Observer
+from modelcar.serving.messages import ClientGone, Content, Request, Response, Stream
+from modelcar.serving.sending import FileSender
+from modelcar.serving.settings import Limits
+from modelcar.serving.tls import Contexts, subject_of
 
 __all__ = ["Handler", "Listening", "listening"]
 
@@ -39,8 +39,8 @@ _GONE = (
     web.RequestPayloadError,
     http_exceptions.HttpProcessingError,
 )
-_log = logging.getLogger("registry_shim")
-_http_log = logging.getLogger("registry_shim.serving.http")
+_log = logging.getLogger("modelcar.serving")
+_http_log = logging.getLogger("modelcar.serving.http")
 
 
 def _is_not_the_clients(record: logging.LogRecord) -> bool:
@@ -347,7 +347,7 @@ class _Sending:
 
     async def send(self, response: Response) -> web.StreamResponse:
         request = self._request
-        headers = {**response.headers, "Server": "registry-shim"}
+        headers = {**response.headers, "Server": "modelcar"}
         if response.status not in (204, 304):
             headers["Content-Length"] = str(response.length)
         content = response.body
