@@ -26,6 +26,8 @@ LAYERS = [
     "signing",
     "scanning",
     "images",
+    "admission",
+    "cluster",
     "cli",
 ]
 BASE = {"errors", "files", "progress"}
