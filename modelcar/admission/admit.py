@@ -32,8 +32,8 @@ class Resolver(Protocol):
     """Finds out about images: `resolve.Images` asks registries, `Offline` nobody."""
 
     def facts(self, pod: Pod, images: tuple[str, ...], caller: Caller, settings: AdmissionSettings) -> Facts:
-        """One `ImageFact` for each of `images`, in bounded time. What went wrong with one is in its `problem` or `trust`:
-        nothing is raised for that."""
+        """One `ImageFact` for each of `images`, in bounded time. What went wrong with one is in its `problem` or
+        `trust`: nothing is raised for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

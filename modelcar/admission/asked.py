@@ -36,8 +36,8 @@ class Asked:
     """Everything that a pod asks for.
 
     Attributes:
-        images: every image whose facts a rewriting needs, in the pod's order: models, and containers that see them; with
-            policies on, all containers and image volumes too.
+        images: every image whose facts a rewriting needs, in the pod's order: models, and containers that see them;
+            with policies on, all containers and image volumes too.
     """
 
     models: tuple[Model, ...] = ()

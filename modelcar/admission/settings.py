@@ -126,7 +126,7 @@ class TrustSettings:
     mode: TrustMode = TrustMode.OFF
     """`off`, `audit`, `warn` or `enforce`."""
     policies: tuple[Path, ...] = ()
-    """Files and folders with ClusterImagePolicy, ModelPolicy and DigestDenyList documents; read again when they change."""
+    """Files and folders with ClusterImagePolicy, ModelPolicy and DigestDenyList documents."""
     default: str = "allow"
     """For an image that no policy speaks about: `allow` or `deny`."""
     failure: Failure = Failure.CLOSED
