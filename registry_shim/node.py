@@ -14,6 +14,7 @@ from modelcar.errors import Denied, ModelcarError, NotFound, UsageError
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.oci import Digest, Reference
 from modelcar.serving.address import Address, bound
+from modelcar.serving.config.reading import load
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.threads import in_thread
 from modelcar.store.layout import OciLayout
@@ -33,7 +34,6 @@ from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.sources import upstream_router
 from registry_shim.mirror.upstreams import Upstreams
 from registry_shim.operations.admin.revoked import Revoked
-from registry_shim.operations.config.reading import load
 from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.origin import Origin

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from modelcar import __version__
 from modelcar.errors import UsageError
 from modelcar.serving import http, logs
 from modelcar.serving.address import Address, bound
+from modelcar.serving.config.reading import load_file
+from modelcar.serving.config.reloading import Reloader
 from modelcar.serving.signals import Stop, handled
 from modelcar.serving.tls import ServerTls
 from registry_shim.folder import opened
@@ -26,7 +29,6 @@ from registry_shim.operations.admin.parts import About, Parts
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.operations.admin.tokens import RemoteAdmin
 from registry_shim.operations.exposure import require_protection
-from registry_shim.operations.reload import Apply, Reloader
 from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
@@ -43,7 +45,7 @@ class Service:
     address: Address
     operations: Operations
     listening: http.Listening
-    reloader: Reloader | None
+    reloader: Reloader[NodeSettings] | None
 
 
 @asynccontextmanager
@@ -90,7 +92,7 @@ async def serving(
         reloader = None
         if config is not None:
             appliers = _appliers(served, operations, listening, tls)
-            reloader = Reloader(config, settings, appliers, overrides=overrides)
+            reloader = Reloader(config, settings, partial(_read, config, overrides or {}), appliers)
         if served.revoked is not None:
             admin = _admin(where, settings, served, served.revoked, operations, reloader)
             control = ending.enter_context(control_listener(root))
@@ -113,7 +115,7 @@ def run(
 
     async def main() -> None:
         stop = Stop()
-        reloading: Reloader | None = None
+        reloading: Reloader[NodeSettings] | None = None
         with handled(stop, lambda: reloading.soon() if reloading else None):
             async with serving(settings, config=config, overrides=overrides) as service:
                 reloading = service.reloader
@@ -125,6 +127,10 @@ def run(
 
     _allow_many_files()
     asyncio.run(main())
+
+
+def _read(config: Path, overrides: Mapping[str, Any]) -> NodeSettings:
+    return load_file(config, NodeSettings).overridden(overrides)
 
 
 def _addresses(settings: NodeSettings) -> tuple[Address, Address | None]:
@@ -157,7 +163,7 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
 
 def _appliers(
     served: Node, operations: Operations, listening: http.Listening, tls: ServerTls | None
-) -> dict[str, Apply]:
+) -> dict[str, Callable[[NodeSettings], Awaitable[None] | None]]:
     """What may change while the node runs, and how it does. Policies and deny-lists are followed by the gate itself."""
 
     def limits(wanted: NodeSettings) -> None:
@@ -195,7 +201,7 @@ def _admin(
     served: Node,
     revoked: Revoked,
     operations: Operations,
-    reloader: Reloader | None,
+    reloader: Reloader[NodeSettings] | None,
 ) -> Admin:
     async def reload() -> None:
         if reloader is not None:

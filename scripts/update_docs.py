@@ -73,14 +73,14 @@ def rules_page() -> str:
 
 def configuration_page() -> str:
     """Every setting of the shim's configuration file."""
-    from registry_shim.operations.config.schema import reference_page
+    from modelcar.serving.config.schema import reference_page
     from registry_shim.operations.settings import NodeSettings
 
     return reference_page(NodeSettings, heading="Configuration of the shim", introduction=_CONFIGURATION)
 
 
 def configuration_schema() -> str:
-    from registry_shim.operations.config.schema import json_schema
+    from modelcar.serving.config.schema import json_schema
     from registry_shim.operations.settings import NodeSettings
 
     schema = json_schema(NodeSettings, title="Configuration of registry-shim")

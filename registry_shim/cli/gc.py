@@ -9,9 +9,9 @@ import click
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.errors import UsageError
+from modelcar.serving.config.units import read_bytes
 from registry_shim.cli.asking import ago, root_option
 from registry_shim.operations.admin.client import AdminClient
-from registry_shim.operations.config.units import read_bytes
 
 __all__ = ["command"]
 

@@ -13,9 +13,9 @@ from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.progress import progress
 from modelcar.errors import NotFound, Refused, UsageError, WorldError
 from modelcar.progress import Progress
+from modelcar.serving.config.units import read_rate
 from registry_shim.cli.asking import lasting, root_option
 from registry_shim.operations.admin.client import AdminClient
-from registry_shim.operations.config.units import read_rate
 
 __all__ = ["command"]
 

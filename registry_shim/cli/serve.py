@@ -67,7 +67,7 @@ def command(config: Path | None, ready_file: Path | None, as_json: bool, **optio
 
 def _settings(config: Path | None, overrides: Mapping[str, Any]) -> NodeSettings:
     """What the file says, if there is one, and what the options say instead."""
-    from registry_shim.operations.config.reading import load_file
+    from modelcar.serving.config.reading import load_file
     from registry_shim.operations.settings import NodeSettings
 
     settings = (load_file(config, NodeSettings) if config is not None else NodeSettings()).overridden(overrides)

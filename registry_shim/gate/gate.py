@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from modelcar.errors import Denied, InvalidContent, ModelcarError
 from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
+from modelcar.serving.threads import in_thread
 from modelcar.signing.places import Place
 from registry_shim.engines.canary import MARK, is_canary
 from registry_shim.gate.cases import Case, Workshop
@@ -31,7 +32,6 @@ from registry_shim.gate.settings import GateRule, GateSettings, Mode
 from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
-from modelcar.serving.threads import in_thread
 
 __all__ = ["Gate"]
 

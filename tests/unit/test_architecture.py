@@ -47,8 +47,8 @@ THIRD_PARTY = {
     "yaml": (
         "modelcar/checkpoint/",
         "modelcar/scanning/formats/yamls.py",
+        "modelcar/serving/config/",
         "modelcar/signing/policy/",
-        "registry_shim/operations/",
     ),
     "cryptography": ("modelcar/signing/keys/", "modelcar/signing/keyless/"),
     "nacl": ("modelcar/signing/keys/",),

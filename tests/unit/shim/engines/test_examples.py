@@ -11,9 +11,9 @@ import click
 import pytest
 import yaml
 
+from modelcar.serving.config.reading import load_file
 from registry_shim.cli import cli
 from registry_shim.engines.install import STATE
-from registry_shim.operations.config.reading import load_file
 from registry_shim.operations.settings import NodeSettings
 
 FOLDER = Path(__file__).parents[4] / "examples/node"

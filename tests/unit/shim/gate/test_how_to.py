@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from modelcar.serving.config.reading import load
 from modelcar.signing.policy import parse
 from registry_shim.gate.settings import Mode, OnPending, ScanDemand
-from registry_shim.operations.config.reading import load
 from registry_shim.operations.settings import NodeSettings
 
 _PAGE = Path(__file__).parents[4] / "docs/how-to/gate.md"

@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 
 from modelcar.errors import StorageError, UsageError
-from registry_shim.operations.config.reading import load, load_file
-from registry_shim.operations.config.schema import json_schema, reference_page
-from registry_shim.operations.config.shape import nested, settings_of
+from modelcar.serving.config.reading import load, load_file
+from modelcar.serving.config.schema import json_schema, reference_page
+from modelcar.serving.config.shape import nested, settings_of
 from registry_shim.operations.settings import NodeSettings
 
 

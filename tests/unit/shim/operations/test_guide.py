@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.serving.config.reading import load
 from registry_shim.operations.catalogue import METRICS, PREFIX
-from registry_shim.operations.config.reading import load
 from registry_shim.operations.settings import NodeSettings
 
 GUIDE = (Path(__file__).parents[4] / "docs" / "how-to" / "operate.md").read_text()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelcar.errors import UsageError
+from modelcar.serving.config.reading import load_file
+from modelcar.serving.config.reloading import Reloader, changes
 from modelcar.serving.settings import Level, Limits, LogSettings, Tls
-from registry_shim.operations.config.reading import load_file
-from registry_shim.operations.reload import Apply, Reloader, changes
 from registry_shim.operations.settings import NodeSettings
 
 
@@ -23,14 +25,17 @@ class Node:
         path.write_text(text)
         self.applied: list[str] = []
         self.limits = Limits()
-        self.appliers: dict[str, Apply] = {
+        self.appliers: dict[str, Callable[[NodeSettings], Awaitable[None] | None]] = {
             "limits": self._set_limits,
             "log": self._set_log,
             "mirror.upstreams": self._late,
         }
 
-    def reloader(self, **options: object) -> Reloader:
-        return Reloader(self.path, load_file(self.path, NodeSettings), self.appliers, **options)  # type: ignore[arg-type]
+    def reloader(self, *, overrides: dict[str, Any] | None = None, look_seconds: float = 5) -> Reloader[NodeSettings]:
+        def read() -> NodeSettings:
+            return load_file(self.path, NodeSettings).overridden(overrides or {})
+
+        return Reloader(self.path, read(), read, self.appliers, look_seconds=look_seconds)
 
     def _set_limits(self, settings: NodeSettings) -> None:
         self.limits = settings.limits
@@ -51,12 +56,12 @@ def node(tmp_path: Path) -> Node:
 
 @pytest.fixture(autouse=True)
 def _log_level(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "registry_shim")
+    caplog.set_level(logging.INFO, "modelcar")
 
 
-def reload(node: Node, text: str, **options: object) -> bool:
+def reload(node: Node, text: str, overrides: dict[str, Any] | None = None) -> bool:
     async def main() -> bool:
-        reloader = node.reloader(**options)
+        reloader = node.reloader(overrides=overrides)
         node.path.write_text(text)
         return await reloader.reload()
 

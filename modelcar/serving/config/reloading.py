@@ -1,4 +1,4 @@
-"""The configuration while the node runs: what may change does, what may not is said, what is wrong changes nothing."""
+"""The configuration while a server runs: what may change does, what may not is said, what is wrong changes nothing."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from modelcar.errors import ModelcarError
 from modelcar.serving.stamps import stamps_of
 from modelcar.serving.threads import in_thread
-from registry_shim.operations.config.reading import load_file
-from registry_shim.operations.settings import NodeSettings
 
-__all__ = ["Apply", "Reloader", "changes"]
+__all__ = ["Reloader", "changes"]
 
-Apply = Callable[[NodeSettings], None] | Callable[[NodeSettings], Awaitable[None]]
+S = TypeVar("S")
 
 _LOOK_SECONDS: Final = 5.0
-_log = logging.getLogger("registry_shim")
+_log = logging.getLogger("modelcar.serving")
 
 
-class Reloader:
+class Reloader(Generic[S]):
     """Reads the file again when it changes, or when it is asked to (SIGHUP).
 
-    `appliers` says what is done when something below a path changed (`limits`, `mirror.upstreams`); the longest path
-    that matches counts. Everything else waits for a restart. `overrides` are what the command line said: it still does.
+    `read` gives its settings, as the command line overrides them. `appliers` says what is done when something below a
+    path changed (`limits`, `mirror.upstreams`); the longest path that matches counts. Everything else waits for a
+    restart.
     """
 
     def __init__(
         self,
         path: Path,
-        current: NodeSettings,
-        appliers: Mapping[str, Apply],
+        current: S,
+        read: Callable[[], S],
+        appliers: Mapping[str, Callable[[S], Awaitable[None] | None]],
         *,
-        overrides: Mapping[str, Any] | None = None,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         self.current = current
         self._path = path
+        self._read = read
         self._appliers = appliers
-        self._overrides = dict(overrides or {})
         self._look_seconds = look_seconds
         self._seen = stamps_of([path])
         self._one = asyncio.Lock()
@@ -79,10 +78,7 @@ class Reloader:
                 _log.info("the configuration is as it was")
             return True
 
-    def _read(self) -> NodeSettings:
-        return load_file(self._path, NodeSettings).overridden(self._overrides)
-
-    async def _apply(self, wanted: NodeSettings, changed: list[str]) -> None:
+    async def _apply(self, wanted: S, changed: list[str]) -> None:
         owners = {path: self._owner(path) for path in changed}
         for key in sorted({owner for owner in owners.values() if owner is not None}):
             done = self._appliers[key](wanted)

@@ -1,5 +1,5 @@
 """The configuration file: YAML read into the settings of every part, strictly, and the pages that document it.
 
 The dataclasses are the only description. `shape` reads them, `units` knows how sizes and times are written, `reading`
-turns a document into values, and `schema` and `page` say what a document may hold.
+turns a document into values, `schema` says what a document may hold, and `reloading` follows a file that changes.
 """

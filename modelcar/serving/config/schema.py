@@ -11,8 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from registry_shim.operations.config.shape import Setting, is_settings, members_of, nested, optional, settings_of
-from registry_shim.operations.config.units import Unit
+from modelcar.serving.config.shape import Setting, is_settings, members_of, nested, optional, settings_of
+from modelcar.serving.config.units import Unit
 
 __all__ = ["json_schema", "reference_page"]
 
