@@ -13,7 +13,7 @@ __all__ = ["Facts", "ImageFact", "Publisher", "Trust", "User"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who runs an image's process where nothing else is said: its USER, looked up in its passwd."""
+    """Who runs a process."""
 
     uid: int
     gid: int
@@ -47,7 +47,8 @@ class ImageFact:
 
     Attributes:
         digest: what its tag resolved to; `None` if that is not known.
-        user: who runs it; `None` if that is not known.
+        user: who runs it where the pod says nothing; `None` if that is not known.
+        groups: primary groups by UID, as its passwd has them; `None` if that is not known.
         publisher: for model images.
         trust: `None` if no policies were asked.
         problem: why something above is not known, in words for the pod's author.
@@ -55,9 +56,24 @@ class ImageFact:
 
     digest: Digest | None = None
     user: User | None = None
+    groups: Mapping[int, int] | None = None
     publisher: Publisher = Publisher.HOLDER
     trust: Trust | None = None
     problem: str | None = None
+
+    def run_as(self, uid: int | None, gid: int | None) -> User | None:
+        """Who runs it where the pod's `runAsUser` and `runAsGroup` are these; `None` if that is not known.
+
+        A kubelet takes from the image's USER the user alone, never the group (`USER 1000:2000` runs as 1000 and the
+        group that passwd has for 1000), and a runtime gives a UID that passwd does not know the group 0.
+        """
+        if uid is not None and gid is not None:
+            return User(uid=uid, gid=gid)
+        if uid is not None:
+            return User(uid=uid, gid=self.groups.get(uid, 0)) if self.groups is not None else None
+        if self.user is None or gid is None:
+            return self.user
+        return User(uid=self.user.uid, gid=gid)
 
 
 Facts = Mapping[str, ImageFact]
