@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from modelcar.admission.asked import Asked
 from modelcar.admission.facts import Facts
 from modelcar.admission.settings import AdmissionSettings
 
@@ -31,9 +32,10 @@ class Caller:
 class Resolver(Protocol):
     """Finds out about images: `resolve.Images` asks registries, `Offline` nobody."""
 
-    def facts(self, pod: Pod, images: tuple[str, ...], caller: Caller, settings: AdmissionSettings) -> Facts:
-        """One `ImageFact` for each of `images`, in bounded time. What went wrong with one is in its `problem` or
-        `trust`: nothing is raised for that."""
+    def facts(self, pod: Pod, asked: Asked, caller: Caller, settings: AdmissionSettings) -> Facts:
+        """One `ImageFact` for each of `asked.images`, in bounded time: the publisher of models, the users of images
+        that containers which see a model run. What went wrong with one is in its `problem` or `trust`: nothing is
+        raised for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
