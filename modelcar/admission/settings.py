@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from modelcar.errors import UsageError
+from modelcar.signing.roots import TrustRoots
 
 __all__ = [
     "AdmissionSettings",
@@ -127,6 +128,8 @@ class TrustSettings:
     """`off`, `audit`, `warn` or `enforce`."""
     policies: tuple[Path, ...] = ()
     """Files and folders with ClusterImagePolicy, ModelPolicy and DigestDenyList documents."""
+    roots: TrustRoots = field(default_factory=TrustRoots)
+    """Roots of trust."""
     default: str = "allow"
     """For an image that no policy speaks about: `allow` or `deny`."""
     failure: Failure = Failure.CLOSED

@@ -16,10 +16,11 @@ from modelcar.errors import InvalidContent, ModelcarError
 from modelcar.oci import Descriptor
 from modelcar.signing.places import Place
 from modelcar.signing.policy import Authorities
+from modelcar.signing.policy.watched import Watched
 from registry_shim.gate.events import GateEvents
 from registry_shim.gate.examine import Examination, examine
 from registry_shim.gate.lineage import Known, Lineage
-from registry_shim.gate.policybook import Page, PolicyBook
+from registry_shim.gate.policybook import Page
 from registry_shim.gate.ruling import Ruling, State, judge, unseen
 from registry_shim.gate.scans import Leases, Scan, ScanStage
 from registry_shim.gate.settings import GateRule, GateSettings, OnPending
@@ -41,7 +42,7 @@ class Workshop:
     """What every case works with. `places` reads a repository, on behalf of whom its `Origin` says."""
 
     settings: GateSettings
-    book: PolicyBook
+    book: Watched[Page]
     verdicts: VerdictStore
     lineage: Lineage
     authorities: Authorities

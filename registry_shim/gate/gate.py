@@ -16,15 +16,15 @@ from modelcar.errors import Denied, InvalidContent, ModelcarError
 from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
 from modelcar.serving.threads import in_thread
 from modelcar.signing.places import Place
+from modelcar.signing.policy.roots import authorities_of, prepare
 from registry_shim.engines.canary import MARK, is_canary
 from registry_shim.gate.cases import Case, Workshop
 from registry_shim.gate.docket import Docket
 from registry_shim.gate.events import GateEvents, Unheard
 from registry_shim.gate.evidence import check_evidence, looks_like_evidence
 from registry_shim.gate.lineage import Known, Lineage
-from registry_shim.gate.policybook import Page, PolicyBook
+from registry_shim.gate.policybook import Page, policy_book
 from registry_shim.gate.revoking import Revocations, RevokedBlobs
-from registry_shim.gate.roots import authorities_of, prepare, wants_identities
 from registry_shim.gate.rules import Rules
 from registry_shim.gate.ruling import Ruling, State
 from registry_shim.gate.scans import Leases
@@ -62,7 +62,7 @@ class Gate:
         self.settings = settings
         self._root, self._places, self._leases = root, places, leases
         self._rules = Rules(settings)
-        self._book = PolicyBook(settings)
+        self._book = policy_book(settings)
         self._events = events or Unheard()
         self._blobs = blobs
         self._tasks: set[asyncio.Task[None]] = set()
@@ -186,7 +186,7 @@ class Gate:
         Raises:
             UsageError, NotFound, StorageError: as `start`; then those of before hold.
         """
-        book, before, shop, docket = PolicyBook(settings), self._book.page, self._opened, self._docket
+        book, before, shop, docket = policy_book(settings), self._book.page, self._opened, self._docket
         await in_thread(book.open)
         self.settings, self._rules, self._book = settings, Rules(settings), book
         self._shop = replace(shop, settings=settings, book=book, authorities=authorities_of(settings.trust))
@@ -244,8 +244,8 @@ class Gate:
         self._docket = Docket(self._shop)
         self._revocations = Revocations(self._blobs, self._shop.lineage, verdicts)
         self._revocations.apply(Page(), self._book.page)
-        if wants_identities(self._book.page):
-            threading.Thread(target=prepare, args=(authorities,), name="gate-roots", daemon=True).start()
+        if self._book.page.wants_identities:
+            threading.Thread(target=prepare, args=(authorities, _log), name="gate-roots", daemon=True).start()
 
     def _check_denied(self, origin: Origin, digest: Digest, rule: GateRule | None) -> None:
         reason = self._book.page.refusal(digest, rule)

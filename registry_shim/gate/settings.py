@@ -11,16 +11,15 @@ from typing import Final
 from modelcar.errors import UsageError
 from modelcar.oci import Digest
 from modelcar.signing.policy.globs import ImageGlob
+from modelcar.signing.roots import TrustRoots
 
 __all__ = [
     "GateRule",
     "GateSettings",
     "Mode",
-    "NamedRoot",
     "NodeScan",
     "OnPending",
     "ScanDemand",
-    "TrustRoots",
     "Unmatched",
     "Unverified",
 ]
@@ -126,28 +125,6 @@ class GateRule:
     @property
     def demands_scan(self) -> bool:
         return self.scan is not ScanDemand.OFF
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedRoot:
-    """A root of trust under the name that policies have for it."""
-
-    name: str
-    """A `trustRootRef`, or the URL of a Fulcio."""
-    file: Path
-    """Its trusted_root.json."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustRoots:
-    """Under which roots of trust identities are believed; keys stand in the policies themselves."""
-
-    trusted_root: Path | None = None
-    """A trusted_root.json for Sigstore's public instance, instead of the one that is refreshed over the network."""
-    offline: bool = False
-    """Whether the public instance's root is taken from the cache of this machine, however old."""
-    named: tuple[NamedRoot, ...] = ()
-    """Other instances."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from modelcar.signing.policy.denylist import DigestDenyList, parse_deny_list
 from modelcar.signing.policy.documents import MAX_BYTES, parse_documents
 from modelcar.signing.policy.fields import ClosedFields
 from modelcar.signing.policy.modelpolicy import ModelPolicy, parse_model_policy
-from modelcar.signing.policy.trust import KeyTrust
+from modelcar.signing.policy.trust import KeylessTrust, KeyTrust
 
 __all__ = ["Document", "Policy", "PolicySet", "load", "parse", "read_files"]
 
@@ -50,6 +50,11 @@ class PolicySet:
     def wants_verdicts(self) -> bool:
         """Whether scan verdicts matter, so that those about manifests in an image are worth fetching."""
         return any(isinstance(policy, ModelPolicy) and policy.scan is not None for policy in self.policies)
+
+    @property
+    def wants_identities(self) -> bool:
+        """Whether a policy names identities, for which a root of trust is needed."""
+        return any(isinstance(spec.trust, KeylessTrust) for p in self.policies for spec in _authorities(p))
 
     @property
     def key_services(self) -> frozenset[str]:

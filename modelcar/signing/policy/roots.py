@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from modelcar.errors import ModelcarError
 from modelcar.signing.policy.resolve import KnownAuthorities
 from modelcar.signing.policy.trust import PUBLIC_FULCIO
+from modelcar.signing.roots import TrustRoots
 from modelcar.signing.verified import Authority
 
 if TYPE_CHECKING:
     from modelcar.signing.keyless.trust import TrustSource
 
-__all__ = ["authorities_under"]
+__all__ = ["authorities_of", "authorities_under", "prepare"]
 
 
 def authorities_under(
@@ -29,6 +32,27 @@ def authorities_under(
     """
     roots = {PUBLIC_FULCIO: public, **{name.rstrip("/"): root for name, root in (named or {}).items()}}
     return KnownAuthorities(keyless={name: _anyone(root) for name, root in roots.items()}, services=services or {})
+
+
+def authorities_of(roots: TrustRoots) -> KnownAuthorities:
+    """As `authorities_under`, with the roots that a server's settings name."""
+    from modelcar.signing.keyless.trust import TrustSource
+
+    public = TrustSource(trusted_root=roots.trusted_root, offline=roots.offline)
+    return authorities_under(public, {each.name: TrustSource(trusted_root=each.file) for each in roots.named})
+
+
+def prepare(authorities: KnownAuthorities, log: logging.Logger) -> None:
+    """Load the roots of trust, so that the first image does not wait for it. Blocks; a failure is only logged, because
+    whoever needs that root is refused with the reason anyway."""
+    from modelcar.signing.keyless.authority import UnsafeAnyIdentity
+
+    for name, authority in authorities.keyless.items():
+        if isinstance(authority, UnsafeAnyIdentity):
+            try:
+                authority.prepare()
+            except ModelcarError as e:
+                log.warning("the root of trust %s is not at hand: %s", name, e)
 
 
 def _anyone(root: TrustSource) -> Authority:
