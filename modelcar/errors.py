@@ -21,6 +21,13 @@ ModelcarError                 one clear line for a person; `hint` says what to d
     ├── SourceChanged         a source file is not what it was when it was hashed
     ├── StorageError          permission denied, damaged store
     │   └── NoSpace               the disk is full, or what may be used of it
+    ├── ClusterError          a Kubernetes API server said no or could not be reached; carries its status and reason
+    │   ├── ClusterUnreachable    no connection, or it broke and retries did not help; or it is overloaded
+    │   ├── ClusterForbidden      401, 403: who we are there may not do this
+    │   ├── ObjectNotFound        404
+    │   ├── Conflict              409: the object has changed since it was read, or exists already
+    │   ├── InvalidObject         400, 422: it does not take the object as it is
+    │   └── Expired               410: this version of a list is known no more; list again
     └── RegistryError         a registry said no or could not be reached; carries status and the registry's own codes
         ├── Unreachable           no connection, or it broke and retries did not help
         ├── Unauthorized          401: credentials missing or wrong
@@ -121,6 +128,46 @@ class StorageError(WorldError):
 
 
 class NoSpace(StorageError):
+    pass
+
+
+class ClusterError(WorldError):
+    """A Kubernetes API server's refusal. `status` is the HTTP status, `reason` its own word for it (`AlreadyExists`).
+
+    `retry_after` are the seconds that it asks for.
+    """
+
+    retry_after: float | None = None
+
+    def __init__(
+        self, message: str, *, status: int | None = None, reason: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+
+
+class ClusterUnreachable(ClusterError):
+    pass
+
+
+class ClusterForbidden(ClusterError):
+    pass
+
+
+class ObjectNotFound(ClusterError):
+    pass
+
+
+class Conflict(ClusterError):
+    pass
+
+
+class InvalidObject(ClusterError):
+    pass
+
+
+class Expired(ClusterError):
     pass
 
 

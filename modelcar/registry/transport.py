@@ -189,13 +189,14 @@ class Answer:
 class Transport:
     """Connection pools, TLS trust and proxies. Safe to share between threads."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, context: ssl.SSLContext | None = None) -> None:
+        """`context` is for TLS to one server whose authority is known, instead of what the settings say."""
         self._settings = settings
         self._lock = threading.Lock()
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
         proxies = {} if settings.direct else urllib.request.getproxies()
         self._proxies = {k: v for k, v in proxies.items() if k in ("http", "https", "all")}
-        self._context = _tls_context(settings.ca_file) if settings.ca_file else None
+        self._context = context or (_tls_context(settings.ca_file) if settings.ca_file else None)
         if settings.mutual_tls is not None:
             self._context = settings.mutual_tls.client_context()
 
