@@ -38,6 +38,7 @@ THIRD_PARTY = {
     "bcrypt": ("modelcar/serving/",),
     "prometheus_client": ("registry_shim/operations/", "modelcar/admission/server/"),
     "opentelemetry": ("registry_shim/operations/tracing.py",),
+    "kopf": ("modelcar/cluster/controller/",),
     "h2": ("registry_shim/engines/cri.py",),
     "click": ("modelcar/cli/", "registry_shim/cli/"),
     "rich": ("modelcar/cli/", "registry_shim/cli/"),
