@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from modelcar.errors import ProtocolViolation, RegistryError, Unauthorized
 from modelcar.oci.reference import is_loopback
 from modelcar.registry.challenges import Challenge, merge_scopes, parse_challenges
-from modelcar.registry.credentials import Credentials, Login
+from modelcar.registry.credentials import Login, LoginSource
 from modelcar.registry.problems import clean, show_url
 from modelcar.registry.transport import Answer
 
@@ -66,7 +66,7 @@ class _State:
 class Authorizer:
     """`eager` fetches a token before the registry asks for it; else whatever goes wrong has a challenge to show."""
 
-    def __init__(self, credentials: Credentials, fetch: Fetch, *, eager: bool = True) -> None:
+    def __init__(self, credentials: LoginSource, fetch: Fetch, *, eager: bool = True) -> None:
         self._credentials = credentials
         self._eager = eager
         self._fetch = fetch

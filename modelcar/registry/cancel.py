@@ -28,6 +28,7 @@ class CancelScope:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()  # each has `scope` and `sock`
+        self._inner: weakref.WeakSet[CancelScope] = weakref.WeakSet()
 
     @property
     def cancelled(self) -> bool:
@@ -42,6 +43,12 @@ class CancelScope:
         self._event.wait(seconds)
         self.check()
 
+    def contain(self, inner: CancelScope) -> None:
+        """Whatever cancels this scope cancels `inner`, too."""
+        with self._lock:
+            self._inner.add(inner)
+        self.check()
+
     def adopt(self, connection: Any) -> None:
         """`connection` works for this scope until another one adopts it from the pool."""
         with self._lock:
@@ -52,7 +59,9 @@ class CancelScope:
     def cancel(self) -> None:
         self._event.set()
         with self._lock:
-            connections = list(self._connections)
+            connections, scopes = list(self._connections), list(self._inner)
+        for inner in scopes:
+            inner.cancel()
         for connection in connections:
             sock = connection.sock
             if connection.scope is self and sock is not None:
@@ -91,6 +100,8 @@ class JobGroup:
 
     def __init__(self, workers: int) -> None:
         self._scope = CancelScope()
+        if (outer := current_scope()) is not None:
+            outer.contain(self._scope)
         self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="modelcar-registry")
         # Not `as_completed`: Ctrl-C while it takes the futures' locks would leave them taken, and the threads waiting.
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()

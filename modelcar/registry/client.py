@@ -13,6 +13,7 @@ from modelcar.layers.bytemap import ByteMap, FileSlice
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import JobGroup, run_parallel
+from modelcar.registry.credentials import Login
 from modelcar.registry.documents import Documents
 from modelcar.registry.download import BLOCK, BlobStream
 from modelcar.registry.referrers import Referrers
@@ -57,6 +58,11 @@ class Registry:
         not answered. With `""`, for anybody: no login is used. Connections are shared and stay this client's to close.
         """
         return Registry(self._settings, self._progress, session=self._session.acting_as(authorization))
+
+    def logged_in_as(self, login: Login | None) -> Registry:
+        """This client with another account, whatever is asked for; with `None` nobody's. Connections are shared and
+        stay this client's to close."""
+        return Registry(self._settings, self._progress, session=self._session.logged_in_as(login))
 
     def resolve(self, ref: Reference) -> Descriptor:
         """What `ref` points to at the moment."""

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from modelcar.errors import Unauthorized
 
-__all__ = ["Credentials", "Login", "config_files"]
+__all__ = ["Credentials", "GivenLogin", "Login", "LoginSource", "config_files"]
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -72,6 +72,37 @@ def _home(env: Mapping[str, str]) -> Path | None:
         return Path.home()
     except RuntimeError:
         return None
+
+
+class LoginSource(Protocol):
+    """Where the login for a repository comes from."""
+
+    def find(self, registry: str, repository: str) -> Login | None:
+        """The login for `registry/repository`; `None` means anonymous."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that has been found and must not be shown."""
+
+    def forget(self) -> None:
+        """Look again next time: what was found has been refused."""
+
+
+class GivenLogin:
+    """One account for whatever is asked for."""
+
+    def __init__(self, login: Login | None) -> None:
+        self._login = login
+
+    def find(self, registry: str, repository: str) -> Login | None:  # noqa: ARG002 - the same for all
+        return self._login
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self._login.secrets if self._login is not None else ()
+
+    def forget(self) -> None:
+        """It stays what it is."""
 
 
 class Credentials:

@@ -17,7 +17,7 @@ from modelcar.oci import Reference
 from modelcar.registry.auth import Authorizer, Presented, Target
 from modelcar.registry.cancel import current_scope
 from modelcar.registry.challenges import merge_scopes
-from modelcar.registry.credentials import Credentials, config_files
+from modelcar.registry.credentials import Credentials, GivenLogin, Login, config_files
 from modelcar.registry.problems import no_answer, refusal, retry_after, show_url
 from modelcar.registry.settings import ClientSettings
 from modelcar.registry.transport import Answer, Body, Broken, Transport
@@ -95,6 +95,12 @@ class Session:
         other = copy.copy(self)
         anybody = Authorizer(Credentials([]), self._fetch_token, eager=False)
         other._authorizer = Presented(authorization) if authorization else anybody  # noqa: SLF001  # our twin
+        return other
+
+    def logged_in_as(self, login: Login | None) -> Session:
+        """The same connections, and another account, whatever is asked for; with `None` nobody's."""
+        other = copy.copy(self)
+        other._authorizer = Authorizer(GivenLogin(login), self._fetch_token)  # noqa: SLF001  # our twin
         return other
 
     def remote(self, ref: Reference, actions: str = "pull") -> Remote:

@@ -8,6 +8,7 @@ import pytest
 
 from modelcar.errors import RateLimited, Unauthorized
 from modelcar.oci import Digest, Reference
+from modelcar.registry.credentials import Login
 
 from .conftest import Client, ask_for_login, blob, reference
 from .server import Reply, ScriptedRegistry, TokenService
@@ -50,6 +51,24 @@ def test_our_login_is_not_used_for_others(stocked: ScriptedRegistry, client: Cli
     with pytest.raises(Unauthorized):
         ours.acting_as("").document(reference(stocked))
     assert "Basic dTpw" not in [r.headers.get("Authorization") for r in stocked.requests("GET", "/manifests/")[2:]]
+
+
+def test_a_given_login_is_used_and_no_other(stocked: ScriptedRegistry, other: ScriptedRegistry, client: Client) -> None:
+    service = TokenService(stocked, other)
+    service.users["theirs"] = "their-password"
+    ours = client()
+    assert ours.logged_in_as(Login("theirs", "their-password")).document(reference(stocked))[1] == MANIFEST
+    assert [r.headers.get("Authorization") for r in service.asked] == [Login("theirs", "their-password").basic]
+    with pytest.raises(Unauthorized) as refused:
+        ours.logged_in_as(Login("theirs", "not-their-password")).document(reference(stocked))
+    assert "not-their-password" not in str(refused.value)
+
+
+def test_logged_in_as_nobody_uses_no_login(stocked: ScriptedRegistry, client: Client, tmp_path: Path) -> None:
+    ours = client(docker_config=ask_for_login(stocked, tmp_path))
+    assert ours.document(reference(stocked))[1] == MANIFEST
+    with pytest.raises(Unauthorized):
+        ours.logged_in_as(None).document(reference(stocked))
 
 
 def test_a_challenge_to_somebody_else_is_not_answered(

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from modelcar.registry.cancel import JobGroup, current_scope, run_parallel
+from modelcar.registry.cancel import Cancelled, CancelScope, JobGroup, current_scope, run_parallel
 
 
 class Failure(Exception):
@@ -85,3 +85,29 @@ def test_nothing_is_prepared_for_a_group_that_failed() -> None:
 
     with pytest.raises(Failure):
         block()
+
+
+def test_a_scope_that_is_cancelled_cancels_the_groups_in_it() -> None:
+    outer, begun, given_up = CancelScope(), threading.Event(), threading.Event()
+
+    def body() -> None:
+        with outer.active():
+            try:
+                run_parallel([lambda: work_until_cancelled(begun)], 1)
+            except Cancelled:
+                given_up.set()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    assert begun.wait(10)
+    outer.cancel()
+    thread.join(10)
+    assert given_up.is_set()
+
+
+def test_a_group_in_a_cancelled_scope_does_not_begin() -> None:
+    outer = CancelScope()
+    with outer.active():
+        outer.cancel()
+        with pytest.raises(Cancelled):
+            JobGroup(1)
