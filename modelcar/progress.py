@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["SILENT", "Progress"]
+__all__ = ["SILENT", "Progress", "human_size"]
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+def human_size(size: float) -> str:
+    """Bytes in decimal units, as registries and disks are labelled: `90.9 MB`."""
+    unit = 0
+    while size >= 999.5 and unit < len(_UNITS) - 1:
+        size /= 1000
+        unit += 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.1f} {_UNITS[unit]}"
 
 
 class Progress(Protocol):

@@ -13,20 +13,11 @@ from typing import IO, Any
 import click
 
 from modelcar.errors import StorageError
+from modelcar.progress import human_size
 
 __all__ = ["Output", "Table", "human_size", "is_terminal", "printable"]
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 _ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
-
-
-def human_size(size: float) -> str:
-    """Bytes in decimal units, as registries and disks are labelled: `90.9 MB`."""
-    unit = 0
-    while size >= 999.5 and unit < len(_UNITS) - 1:
-        size /= 1000
-        unit += 1
-    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.1f} {_UNITS[unit]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

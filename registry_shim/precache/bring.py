@@ -10,8 +10,9 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from typing import Final
 
-from modelcar.errors import InvalidContent, NotFound, RegistryError, StorageError, UsageError
+from modelcar.errors import InvalidContent, NoSpace, NotFound, RegistryError, StorageError, UsageError
 from modelcar.oci import Descriptor, Digest, Platform, Reference
+from modelcar.progress import human_size
 from registry_shim.cache.lease import Lease
 from registry_shim.origin import Origin
 from registry_shim.precache.doors import Doors
@@ -73,6 +74,7 @@ class Bringing:
         root, content = self._doors.images.manifest(origin, self._reference.digest or self._reference.tag or "")
         parts = wanted(root, content, lambda d: self._doors.images.manifest(origin, d.digest)[1], self._platform())
         everything = (root, *parts.manifests, *parts.blobs)
+        self._check_size(sum(part.size for part in everything))
         with self._doors.room.reserved({part.digest: part.size for part in everything}):
             self._step(Phase.FETCHING)
             self._fetch(origin, parts.blobs)
@@ -85,6 +87,12 @@ class Bringing:
                 self._step(Phase.IMPORTING)
                 self._doors.importer(self._reference, [part.digest for part in (root, *parts.manifests, *parts.blobs)])
         return root.digest
+
+    def _check_size(self, size: int) -> None:
+        most = self._image.most
+        if most and size > most:
+            self._report(Progress(total=size))
+            raise NoSpace(f"{self._image.name} needs {human_size(size)}, and may take {human_size(most)}")
 
     def _platform(self) -> Platform | None:
         chosen = self._image.platform

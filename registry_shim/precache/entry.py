@@ -99,6 +99,7 @@ class Entry:
             "load": self.image.load,
             "platform": self.image.platform,
             "refresh": self.image.refresh,
+            "most": self.image.most,
             "sources": sorted(self.sources),
             "phase": str(self.phase),
             "digest": str(self.digest) if self.digest else None,
@@ -139,4 +140,5 @@ def image_from(fields: Fields) -> PrecacheImage:
         load=fields.flag("load"),
         platform=fields.optional_text("platform"),
         refresh=fields.number("refresh") if fields.has("refresh") else 0.0,
+        most=fields.size("most") if fields.has("most") else 0,
     )

@@ -29,6 +29,8 @@ class PrecacheImage:
     """Of an image for several: `linux/arm64`, or `all`; without it, this machine's."""
     refresh: float = 0.0
     """Seconds between two looks whether its tag has moved; 0: never."""
+    most: int = 0
+    """Bytes that it may come to; one that has more is not fetched. 0: any number."""
 
     def __post_init__(self) -> None:
         Reference.parse(self.reference)
@@ -36,6 +38,8 @@ class PrecacheImage:
             Platform.parse(self.platform)
         if self.refresh < 0 or 0 < self.refresh < 1:
             raise UsageError(f"{self.reference}: refresh is in seconds, 1 or more; 0 turns it off")
+        if self.most < 0:
+            raise UsageError(f"{self.reference}: most is in bytes, 0 or more")
 
     @property
     def name(self) -> str:

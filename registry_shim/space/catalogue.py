@@ -33,7 +33,8 @@ class _Document:
     children: tuple[Digest, ...] = ()
     platforms: Mapping[Digest, bool] = field(default_factory=dict)
     """For an index: whether a child is for a platform that machines have."""
-    blobs: tuple[Digest, ...] = ()
+    blobs: Mapping[Digest, int] = field(default_factory=dict)
+    """With their sizes in bytes."""
     subject: Digest | None = None
 
 
@@ -168,7 +169,7 @@ def _parse(raw: bytes) -> _Document:
         children = document.manifests
         real = {c.digest: c.platform is None or c.platform.os != "unknown" for c in children}
         return _Document(children=tuple(c.digest for c in children), platforms=real, subject=subject)
-    return _Document(blobs=tuple(b.digest for b in document.blobs), subject=subject)
+    return _Document(blobs={b.digest: b.size for b in document.blobs}, subject=subject)
 
 
 def _image(root: Digest, known: _Known) -> Image:
@@ -179,12 +180,13 @@ def _image(root: Digest, known: _Known) -> Image:
     )
     names = [name for digest in documents[:own] for name in sorted(known.names.get(digest, ()))]
     places = sorted((p.registry, p.repository) for p in known.places[root])
-    blobs = dict.fromkeys(b for d in documents for b in known.documents[d].blobs)
+    sizes = {b: size for d in documents for b, size in known.documents[d].blobs.items()}
     return Image(
         root=root,
         names=tuple(names) or tuple(f"{registry}/{repository}@{root}" for registry, repository in places),
         documents=tuple(documents),
-        blobs=tuple(blobs),
+        blobs=tuple(sizes),
+        sizes=sizes,
         variants=_variants(documents[:own], known),
     )
 

@@ -36,6 +36,8 @@ class Image:
     """Configs and layers."""
     variants: tuple[frozenset[Digest], ...] = ()
     """Configs and layers by platform: the image is whole on this node when all of one of them are here."""
+    sizes: Mapping[Digest, int] = field(default_factory=dict)
+    """What manifests say of blobs, in bytes, here or not."""
     pinned: bool = False
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from modelcar.oci import Digest
 from registry_shim.space.budget import Disk
-from registry_shim.space.evict import Contents, Image, in_use, use_of
+from registry_shim.space.evict import Contents, Image, Stored, in_use, use_of
 
 __all__ = ["ImageStatus", "SpaceStatus", "status_of"]
 
@@ -20,6 +21,8 @@ class ImageStatus:
     digest: Digest
     names: tuple[str, ...]
     size: int
+    total: int
+    """Bytes of the platform of which the most is here, once all of it is."""
     own: int
     used: float
     """Seconds since the epoch."""
@@ -33,6 +36,7 @@ class ImageStatus:
             "digest": str(self.digest),
             "names": list(self.names),
             "size": self.size,
+            "total": self.total,
             "own": self.own,
             "used": round(self.used, 1),
             "whole": self.whole,
@@ -104,6 +108,7 @@ def _image_status(image: Image, contents: Contents, owners: Counter[Digest], *, 
         digest=image.root,
         names=image.names,
         size=sum(stored[d].size for d in here),
+        total=_total(image, stored),
         own=sum(stored[d].size for d in here if owners[d] == 1 and d not in contents.kept),
         used=use_of(image, contents, owners),
         whole=image.is_whole(stored),
@@ -111,3 +116,11 @@ def _image_status(image: Image, contents: Contents, owners: Counter[Digest], *, 
         in_use=busy,
         blobs=sum(d in stored for d in image.blobs),
     )
+
+
+def _total(image: Image, stored: Mapping[Digest, Stored]) -> int:
+    def here(variant: frozenset[Digest]) -> int:
+        return sum(stored[d].size for d in variant if d in stored)
+
+    chosen: frozenset[Digest] = max(image.variants, key=here, default=frozenset())
+    return sum(image.sizes.get(d, 0) for d in chosen)

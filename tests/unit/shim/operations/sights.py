@@ -42,6 +42,7 @@ def image(name: str, *, whole: bool = True, pinned: bool = False, size: int = 30
         digest=Digest.of(name.encode()),
         names=(f"{name}:v1",),
         size=size,
+        total=size,
         own=size,
         used=1.0,
         whole=whole,

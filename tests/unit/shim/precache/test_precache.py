@@ -84,6 +84,18 @@ def test_only_this_machines_platform_is_fetched(tmp_path: Path) -> None:
         until(lambda: str(other.digest) in node.images.order and phase(precache) == "ready")
 
 
+def test_what_is_larger_than_it_may_be_is_not_even_begun(tmp_path: Path) -> None:
+    node = FakeNode()
+    node.images.add(V1, b"one", b"two")
+    with running(node, tmp_path, retry=60.0, retry_most=60.0) as precache:
+        precache.add(PrecacheImage(reference=V1, most=7), "command")
+        until(lambda: phase(precache) == "failed")
+        entry = precache.get(V1)
+    assert node.images.leases == []
+    assert "may take 7 B" in entry["error"]
+    assert entry["progress"]["total"] > 7, "so that whoever decides about room learns how much it needs"
+
+
 def test_what_the_gate_refuses_is_never_ready_and_never_pinned(tmp_path: Path) -> None:
     node = FakeNode()
     node.images.add(V1, b"one")

@@ -253,6 +253,7 @@ def test_status_adds_up(node: Node) -> None:
     assert (newest.names, oldest.names) == (("r.example/b:v1",), ("r.example/a:v1",))
     assert (oldest.digest, oldest.whole, oldest.pinned, newest.pinned) == (manifest.digest, True, True, False)
     assert oldest.size == 7 * BLOCK  # two layers, config, manifest
+    assert oldest.total == shared.size + own.size + len(b"{}")
     assert oldest.own == 3 * BLOCK
     assert status.loose == 2 * BLOCK
     assert status.taken == taken(node.root)
