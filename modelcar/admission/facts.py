@@ -32,7 +32,10 @@ class Publisher(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """What the policies say of one image at one digest. Without `denied` and `unknown` it is verified."""
+    """What the policies say of one image at one digest. With warnings at most it is verified."""
+
+    revoked: tuple[str, ...] = ()
+    """Which deny-lists name it or something in it, and why: a no in every mode."""
 
     denied: tuple[str, ...] = ()
     """Reasons for a no, the most important first."""
@@ -60,6 +63,11 @@ class ImageFact:
     publisher: Publisher = Publisher.HOLDER
     trust: Trust | None = None
     problem: str | None = None
+
+    @classmethod
+    def unknown(cls, problem: str, *, asked_policies: bool) -> ImageFact:
+        """An image of which nothing is known."""
+        return cls(problem=problem, trust=Trust(unknown=problem) if asked_policies else None)
 
     def run_as(self, uid: int | None, gid: int | None) -> User | None:
         """Who runs it where the pod's `runAsUser` and `runAsGroup` are these; `None` if that is not known.

@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "opentelemetry": ("registry_shim/operations/tracing.py",),
     "kopf": ("modelcar/cluster/controller/",),
     "h2": ("registry_shim/engines/cri.py",),
+    "backports": ("modelcar/admission/resolve/tars.py",),
     "click": ("modelcar/cli/", "registry_shim/cli/"),
     "rich": ("modelcar/cli/", "registry_shim/cli/"),
     "huggingface_hub": ("modelcar/checkpoint/",),

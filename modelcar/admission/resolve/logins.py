@@ -59,13 +59,29 @@ class Keyring:
         # In reverse order a longer place comes before those that it begins with; equal ones stay in theirs.
         self._entries = sorted(entries, key=lambda entry: entry.place, reverse=True)
 
+        self.problems: tuple[str, ...] = ()
+        """Which secrets cannot be used, and why; nothing of them is shown."""
+
     @classmethod
     def of(cls, secrets: Iterable[PullSecret]) -> Keyring:
-        """
-        Raises:
-            UsageError: a secret is not what its type says; it is named, and nothing of it is shown.
-        """
-        return cls(entry for secret in secrets for entry in _entries(secret))
+        """All that can be read of `secrets`."""
+        entries: list[_Entry] = []
+        problems: list[str] = []
+        for secret in secrets:
+            try:
+                entries += _entries(secret)
+            except UsageError as e:
+                problems.append(str(e))
+        keyring = cls(entries)
+        keyring.problems = tuple(problems)
+        return keyring
+
+    @classmethod
+    def without(cls, why: str) -> Keyring:
+        """No logins, because the secrets could not be had."""
+        keyring = cls()
+        keyring.problems = (f"the pull secrets are not known: {why}",)
+        return keyring
 
     def logins(self, ref: Reference) -> tuple[Login, ...]:
         """What a kubelet would try for the image, in order; empty where it would ask as nobody in particular."""

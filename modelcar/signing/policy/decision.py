@@ -62,7 +62,13 @@ class PolicyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The outcome for one image. `reasons` are for a no, the most important first; `warnings` for either."""
+    """The outcome for one image.
+
+    Attributes:
+        reasons: for a no, the most important first.
+        warnings: for either.
+        revoked: those of the reasons that deny-lists give.
+    """
 
     image: str
     digest: Digest
@@ -70,6 +76,7 @@ class Decision:
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     policies: tuple[PolicyResult, ...] = ()
+    revoked: tuple[str, ...] = ()
 
     def require(self) -> None:
         """Return only if the image is allowed.

@@ -47,8 +47,9 @@ def evaluate(
     names = image_names(image.reference, image.digest)
     matching = [(p, certain) for p in policies.policies if (certain := _speaks_about(p, names, image)) is not None]
     results = tuple(_evaluate_policy(policy, image, witnesses, now) for policy, _ in matching)
+    revoked = _revoked(policies, image)
     reasons = [
-        *_revoked(policies, image),
+        *revoked,
         *(line for r in results if r.denies for line in r.lines),
     ]
     if default != "allow" and not any(certain for _, certain in matching):
@@ -60,6 +61,7 @@ def evaluate(
         reasons=tuple(reasons),
         warnings=tuple(line for r in results if not r.satisfied and r.warn_only for line in r.lines),
         policies=results,
+        revoked=tuple(revoked),
     )
 
 
