@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from modelcar.admission.asked import Asked
-from modelcar.admission.facts import Facts
+from modelcar.admission.facts import Facts, ImageFact
+from modelcar.admission.pinning import digest_in
+from modelcar.admission.reading import read
+from modelcar.admission.rewrite import rewrite
+from modelcar.admission.rewrite.trust import judge
 from modelcar.admission.settings import AdmissionSettings
+from modelcar.admission.shape import Pod
 
-__all__ = ["Caller", "Outcome", "Resolver"]
-
-Pod = dict[str, Any]
+__all__ = ["Caller", "Offline", "Outcome", "Pod", "Resolver", "admit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +54,46 @@ class Outcome:
     pod: Pod
     warnings: tuple[str, ...] = ()
     audit: Mapping[str, str] = field(default_factory=dict)
+
+
+class Offline:
+    """Knows what is written in the pod and nothing else: a digest in a reference, no users, no policies.
+
+    Models are taken for images of `modelcar build`, which have our holder.
+    """
+
+    def facts(self, pod: Pod, asked: Asked, caller: Caller, settings: AdmissionSettings) -> Facts:  # noqa: ARG002
+        problem = "nobody was asked about its image (--resolve asks the registry)"
+        return {image: ImageFact(digest=digest_in(image), problem=problem) for image in asked.images}
+
+
+def admit(pod: Pod, resolver: Resolver, caller: Caller, settings: AdmissionSettings) -> Outcome:
+    """What becomes of `pod` (metadata and spec, of a pod or of a template), which is not changed.
+
+    Raises:
+        Denied: it may not run, or cannot as it is; one line, and in `reasons` all that policies say against it.
+    """
+    if not settings.enabled:
+        return Outcome(pod=pod)
+    asked = read(pod, settings)
+    if not asked.images and not asked.former:
+        return Outcome(pod=pod, warnings=asked.notices)
+    facts = resolver.facts(pod, asked, caller, settings) if asked.images else {}
+    judgement = judge(asked, facts, settings.trust)
+    rewritten = rewrite(pod, asked, facts, settings, judgement.status)
+    warnings = (*asked.notices, *judgement.warnings, *_unpinned(asked, facts))
+    return Outcome(pod=rewritten, warnings=warnings, audit={**_audit(asked, facts), **judgement.audit})
+
+
+def _unpinned(asked: Asked, facts: Facts) -> tuple[str, ...]:
+    """A model of which the registry did not say the digest; offline it was not asked."""
+    return tuple(
+        f"model {model.name!r} is not pinned: {fact.problem}"
+        for model in asked.models
+        if (fact := facts.get(model.image)) and fact.digest is None and fact.problem and fact.trust is not None
+    )
+
+
+def _audit(asked: Asked, facts: Facts) -> dict[str, str]:
+    models = [f"{model.name}={facts[model.image].digest or model.image}" for model in asked.models]
+    return {"models": ",".join(models)} if models else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from modelcar.admission.settings import Affinity, Link, Mode
 
@@ -15,20 +16,24 @@ class Model:
 
     Attributes:
         name: unique in the pod, a DNS label of at most 40 characters: volumes and containers are named after it.
-        image: the reference as it was written, without `oci://`; may be pinned.
+        image: the reference without `oci://`, as it was written, or pinned to what a former pass verified.
+        written: the reference as it was written.
         path: where servers see it; absolute, normalised.
-        mode: `SIDECAR` or `IMAGE_VOLUME`, or `AUTO` where nothing was said.
+        mode: what the pod says of it; `None` for what the settings say.
         pull_policy: `Always`, `IfNotPresent`, `Never`; `None` for the cluster's default.
         containers: names of the containers that see it, init containers among them; never empty.
+        found: whether only KServe's finished injection says so, which the rewritten pod has no more.
     """
 
     name: str
     image: str
+    written: str
     path: str
-    mode: Mode
+    mode: Mode | None
     link: Link
+    containers: tuple[str, ...]
     pull_policy: str | None = None
-    containers: tuple[str, ...] = ()
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +43,14 @@ class Asked:
     Attributes:
         images: every image whose facts a rewriting needs, in the pod's order: models, and containers that see them;
             with policies on, all containers and image volumes too.
+        former: whether a former pass of ours was here.
+        pins: images as they were written -> digest, of a former pass.
+        notices: lines for whoever applied the pod.
     """
 
     models: tuple[Model, ...] = ()
     affinity: Affinity = Affinity.PREFERRED
     images: tuple[str, ...] = ()
+    former: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ __all__ = [
     "MODEL",
     "MODELS",
     "NODE_MODEL_PREFIX",
+    "OURS",
     "PATH",
     "PULL_POLICY",
     "STATUS",
@@ -42,11 +43,14 @@ INJECT: Final = f"{GROUP}/inject"
 """`"false"`, as annotation or label: leave this pod alone."""
 
 DONE: Final = f"{GROUP}/injected"
-"""Written by us, on the rewritten pod: what was asked for, by which a second pass knows that nothing is left to do."""
+"""Written by us, on the rewritten pod: by it a second pass knows what in the pod is ours. Its form is our affair."""
 DIGESTS: Final = f"{GROUP}/digests"
 """Written by us: a JSON object, image as it was asked for → digest that was verified."""
 STATUS: Final = f"{GROUP}/trust"
 """Written by us: what policies said, `verified`, `audit: …` or `unverified: …`."""
+
+OURS: Final = "modelcar-"
+"""What the names of our containers and volumes begin with."""
 
 KSERVE_SOURCE: Final = "internal.serving.kserve.io/storage-initializer-sourceuri"
 

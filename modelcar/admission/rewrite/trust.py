@@ -1,0 +1,60 @@
+"""What the policies' word means for a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modelcar.admission.asked import Asked
+from modelcar.admission.facts import Facts, ImageFact, Trust
+from modelcar.admission.settings import Failure, TrustMode, TrustSettings
+from modelcar.errors import Denied
+
+__all__ = ["Judgement", "judge"]
+
+_UNASKED = Trust(unknown="the policies were not asked")
+_LONGEST_STATUS = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A pod that may run. `status` is written on it; `None` without policies."""
+
+    status: str | None = None
+    warnings: tuple[str, ...] = ()
+    audit: Mapping[str, str] = field(default_factory=dict)
+
+
+def judge(asked: Asked, facts: Facts, settings: TrustSettings) -> Judgement:
+    """Whether the pod may run.
+
+    Raises:
+        Denied: it may not; `reasons` has everything that is against it.
+    """
+    if settings.mode is TrustMode.OFF:
+        return Judgement()
+    revoked, against, unknown, warnings = [], [], [], []
+    for image in asked.images:
+        trust = facts.get(image, ImageFact()).trust or _UNASKED
+        revoked += [f"{image}: {reason}" for reason in trust.revoked]
+        against += [f"{image}: {reason}" for reason in trust.denied]
+        unknown += [f"{image}: {trust.unknown}"] if trust.unknown else []
+        warnings += [f"{image}: {warning}" for warning in trust.warnings]
+    enforcing = settings.mode is TrustMode.ENFORCE
+    noes = revoked + (against if enforcing else [])
+    noes += unknown if enforcing and settings.failure is Failure.CLOSED else []
+    if noes:
+        raise Denied(noes[0], reasons=tuple(noes), hint="`modelcar verify --policy` says more")
+    return _let_in(against, unknown, warnings, settings)
+
+
+def _let_in(against: list[str], unknown: list[str], warnings: list[str], settings: TrustSettings) -> Judgement:
+    unverified = [f"not verified: {each}" for each in unknown]
+    objections = [f"against policy: {each}" for each in against] + unverified
+    word = "audit" if against else "unverified"
+    status = f"{word}: {(against + unknown)[0]}"[:_LONGEST_STATUS] if objections else "verified"
+    if settings.mode is TrustMode.WARN:
+        warnings = objections + warnings
+    elif settings.mode is TrustMode.ENFORCE:
+        warnings = unverified + warnings
+    return Judgement(status=status, warnings=tuple(warnings), audit={"trust": "; ".join(objections) or status})
