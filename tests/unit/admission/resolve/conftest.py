@@ -147,7 +147,9 @@ def ask(asking: Callable[..., Asker]) -> Asker:
 
 
 def model(image: str, name: str = "model") -> Model:
-    return Model(name=name, image=image, written=image, path="/mnt/models", mode=Mode.AUTO, link=Link.FARM, containers=("main",))
+    return Model(
+        name=name, image=image, written=image, path="/mnt/models", mode=Mode.AUTO, link=Link.FARM, containers=("main",)
+    )
 
 
 def pod(image: str, *, security: Mapping[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
