@@ -8,7 +8,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,12 +35,16 @@ class Access:
         context: for TLS; trusts the cluster's authority and nobody else. `None` for plain HTTP.
         token: gives the bearer token to send now; empty for none. Asked at every request, as tokens are renewed.
         namespace: the one that is meant where nothing is said.
+        authority: its certificates in PEM.
+        certificate: ours with its key in PEM, where that is how we log in.
     """
 
     server: str
     context: ssl.SSLContext | None
     token: Callable[[], str] = _nobody
     namespace: str = "default"
+    authority: bytes | None = None
+    certificate: bytes | None = field(default=None, repr=False)
 
 
 def find_access(kubeconfig: Path | None = None) -> Access:
@@ -71,10 +75,14 @@ def in_cluster(account: Path = ACCOUNT) -> Access:
         raise UsageError("this is no pod: KUBERNETES_SERVICE_HOST is not set", hint="--kubeconfig FILE")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     _text(account / "token")  # now, rather than at the first request
-    context = ssl.create_default_context(cafile=_readable(account / "ca.crt"))
+    authority = _text(account / "ca.crt").encode()
     namespace = _text(account / "namespace") if (account / "namespace").exists() else "default"
     return Access(
-        server=server, context=context, token=lambda: _text(account / "token"), namespace=namespace or "default"
+        server=server,
+        context=_context(authority, None, account),
+        token=lambda: _text(account / "token"),
+        namespace=namespace or "default",
+        authority=authority,
     )
 
 
@@ -105,11 +113,16 @@ def from_kubeconfig(path: Path) -> Access:
         )
     if cluster.get("insecure-skip-tls-verify"):
         raise UsageError(f"{path}: insecure-skip-tls-verify is not done", hint="certificate-authority names its CA")
+    authority = _pem(cluster, "certificate-authority", path)
+    certificate, key = _pem(user, "client-certificate", path), _pem(user, "client-key", path)
+    pair = certificate.rstrip() + b"\n" + key if certificate and key else None
     return Access(
         server=server,
-        context=_context(cluster, user, path) if server.startswith("https:") else None,
+        context=_context(authority, pair, path) if server.startswith("https:") else None,
         token=_token(user, path),
         namespace=str(context.get("namespace") or "default"),
+        authority=authority,
+        certificate=pair,
     )
 
 
@@ -122,17 +135,15 @@ def _named(document: Mapping[str, Any], section: str, name: object, key: str, pa
     raise UsageError(f"{path}: no {key} is called {name!r}", hint="kubectl config use-context NAME")
 
 
-def _context(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
+def _context(authority: bytes | None, pair: bytes | None, path: Path) -> ssl.SSLContext:
     try:
-        authority = _pem(cluster, "certificate-authority", path)
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)
-        certificate, key = _pem(user, "client-certificate", path), _pem(user, "client-key", path)
-        if certificate and key:
+        if pair is not None:
             with tempfile.TemporaryDirectory() as folder:  # ssl takes key pairs from files alone
-                pair = Path(folder) / "pair.pem"
-                pair.touch(mode=0o600)
-                pair.write_bytes(certificate.rstrip() + b"\n" + key)
-                context.load_cert_chain(pair)
+                file = Path(folder) / "pair.pem"
+                file.touch(mode=0o600)
+                file.write_bytes(pair)
+                context.load_cert_chain(file)
         return context
     except (ssl.SSLError, ValueError):
         raise UsageError(
@@ -156,11 +167,6 @@ def _token(user: Mapping[str, Any], path: Path) -> Callable[[], str]:
     if file:
         return lambda: _text(path.parent / str(file))
     return lambda: str(token or "")
-
-
-def _readable(path: Path) -> Path:
-    _text(path)
-    return path
 
 
 def _text(path: Path) -> str:

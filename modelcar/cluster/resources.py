@@ -15,6 +15,7 @@ __all__ = [
     "MODEL_CACHES",
     "MODEL_NODES",
     "MUTATING_WEBHOOKS",
+    "NAMESPACES",
     "NODES",
     "PODS",
     "SECRETS",
@@ -64,6 +65,7 @@ class Resource:
 
 PODS: Final = Resource(plural="pods", kind="Pod")
 NODES: Final = Resource(plural="nodes", kind="Node", namespaced=False)
+NAMESPACES: Final = Resource(plural="namespaces", kind="Namespace", namespaced=False)
 SECRETS: Final = Resource(plural="secrets", kind="Secret")
 SERVICE_ACCOUNTS: Final = Resource(plural="serviceaccounts", kind="ServiceAccount")
 EVENTS: Final = Resource(plural="events", kind="Event")

@@ -1,0 +1,176 @@
+"""The controller as a process: kopf follows the objects, and a pass is made whenever something has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import kopf
+
+from modelcar.cluster.access import Access
+from modelcar.cluster.api import Cluster
+from modelcar.cluster.controller.known import KINDS, Known
+from modelcar.cluster.controller.writing import carry_out
+from modelcar.cluster.plan import plan
+from modelcar.cluster.resources import MODEL_CACHES, Resource
+from modelcar.errors import ClusterError, ObjectNotFound
+from modelcar.serving.threads import in_thread
+
+__all__ = ["Controller", "ControllerSettings", "run"]
+
+_log = logging.getLogger("modelcar.controller")
+_TOKEN: Final = timedelta(minutes=10)  # a service account's is renewed every hour or so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """Times are seconds."""
+
+    pause: float = 2.0
+    """Between two passes, at least."""
+    look: float = 30.0
+    """Between two passes where nothing seems to change: pods that hold a ModelCache end without a word to us."""
+    refresh: float = 300.0
+    """Between two lists of everything."""
+    patience: float = 5.0
+    """Before what failed is tried again."""
+
+
+class Controller:
+    """Makes passes. `changed` is set by whoever learns of something new."""
+
+    def __init__(self, cluster: Cluster, settings: ControllerSettings) -> None:
+        self.known = Known()
+        self.changed = asyncio.Event()
+        self.passed: datetime | None = None
+        """When the last pass ended well."""
+        self._cluster = cluster
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        refreshed = float("-inf")
+        while True:
+            self.changed.clear()
+            try:
+                if loop.time() - refreshed >= settings.refresh:
+                    await in_thread(self.known.refresh, self._cluster)
+                    refreshed = loop.time()
+                failures = await in_thread(self.reconcile)
+            except ClusterError as e:
+                failures = [e]
+            for failure in failures[:10]:
+                _log.warning("%s", failure)
+            if not failures:
+                self.passed = datetime.now(UTC)
+            await asyncio.sleep(settings.patience if failures else settings.pause)
+            if not failures:
+                await self._wait(settings.look)
+
+    def reconcile(self) -> list[ClusterError]:
+        """One pass; returns what failed. Raises `ClusterError` where not even pods can be listed."""
+        view = self.known.view(self._cluster)
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return carry_out(self._cluster, view, plan(view, now))
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.changed.wait(), seconds)
+
+
+async def run(
+    cluster: Cluster,
+    access: Access,
+    settings: ControllerSettings | None = None,
+    *,
+    liveness: str | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Until a signal comes, or `stop` is set. `liveness` is where kopf says that it lives: `http://HOST:PORT/healthz`.
+
+    Raises:
+        ClusterError: the API server cannot be asked at all.
+    """
+    chosen = settings or ControllerSettings()
+    controller = Controller(cluster, chosen)
+    while not await in_thread(_is_installed, cluster):
+        _log.warning("there are no ModelCaches in this cluster yet: modelcar manifests | kubectl apply -f -")
+        await asyncio.sleep(chosen.patience)
+    await kopf.operator(
+        registry=_registry(controller, access),
+        settings=_kopf_settings(),
+        clusterwide=True,
+        standalone=True,
+        liveness_endpoint=liveness,
+        stop_flag=stop,
+    )
+
+
+def _is_installed(cluster: Cluster) -> bool:
+    try:
+        cluster.list(MODEL_CACHES)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # its own events about our handlers are nobody's business
+    settings.scanning.disabled = True  # nor has it to follow definitions and namespaces
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    return settings
+
+
+def _registry(controller: Controller, access: Access) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    tasks: set[asyncio.Task[None]] = set()
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection(access)
+
+    @kopf.on.startup(registry=registry)
+    async def begin(**_: Any) -> None:
+        tasks.add(asyncio.create_task(controller.run(), name="modelcar-controller"))
+
+    @kopf.on.cleanup(registry=registry)
+    async def end(**_: Any) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @kopf.on.probe(registry=registry, id="passed")
+    def passed(**_: Any) -> str | None:
+        return controller.passed.isoformat() if controller.passed else None
+
+    for resource in KINDS:
+        _follow(registry, resource, controller)
+    return registry
+
+
+def _follow(registry: kopf.OperatorRegistry, resource: Resource, controller: Controller) -> None:
+    @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)
+    async def note(event: Mapping[str, Any], **_: Any) -> None:
+        if controller.known.note(resource, event.get("type"), event["object"]):
+            controller.changed.set()
+
+
+def connection(access: Access) -> kopf.ConnectionInfo:
+    """The same API server and identity, in kopf's words."""
+    pair = access.certificate.decode() if access.certificate else None
+    return kopf.ConnectionInfo(
+        server=access.server,
+        ca_data=access.authority.decode() if access.authority else None,
+        certificate_data=pair,
+        private_key_data=pair,
+        token=access.token() or None,
+        expiration=datetime.now(UTC) + _TOKEN,
+    )

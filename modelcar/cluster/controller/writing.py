@@ -1,0 +1,82 @@
+"""A plan carried out: only what differs is written, and nothing that fails keeps the rest from being done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from modelcar.cluster.api import Cluster
+from modelcar.cluster.plan import Plan, View
+from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object, name_of, version_of
+from modelcar.cluster.words import FINALIZER, MANAGED_BY, by_name, spec_of, status_of
+from modelcar.errors import ClusterError, Conflict, ObjectNotFound
+
+__all__ = ["carry_out"]
+
+
+def carry_out(cluster: Cluster, view: View, plan: Plan) -> list[ClusterError]:
+    """Returns what failed. What changed meanwhile is none of that: the next pass sees it.
+
+    A ModelCache is let go only after every node was told to forget its image.
+    """
+    caches, nodes, reports = (by_name(list(items)) for items in (view.caches, view.nodes, view.model_nodes))
+    work: list[Callable[[], object]] = [
+        partial(_set_finalizers, cluster, caches[name], [*_finalizers(caches[name]), FINALIZER]) for name in plan.hold
+    ]
+    for name, spec in plan.specs.items():
+        if name not in reports:
+            work.append(partial(cluster.create, MODEL_NODES, _model_node(nodes[name], spec)))
+        elif spec_of(reports[name]) != spec:
+            work.append(partial(cluster.patch, MODEL_NODES, name, {"spec": _replacing(spec_of(reports[name]), spec)}))
+    work += [partial(cluster.delete, MODEL_NODES, name) for name in plan.gone]
+    for name, status in plan.statuses.items():
+        if status_of(caches[name]) != status and name not in plan.release:
+            change = {"status": _replacing(status_of(caches[name]), status)}
+            work.append(partial(cluster.patch, MODEL_CACHES, name, change, subresource="status"))
+    failures = _done(work)
+    for name in () if failures else plan.release:
+        rest = [each for each in _finalizers(caches[name]) if each != FINALIZER]
+        failures += _done([partial(_set_finalizers, cluster, caches[name], rest)])
+    return failures
+
+
+def _done(work: Iterable[Callable[[], object]]) -> list[ClusterError]:
+    failures = []
+    for action in work:
+        try:
+            action()
+        except (Conflict, ObjectNotFound):
+            continue
+        except ClusterError as e:
+            failures.append(e)
+    return failures
+
+
+def _replacing(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """A merge patch that leaves nothing behind of `old`."""
+    changes: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
+    for key, value in new.items():
+        before = old.get(key)
+        changes[key] = _replacing(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return changes
+
+
+def _finalizers(item: Object) -> list[str]:
+    return list(item["metadata"].get("finalizers") or [])
+
+
+def _set_finalizers(cluster: Cluster, cache: Object, finalizers: list[str]) -> Object:
+    """Others have some too: nothing is overwritten that we have not seen."""
+    meta = {"finalizers": finalizers, "resourceVersion": version_of(cache)}
+    return cluster.patch(MODEL_CACHES, name_of(cache), {"metadata": meta})
+
+
+def _model_node(node: Object, spec: dict[str, Any]) -> Object:
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name_of(node), "uid": str(node["metadata"].get("uid") or "")}
+    return {
+        "apiVersion": MODEL_NODES.api_version,
+        "kind": MODEL_NODES.kind,
+        "metadata": {"name": name_of(node), "labels": MANAGED_BY, "ownerReferences": [owner]},
+        "spec": spec,
+    }

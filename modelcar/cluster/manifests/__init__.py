@@ -1,0 +1,1 @@
+"""What is installed in a cluster, as plain dictionaries: `bundle` puts the parts together."""

@@ -1,0 +1,258 @@
+"""Passes of the controller over a cluster in memory, and the controller as a process over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from modelcar.cluster.access import Access
+from modelcar.cluster.api import ApiServer
+from modelcar.cluster.controller.known import Known
+from modelcar.cluster.controller.operator import Controller, ControllerSettings, run
+from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, Object, Resource
+from modelcar.cluster.testing import MemoryCluster
+from modelcar.errors import ClusterUnreachable, Conflict, ObjectNotFound
+from tests.support.api_server import served
+
+from .objects import GB, IMAGE, cache, check, copy, node, pod
+
+
+def small() -> MemoryCluster:
+    cluster = MemoryCluster((NODES, node("a")), (NODES, node("b")), (MODEL_CACHES, cache()))
+    cluster.check = check
+    return cluster
+
+
+def passes(cluster: MemoryCluster, times: int = 1) -> None:
+    """As the controller would, with everything listed anew."""
+    controller = Controller(cluster, ControllerSettings())
+    for _ in range(times):
+        controller.known.refresh(cluster)
+        assert controller.reconcile() == []
+
+
+def tell(cluster: MemoryCluster, name: str, *models: Object) -> None:
+    cluster.patch(MODEL_NODES, name, {"status": {"models": list(models)}}, subresource="status")
+
+
+def model_names(cluster: MemoryCluster, name: str) -> list[str]:
+    return [model["image"] for model in cluster.get(MODEL_NODES, name)["spec"]["models"]]
+
+
+def test_a_cache_becomes_work_of_nodes_and_their_reports_its_status() -> None:
+    cluster = small()
+    passes(cluster)
+    made = cluster.get(MODEL_NODES, "a")
+    owner = made["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["uid"]) == ("Node", cluster.get(NODES, "a")["metadata"]["uid"])
+    assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["modelcar.dev/in-use"]
+    tell(cluster, "a", copy())
+    tell(cluster, "b", copy("Downloading", done=4 * GB))
+    passes(cluster)
+    status = cluster.get(MODEL_CACHES, "llm")["status"]
+    assert status["summary"] == {"ready": "1/2", "progress": "70%", "size": "10.0 GB"}
+
+
+def test_a_pass_that_changes_nothing_writes_nothing() -> None:
+    cluster = small()
+    passes(cluster, 2)
+    cluster.requests.clear()
+    passes(cluster)
+    assert {method for method, _, _ in cluster.requests} == {"list"}
+
+
+def test_what_was_in_a_spec_and_is_no_more_is_gone_from_the_server_too() -> None:
+    cluster = small()
+    cluster.patch(NODES, "a", {"metadata": {"annotations": {"modelcar.dev/cache-limit": "50G"}}})
+    passes(cluster)
+    assert cluster.get(MODEL_NODES, "a")["spec"]["limit"] == 50 * GB
+    cluster.patch(NODES, "a", {"metadata": {"annotations": {"modelcar.dev/cache-limit": None}}})
+    passes(cluster)
+    assert "limit" not in cluster.get(MODEL_NODES, "a")["spec"]
+
+
+def test_nodes_join_leave_and_change_their_labels() -> None:
+    cluster = small()
+    cluster.patch(MODEL_CACHES, "llm", {"spec": {"nodeSelector": {"matchLabels": {"gpu": "yes"}}}})
+    cluster.create(NODES, node("c", gpu="yes"))
+    passes(cluster)
+    assert [model["metadata"]["name"] for model in cluster.list(MODEL_NODES).items] == ["c"]
+    cluster.patch(NODES, "a", {"metadata": {"labels": {"gpu": "yes"}}})
+    cluster.delete(NODES, "c")
+    passes(cluster)
+    assert [model["metadata"]["name"] for model in cluster.list(MODEL_NODES).items] == ["a"]
+
+
+def test_deletion_is_blocked_while_a_pod_uses_it_and_done_afterwards() -> None:
+    cluster = small()
+    cluster.create(PODS, pod("server", "a"))
+    passes(cluster)
+    cluster.delete(MODEL_CACHES, "llm")
+    passes(cluster, 2)
+    held = cluster.get(MODEL_CACHES, "llm")["status"]["conditions"][1]
+    assert (held["type"], held["message"]) == ("DeletionBlocked", "used by team/server on a")
+    assert model_names(cluster, "a") == [IMAGE]
+    cluster.delete(PODS, "server", "team")
+    passes(cluster)
+    with pytest.raises(ObjectNotFound):
+        cluster.get(MODEL_CACHES, "llm")
+    assert (model_names(cluster, "a"), model_names(cluster, "b")) == ([], [])
+
+
+def test_a_cache_is_not_let_go_before_all_nodes_were_told() -> None:
+    cluster = small()
+    passes(cluster)
+    cluster.delete(MODEL_CACHES, "llm")
+
+    def fail(method: str, resource: Resource, name: str) -> None:
+        if (method, resource, name) == ("patch", MODEL_NODES, "b"):
+            raise ClusterUnreachable("etcd is slow", status=503)
+
+    cluster.before = fail
+    controller = Controller(cluster, ControllerSettings())
+    controller.known.refresh(cluster)
+    (failure,) = controller.reconcile()
+    assert "etcd is slow" in str(failure)
+    assert model_names(cluster, "a") == [], "one that fails does not keep the others from their work"
+    assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"]
+
+
+def test_a_finalizer_of_somebody_else_is_never_overwritten() -> None:
+    cluster = small()
+    controller = Controller(cluster, ControllerSettings())
+    controller.known.refresh(cluster)
+    cluster.patch(MODEL_CACHES, "llm", {"metadata": {"finalizers": ["theirs"]}})
+    assert controller.reconcile() == [], "what changed meanwhile is the next pass's"
+    assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["theirs"]
+    passes(cluster)
+    assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["theirs", "modelcar.dev/in-use"]
+
+
+def test_what_was_deleted_unseen_is_found_out() -> None:
+    cluster, known = small(), Known()
+    known.refresh(cluster)
+    cluster.delete(NODES, "b")
+    assert len(known.view(cluster).nodes) == 2
+    known.refresh(cluster)
+    assert [each["metadata"]["name"] for each in known.view(cluster).nodes] == ["a"]
+
+
+def test_a_list_does_not_undo_an_event_that_came_after_it() -> None:
+    cluster, known = small(), Known()
+    newer = cluster.patch(NODES, "a", {"metadata": {"labels": {"gpu": "yes"}}})
+    newer["metadata"]["resourceVersion"] = "999"
+    known.note(NODES, "MODIFIED", newer)
+    cluster.patch(NODES, "a", {"metadata": {"labels": {"gpu": "no"}}})
+    known.refresh(cluster)
+    (seen,) = [each for each in known.view(cluster).nodes if each["metadata"]["name"] == "a"]
+    assert seen["metadata"]["labels"]["gpu"] == "yes"
+
+
+def test_what_a_node_says_of_itself_all_the_time_is_no_change() -> None:
+    cluster, known = small(), Known()
+    known.refresh(cluster)
+    beat = cluster.patch(NODES, "a", {"status": {"images": [{"names": ["x"]}]}}, subresource="status")
+    assert known.note(NODES, "MODIFIED", beat) is False
+    down = cluster.patch(
+        NODES, "a", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, subresource="status"
+    )
+    assert known.note(NODES, "MODIFIED", down) is True
+
+
+@contextmanager
+def controller(cluster: MemoryCluster, **settings: float) -> Iterator[None]:
+    """The process, in a thread."""
+    with served(cluster) as server:
+        access = Access(server=server, context=None)
+        client, loop = ApiServer(access), asyncio.new_event_loop()
+        stop = asyncio.Event()
+        chosen = ControllerSettings(**{"pause": 0.05, "look": 0.2, "patience": 0.1} | settings)
+
+        def body() -> None:
+            asyncio.set_event_loop(loop)
+            loop.run_until_complete(run(client, access, chosen, stop=stop))
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(30)
+            assert not thread.is_alive()
+            loop.close()
+            client.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)
+
+
+def ready(cluster: MemoryCluster) -> str | None:
+    found = cluster.get(MODEL_CACHES, "llm").get("status", {}).get("summary", {}).get("ready")
+    return str(found) if found else None
+
+
+def test_the_process_follows_what_happens() -> None:
+    cluster = small()
+    with controller(cluster):
+        until(lambda: ready(cluster) == "0/2")
+        for name in ("a", "b"):
+            tell(cluster, name, copy())
+        until(lambda: ready(cluster) == "2/2")
+        cluster.create(NODES, node("c"))
+        until(lambda: ready(cluster) == "2/3")
+        cluster.delete(MODEL_CACHES, "llm")
+        until(lambda: not cluster.list(MODEL_CACHES).items)
+
+
+def test_the_process_outlives_an_api_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, away = small(), threading.Event()
+
+    def before(*_: object) -> None:
+        if away.is_set():
+            raise ClusterUnreachable("away", status=503)
+
+    with controller(cluster, refresh=0.1):
+        until(lambda: ready(cluster) == "0/2")
+        cluster.before = before
+        away.set()
+        time.sleep(0.5)
+        away.clear()
+        tell(cluster, "a", copy())
+        until(lambda: ready(cluster) == "1/2")
+    assert not [record for record in caplog.records if record.exc_info and record.name.startswith("modelcar")]
+
+
+def test_two_controllers_at_once_do_no_harm() -> None:
+    cluster = small()
+    with controller(cluster), controller(cluster):
+        until(lambda: ready(cluster) == "0/2")
+        for number in range(5):
+            tell(cluster, "a", copy("Downloading", done=number * GB))
+            tell(cluster, "b", copy("Downloading", done=number * GB))
+        tell(cluster, "a", copy())
+        tell(cluster, "b", copy())
+        until(lambda: ready(cluster) == "2/2")
+    assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["modelcar.dev/in-use"]
+
+
+def test_conflicts_are_no_failures() -> None:
+    cluster = small()
+    view = Controller(cluster, ControllerSettings())
+    view.known.refresh(cluster)
+
+    def conflict(method: str, *_: object) -> None:
+        if method == "create":
+            raise Conflict("exists", status=409, reason="AlreadyExists")
+
+    cluster.before = conflict
+    assert view.reconcile() == []
