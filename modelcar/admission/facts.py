@@ -43,6 +43,10 @@ class Trust:
     """Why it could not be decided: the registry does not answer, time is up."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_verified(self) -> bool:
+        return not (self.revoked or self.denied or self.unknown)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFact:

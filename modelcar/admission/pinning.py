@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from modelcar.errors import InvalidReference
 from modelcar.oci import Digest, Reference
+from modelcar.oci.reference import DEFAULT_TAG
 
-__all__ = ["digest_in", "pinned"]
+__all__ = ["default_pull_policy", "digest_in", "pinned"]
 
 
 def pinned(image: str, digest: Digest | None) -> str:
@@ -27,3 +28,9 @@ def digest_in(image: str) -> Digest | None:
         return Reference.parse(image).digest
     except InvalidReference:
         return None
+
+
+def default_pull_policy(image: str) -> str:
+    """What Kubernetes takes where nothing is said. Said all the same, a change of mind is not lost in a second pass."""
+    reference = Reference.parse(image)
+    return "Always" if reference.tag == DEFAULT_TAG else "IfNotPresent"

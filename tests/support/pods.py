@@ -22,6 +22,7 @@ import yaml
 from modelcar.admission.admit import Caller, Offline, Pod, Resolver, admit
 from modelcar.admission.asked import Asked
 from modelcar.admission.facts import Facts, ImageFact, Publisher, Trust, User
+from modelcar.admission.pinning import pinned
 from modelcar.admission.settings import AdmissionSettings
 from modelcar.errors import Denied
 from modelcar.oci import Digest
@@ -39,8 +40,9 @@ class Known:
     images: Facts
 
     def facts(self, pod: Pod, asked: Asked, caller: Caller, settings: AdmissionSettings) -> Facts:
+        known = {pinned(image, fact.digest): fact for image, fact in self.images.items()} | dict(self.images)
         return {
-            image: self.images.get(image)
+            image: known.get(image)
             or ImageFact.unknown("no such image in facts.yaml", asked_policies=settings.trust.mode != "off")
             for image in asked.images
         }
@@ -75,7 +77,7 @@ class Case:
         except Denied as e:
             return "denied.txt", "".join(f"{line}\n" for line in (str(e), *([f"hint: {e.hint}"] if e.hint else [])))
         warnings = "".join(f"# warning: {warning}\n" for warning in outcome.warnings)
-        return "expected.yaml", warnings + yaml.safe_dump(outcome.pod, sort_keys=False, width=120)
+        return "expected.yaml", warnings + yaml.dump(outcome.pod, Dumper=_Dumper, sort_keys=False, width=120)
 
     def expected(self) -> tuple[str, str]:
         """What stands there."""
@@ -84,6 +86,20 @@ class Case:
             f"{self.name} has {[path.name for path in there]}: run `python -m tests.support.pods --update`"
         )
         return there[0].name, there[0].read_text()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Scripts and lists stay readable."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _facts(written: dict[str, Any]) -> Facts:

@@ -82,7 +82,7 @@ def scene_of(pod: Pod, settings: AdmissionSettings) -> Scene:
         annotations=annotations,
         wanted=wanted,
         done=done,
-        pins=parse_pins(annotations) if done else {},
+        pins=parse_pins(annotations) if done or settings.trust.mode is not TrustMode.OFF else {},
         injection=kserve_injection(spec, annotations) if wanted and settings.rewriting.kserve else Injection(),
     )
 

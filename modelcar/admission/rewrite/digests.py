@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modelcar.admission.asked import Asked
 from modelcar.admission.facts import Facts
-from modelcar.admission.pinning import digest_in, pinned
+from modelcar.admission.pinning import pinned
 from modelcar.admission.rewrite.lists import Object
 from modelcar.oci import Digest
 
@@ -14,7 +14,7 @@ __all__ = ["digests_of", "pin_others"]
 
 
 def pin_others(spec: Object, facts: Facts) -> None:
-    """Pin the images of containers and volumes about which policies were asked."""
+    """Pin the images of containers and volumes that policies verified."""
     for field in ("initContainers", "containers"):
         if spec.get(field):
             spec[field] = [_pinned(each, "image", facts) for each in spec[field]]
@@ -27,26 +27,17 @@ def pin_others(spec: Object, facts: Facts) -> None:
 
 def digests_of(spec: Object, asked: Asked, facts: Facts) -> dict[str, str]:
     """Images as they were written -> digest: the models, and whatever else of the pod was pinned, now or before."""
-    digests = {
-        image: fact.digest for image, fact in facts.items() if fact.trust is not None and fact.digest is not None
-    }
-    for model in asked.models:
-        fact = facts.get(model.image)
-        digest = digest_in(model.image) or (fact.digest if fact else None)
-        if digest is not None:
-            digests[model.written] = digest
-        if model.image != model.written:
-            digests.pop(model.image, None)
     used = set(_images(spec))
     former = {image: digest for image, digest in asked.pins.items() if pinned(image, Digest.parse(digest)) in used}
-    named = {image: str(digest) for image, digest in digests.items() if digest_in(image) is None or image in used}
-    return former | named
+    others = {image: fact.digest for image, fact in facts.items() if pinned(image, fact.digest) in used - {image}}
+    models = {model.written: facts[model.image].digest for model in asked.models}
+    return former | {image: str(digest) for image, digest in (others | models).items() if digest is not None}
 
 
 def _pinned(fields: Object, field: str, facts: Facts) -> Object:
     image = fields.get(field)
     fact = facts.get(image) if image else None
-    if image is None or fact is None or fact.trust is None:
+    if image is None or fact is None or fact.trust is None or not fact.trust.is_verified:
         return fields
     now = pinned(image, fact.digest)
     return fields if now == image else fields | {field: now}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from modelcar.admission.names import CONTAINER, OURS, PATH
+from typing import Final
+
+from modelcar.admission.names import CONTAINER, LINK, OURS, PATH
 from modelcar.admission.reading.paths import is_within
 from modelcar.admission.rewrite.lists import Object, upsert
 from modelcar.admission.shape import shown
 from modelcar.errors import Denied
 
-__all__ = ["check_foreign", "conflict", "is_free", "is_ours", "normal", "with_mounts"]
+__all__ = ["check_foreign", "closed_around", "conflict", "is_free", "is_ours", "merged", "normal", "with_mounts"]
+
+
+_ELSEWHERE: Final = f"choose another {PATH}; a `directory` link ({LINK}) takes the whole folder around it"
+_CLOSED: Final = ("configMap", "secret", "projected", "downwardAPI", "image")
 
 
 def normal(path: str) -> str:
@@ -28,7 +34,23 @@ def conflict(container: Object, path: str) -> str | None:
     return None
 
 
-def with_mounts(container: Object, wanted: list[Object]) -> Object:
+def closed_around(spec: Object, container: Object, path: str) -> str | None:
+    """Why nothing can be mounted at `path`: no folder can be made there, as it lies in a volume that cannot be written
+    to."""
+    kinds = {each["name"]: each for each in spec.get("volumes") or ()}
+    for mount in container.get("volumeMounts") or ():
+        there = normal(mount.get("mountPath") or "")
+        volume = kinds.get(mount.get("name"), {})
+        closed = any(volume.get(kind) is not None for kind in _CLOSED)
+        closed = closed or (mount.get("readOnly") is True and volume.get("emptyDir") is not None)
+        if not is_ours(mount) and closed and is_within(path, there):
+            return (
+                f"container {container['name']!r} mounts volume {shown(mount.get('name'))} around it, at {shown(there)}"
+            )
+    return None
+
+
+def with_mounts(spec: Object, container: Object, wanted: list[Object]) -> Object:
     """`container` with the mounts that are `wanted` of our volumes, and no others of them.
 
     Raises:
@@ -36,8 +58,8 @@ def with_mounts(container: Object, wanted: list[Object]) -> Object:
     """
     for number, mount in enumerate(wanted):
         path = mount["mountPath"]
-        if why := conflict(container, path):
-            raise Denied(f"{why}, where a model is to be", hint=f"change its mountPath, or {PATH}")
+        if why := conflict(container, path) or closed_around(spec, container, path):
+            raise Denied(f"no model can be at {path}: {why}", hint=_ELSEWHERE)
         for other in wanted[:number]:
             if is_within(other["mountPath"], path) or is_within(path, other["mountPath"]):
                 raise Denied(
@@ -45,14 +67,20 @@ def with_mounts(container: Object, wanted: list[Object]) -> Object:
                     hint="choose paths that do not lie in each other",
                 )
     existing = container.get("volumeMounts") or []
-    places = {(each["name"], each["mountPath"]) for each in wanted}
-    mounts = [each for each in existing if not is_ours(each) or (each["name"], each.get("mountPath")) in places]
-    for mount in wanted:
-        upsert(mounts, mount, key=("name", "mountPath"))
+    mounts = merged(existing, wanted)
     if mounts == existing:
         return container
     changed = {key: value for key, value in container.items() if key != "volumeMounts"}
     return changed | ({"volumeMounts": mounts} if mounts else {})
+
+
+def merged(existing: list[Object], wanted: list[Object]) -> list[Object]:
+    """Mounts of others as they are, and of ours those that are `wanted`."""
+    places = {(each["name"], each["mountPath"]) for each in wanted}
+    mounts = [each for each in existing if not is_ours(each) or (each["name"], each.get("mountPath")) in places]
+    for mount in wanted:
+        upsert(mounts, mount, key=("name", "mountPath"))
+    return mounts
 
 
 def is_free(container: Object, path: str, wanted: list[Object]) -> bool:

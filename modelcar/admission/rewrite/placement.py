@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from modelcar.admission.pinning import pinned
 from modelcar.admission.reading.paths import is_systems, is_within, parent_of
 from modelcar.admission.rewrite.identity import Identity, identity_of
 from modelcar.admission.rewrite.lists import Object
-from modelcar.admission.rewrite.mounts import conflict
+from modelcar.admission.rewrite.mounts import closed_around, conflict
 from modelcar.admission.settings import AdmissionSettings, Link, Mode
 from modelcar.errors import Denied
 from modelcar.holder import MODEL_PATH
@@ -77,7 +77,7 @@ class VolumePlacement:
 
 
 def placements_of(
-    models: Iterable[Model],
+    models: Sequence[Model],
     spec: Object,
     annotations: Mapping[str, str],
     facts: Facts,
@@ -95,7 +95,7 @@ def placements_of(
         image = pinned(model.image, facts.get(model.image, _UNKNOWN).digest)
         volume = _as_volume(model, image, settings)
         mode = model.mode or settings.rewriting.mode
-        obstacle = volume if isinstance(volume, str) else _obstacle(volume, spec)
+        obstacle = volume if isinstance(volume, str) else _obstacle(volume, spec, models)
         if mode is Mode.IMAGE_VOLUME and obstacle:
             raise Denied(f"model {model.name!r} cannot be an image volume: {obstacle}", hint=f"set {MODE} to sidecar")
         if mode is Mode.SIDECAR or obstacle or isinstance(volume, str):
@@ -117,10 +117,16 @@ def _as_volume(model: Model, image: str, settings: AdmissionSettings) -> VolumeP
     return VolumePlacement(model=model, image=image, mount=parent, sub_path=None)
 
 
-def _obstacle(volume: VolumePlacement, spec: Object) -> str | None:
+def _obstacle(volume: VolumePlacement, spec: Object, models: Iterable[Model]) -> str | None:
+    for other in models:
+        if other is not volume.model and is_within(other.path, volume.mount):
+            return f"its volume would be mounted at {volume.mount}, which hides {other.path}"
     containers = (*(spec.get("initContainers") or ()), *spec["containers"])
     seeing = (each for each in containers if each["name"] in volume.model.containers)
-    return next((why for each in seeing if (why := conflict(each, volume.mount))), None)
+    return next(
+        (why for each in seeing if (why := conflict(each, volume.mount) or closed_around(spec, each, volume.mount))),
+        None,
+    )
 
 
 def _as_sidecar(

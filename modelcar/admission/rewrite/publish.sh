@@ -1,5 +1,7 @@
 # What the holder does (docs/formats/holder.md), for images that have a shell instead: sh -c THIS modelcar TO LINK
+# No $( and no $$ in here: kubelets would expand them.
 set -eu
+read -r pid rest < /proc/self/stat
 for file in /models/*; do
     [ -e "$file" ] || { echo "modelcar: this image has no model in /models" >&2; exit 1; }
     break
@@ -7,7 +9,7 @@ done
 # One rename, so that readers see the old link or the new one; an mv without -T would follow the old link.
 place() {
     rm -f "$2"
-    ln -s "/proc/$$/root/models" "$2"
+    ln -s "/proc/$pid/root/models" "$2"
     mv -T "$2" "$1" 2>/dev/null || { rm -f "$1"; mv "$2" "$1"; }
 }
 farm() (

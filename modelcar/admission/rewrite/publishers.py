@@ -15,6 +15,10 @@ __all__ = ["check_command", "publish_command", "ready_command", "ready_hook"]
 _SCRIPT: Final = Path(__file__).with_name("publish.sh")
 _READY: Final = '[ -d "$1/." ]'
 _WAIT: Final = f"until {_READY}; do sleep 0.1 || sleep 1; done"
+_CHECK: Final = (
+    'ls -d "$1/." >/dev/null || exit 1;'
+    ' for file in "$1"/*; do [ -r "$file" ] || { echo "modelcar: cannot read $file" >&2; exit 1; }; done'
+)
 _ZEROTH: Final = "modelcar"  # what a shell's script is called
 
 
@@ -22,28 +26,28 @@ def publish_command(publisher: Publisher, to: str, link: Link) -> list[str]:
     """The sidecar's `command`: publishes, waits, ends on TERM."""
     if publisher is Publisher.HOLDER:
         return _holder("publish", to, link)
-    return _literal(["sh", "-c", _script(), _ZEROTH, to, str(link)])
+    return _shell(_script(), to, str(link))
 
 
 def ready_command(publisher: Publisher, to: str, link: Link) -> list[str]:
     """The startup probe's `command`, run in the sidecar."""
     if publisher is Publisher.HOLDER:
         return _holder("ready", to, link)
-    return _literal(["sh", "-c", _READY, _ZEROTH, _indirection(to, link)])
+    return _shell(_READY, _indirection(to, link))
 
 
 def ready_hook(publisher: Publisher, to: str, link: Link) -> list[str]:
-    """The same for a postStart hook, in which a kubelet expands nothing; a shell waits there, our holder is quick."""
+    """The same for a postStart hook, which has one try only: a shell waits there, our holder is quick."""
     if publisher is Publisher.HOLDER:
         return _holder("ready", to, link)
-    return ["sh", "-c", _WAIT, _ZEROTH, _indirection(to, link)]
+    return _shell(_WAIT, _indirection(to, link))
 
 
 def check_command(publisher: Publisher, to: str, link: Link) -> list[str]:
     """The `command` of an init container that looks from outside: silent, or the reason in one line."""
     if publisher is Publisher.HOLDER:
         return _holder("ready", to, link)
-    return _literal(["ls", "-d", f"{_indirection(to, link)}/."])
+    return _shell(_CHECK, _indirection(to, link))
 
 
 def _holder(verb: str, to: str, link: Link) -> list[str]:
@@ -60,6 +64,6 @@ def _script() -> str:
     return "\n".join(line for line in lines if not line.startswith("#")) + "\n"
 
 
-def _literal(command: list[str]) -> list[str]:
-    """`command` as a kubelet has to be given it: it takes `$(NAME)` for a variable and `$$` for `$`."""
-    return [word.replace("$", "$$") for word in command]
+def _shell(script: str, *arguments: str) -> list[str]:
+    """Kubelets take `$(` for a variable and `$$` for `$`, where they expand at all: a script has neither of them."""
+    return ["sh", "-c", script, _ZEROTH, *arguments]

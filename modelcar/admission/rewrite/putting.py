@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelcar.admission.names import CONTAINER, MODE, OURS
-from modelcar.admission.rewrite.lists import Object, upsert
-from modelcar.admission.rewrite.mounts import is_free, with_mounts
+from modelcar.admission.pinning import default_pull_policy
+from modelcar.admission.rewrite.lists import Object, overlaid, upsert
+from modelcar.admission.rewrite.mounts import is_free, merged, with_mounts
 from modelcar.admission.rewrite.placement import Placement, VolumePlacement
 from modelcar.admission.rewrite.sidecar import check, legacy_sidecar, native_sidecar
 from modelcar.admission.settings import AdmissionSettings, Link
@@ -25,17 +26,17 @@ def put_mounts(spec: Object, placements: Placements) -> None:
     for field in _FIELDS:
         if spec.get(field):
             spec[field] = [
-                each if each["name"].startswith(OURS) else with_mounts(each, _mounts(each, placements))
+                each if each["name"].startswith(OURS) else with_mounts(spec, each, _mounts(each, placements))
                 for each in spec[field]
             ]
 
 
 def put_volumes(spec: Object, placements: Placements) -> None:
     """One for each model, or for each folder of directory links."""
-    volumes = list(spec.get("volumes") or ())
+    wanted = {placement.volume: _volume(placement) for placement in reversed(placements)}
+    volumes = [each for each in spec.get("volumes") or () if _is_theirs_or(each, wanted)]
     for placement in placements:
-        upsert(volumes, _volume(placement))
-    _keep(volumes, {placement.volume for placement in placements})
+        upsert(volumes, wanted[placement.volume])
     _set(spec, "volumes", volumes)
 
 
@@ -55,8 +56,9 @@ def put_containers(spec: Object, placements: Placements, settings: AdmissionSett
     else:
         _check_legacy(spec, sidecars)
         legacy = [legacy_sidecar(each, settings.rewriting) for each in sidecars]
-    _set(spec, "initContainers", _with(inits, native))
-    spec["containers"] = _with(mains, legacy)
+    readers = {name for placement in placements for name in placement.model.containers}
+    _set(spec, "initContainers", _with(inits, native, readers))
+    spec["containers"] = _with(mains, legacy, readers)
 
 
 def _mounts(container: Object, placements: Placements) -> list[Object]:
@@ -78,9 +80,8 @@ def _mounts(container: Object, placements: Placements) -> list[Object]:
 def _volume(placement: Placement | VolumePlacement) -> Object:
     if isinstance(placement, Placement):
         return {"name": placement.volume, "emptyDir": {}}
-    policy = placement.model.pull_policy
-    image: Object = {"reference": placement.image} | ({"pullPolicy": policy} if policy else {})
-    return {"name": placement.volume, "image": image}
+    policy = placement.model.pull_policy or default_pull_policy(placement.image)
+    return {"name": placement.volume, "image": {"reference": placement.image, "pullPolicy": policy}}
 
 
 def _checked(sidecars: list[Placement]) -> list[Placement]:
@@ -108,25 +109,31 @@ def _check_legacy(spec: Object, sidecars: list[Placement]) -> None:
             raise Denied(f"init container {waiting[0]!r} in {CONTAINER} needs a native sidecar", hint=hint)
 
 
-def _with(containers: list[Object], wanted: list[Object]) -> list[Object]:
-    """`containers` with those that are `wanted`: where they are if that is before all others, else first."""
-    names = [each["name"] for each in wanted]
-    there = {each["name"]: each for each in containers if each["name"] in names}
-    result = [each for each in containers if not each["name"].startswith(OURS)]
-    ordered = [each["name"] for each in containers if each["name"] in names]
-    put: list[Object] = []
-    for each in wanted:
-        put = [*put, there[each["name"]]] if each["name"] in there else put
-        upsert(put, each)
-    if ordered == names:
-        first = next((n for n, each in enumerate(containers) if each["name"] in names), 0)
-        before = [each for each in containers[:first] if not each["name"].startswith(OURS)]
-        return [*before, *put, *result[len(before) :]]
-    return [*put, *result]
+def _with(containers: list[Object], wanted: list[Object], readers: set[str]) -> list[Object]:
+    """`containers` with those of ours that are `wanted` and no others: before all others, or where they are if they are
+    there in this order and before all `readers`."""
+    there = {each["name"]: each for each in containers if each["name"].startswith(OURS)}
+    ours = [_over(there.get(each["name"]), each) for each in wanted]
+    theirs = [each for each in containers if each["name"] not in there]
+    first = next((number for number, each in enumerate(containers) if each["name"] in there), 0)
+    in_order = [each["name"] for each in containers[first : first + len(wanted)]] == [each["name"] for each in wanted]
+    if not in_order or any(each["name"] in readers for each in containers[:first]):
+        first = 0
+    return [*theirs[:first], *ours, *theirs[first:]]
 
 
-def _keep(things: list[Object], names: set[str]) -> None:
-    things[:] = [each for each in things if not each["name"].startswith(OURS) or each["name"] in names]
+def _over(existing: Object | None, wanted: Object) -> Object:
+    """Defaults of the API server and what other webhooks mount stay."""
+    if existing is None:
+        return wanted
+    mounts = merged(existing.get("volumeMounts") or [], wanted["volumeMounts"])
+    old = {field: value for field, value in existing.items() if field != "securityContext"}
+    return overlaid(old, wanted | {"volumeMounts": mounts})
+
+
+def _is_theirs_or(volume: Object, wanted: Mapping[str, Object]) -> bool:
+    """Whether `volume` is the author's, or one of ours that is `wanted`, of the same kind."""
+    return not volume["name"].startswith(OURS) or volume.keys() == wanted.get(volume["name"], {}).keys()
 
 
 def _set(spec: Object, field: str, things: list[Object]) -> None:

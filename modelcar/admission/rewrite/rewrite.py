@@ -43,6 +43,19 @@ def rewrite(pod: Pod, asked: Asked, facts: Facts, settings: AdmissionSettings, s
     if scene.done is None and not asked.models and status is None:
         return pod
     spec = dict(pod["spec"])
+    written: dict[str, str | None] = {DONE: None, STATUS: status}
+    if asked.models or scene.done:
+        written |= _with_models(spec, scene, asked, facts, settings)
+    pin_others(spec, facts)
+    digests = digests_of(spec, asked, facts)
+    written[DIGESTS] = json.dumps(digests, separators=(",", ":"), sort_keys=True) if digests else None
+    return _changed(pod, spec, written)
+
+
+def _with_models(
+    spec: Object, scene: Scene, asked: Asked, facts: Facts, settings: AdmissionSettings
+) -> dict[str, str | None]:
+    """Put the models into `spec`; returns annotations."""
     if scene.done is None:
         _check_names_are_free(spec, scene)
     take_away(spec, scene.injection)
@@ -51,16 +64,10 @@ def rewrite(pod: Pod, asked: Asked, facts: Facts, settings: AdmissionSettings, s
     put_volumes(spec, placements)
     put_containers(spec, placements, settings)
     shared = _share(spec, placements, scene.done)
-    pin_others(spec, facts)
     _prefer_nodes(spec, asked, placements, scene)
-    digests = digests_of(spec, asked, facts)
-    done = Done(shared=shared, found=tuple(_recorded(model) for model in asked.models if model.found))
-    written = {
-        DONE: str(done) if placements else None,
-        DIGESTS: json.dumps(digests, separators=(",", ":"), sort_keys=True) if digests else None,
-        STATUS: status,
-    }
-    return _changed(pod, spec, written | _profiles(placements, scene))
+    found = tuple(_recorded(model) for model in asked.models if model.found)
+    done = str(Done(shared=shared, found=found)) if placements else None
+    return _profiles(placements, scene) | {DONE: done}
 
 
 def _check_names_are_free(spec: Object, scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from modelcar.admission.pinning import default_pull_policy
 from modelcar.admission.rewrite.lists import Object
 from modelcar.admission.rewrite.placement import Placement
 from modelcar.admission.rewrite.publishers import check_command, publish_command, ready_command, ready_hook
@@ -49,7 +50,7 @@ def _container(name: str, placement: Placement, rewriting: Rewriting, does: Obje
     return {
         "name": name,
         "image": placement.image,
-        **({"imagePullPolicy": placement.pull_policy} if placement.pull_policy else {}),
+        "imagePullPolicy": placement.pull_policy or default_pull_policy(placement.image),
         **does,
         "resources": {"limits": dict(amounts), "requests": dict(amounts)},
         "securityContext": placement.identity.security_context(),
