@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from modelcar.errors import WorldError
@@ -26,6 +26,7 @@ class _Job:
     lane: str
     run: Callable[[], Any]
     future: Future[Any]
+    scope: CancelScope = field(default_factory=CancelScope)
 
 
 class Lanes:
@@ -71,6 +72,7 @@ class Lanes:
 
     def _begin(self, job: _Job) -> None:
         self._running[job.lane] += 1
+        self._scopes.add(job.scope)
         threading.Thread(target=self._work, args=(job,), name=f"resolve-{job.lane}", daemon=True).start()
 
     def _work(self, job: _Job) -> None:
@@ -78,6 +80,7 @@ class Lanes:
             self._run(job)
         finally:
             with self._lock:
+                self._scopes.discard(job.scope)
                 self._running[job.lane] -= 1
                 self._running += Counter()  # lanes that are empty are no more
                 following = next((each for each in self._waiting if self._has_room(each.lane)), None)
@@ -86,14 +89,11 @@ class Lanes:
                     self._begin(following)
 
     def _run(self, job: _Job) -> None:
-        scope = CancelScope()
-        with self._lock:
-            self._scopes.add(scope)
-        clock = threading.Timer(self._seconds, scope.cancel)
+        clock = threading.Timer(self._seconds, job.scope.cancel)
         clock.daemon = True
         clock.start()
         try:
-            with scope.active():
+            with job.scope.active():
                 result = job.run()
         except Cancelled:
             job.future.set_exception(WorldError(f"there was no answer within {self._seconds:.0f} s"))
@@ -103,5 +103,3 @@ class Lanes:
             job.future.set_result(result)
         finally:
             clock.cancel()
-            with self._lock:
-                self._scopes.discard(scope)

@@ -23,6 +23,7 @@ _STORED: Final = 64 << 20  # bytes of one image
 _UNPACKED: Final = 512 << 20
 _LARGEST_FILE: Final = 1 << 20
 _SMALL_LAYER: Final = 4 << 20  # bytes that are read to their end, whatever order they are in
+_LAST: Final = chr(0x10FFFF)  # behind every name
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -88,14 +89,26 @@ def _hides(marker: str, path: str, above: Collection[str]) -> bool:
 
 
 def _relevant(found: Iterator[Entry], path: str, size: int) -> Iterator[Entry]:
-    """The entries as far as `path` may still come: to the end, but in large layers that are in order of names."""
-    sought = path.partition("/")[0]
-    before, in_order = "", size > _SMALL_LAYER
+    """The entries as far as `path` may still come: to the end, but in large layers that are in order of names.
+
+    Some sort folder by folder and some by whole names, in which `etc-old` comes before `etc/passwd`. As long as a layer
+    may be either, the search ends where neither lets anything come any more.
+    """
+    orders = [_by_folders, _by_names] if size > _SMALL_LAYER else []
+    before = ""
+    end = path.partition("/")[0] + "/" + _LAST
     for entry in found:
-        top = entry.path.partition("/")[0].removeprefix(_WHITEOUT)
-        in_order = in_order and top >= before
-        # Some sort by folders and some by whole names, in which `etc-old` comes before `etc/passwd`.
-        if in_order and top > sought and not (top.startswith(sought) and top[len(sought)] < "/"):
+        name = entry.path.replace(_WHITEOUT, "")
+        orders = [order for order in orders if order(before) <= order(name)]
+        if orders and all(order(name) > order(end) for order in orders):
             return
-        before = top
+        before = name
         yield entry
+
+
+def _by_folders(name: str) -> Sequence[str]:
+    return name.split("/")
+
+
+def _by_names(name: str) -> Sequence[str]:
+    return name

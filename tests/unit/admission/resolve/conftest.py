@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,13 @@ from modelcar.admission.admit import Caller
 from modelcar.admission.asked import Asked, Model
 from modelcar.admission.facts import ImageFact
 from modelcar.admission.resolve import Images, PullSecrets
-from modelcar.admission.settings import AdmissionSettings, Link, Mode, TrustSettings
+from modelcar.admission.settings import AdmissionSettings, Link, TrustSettings
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
 from modelcar.registry import ClientSettings
 from tests.support.tars import make_tar
 from tests.unit.registry.server import ScriptedRegistry
 
+AMD64 = Platform(os="linux", architecture="amd64")
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:2001::/home/vllm:/bin/sh\n"
 
 
@@ -43,7 +43,7 @@ class Stocked(ScriptedRegistry):
         annotations: Sequence[Mapping[str, str]] = (),
         **runtime: Any,
     ) -> tuple[str, Digest]:
-        """An image whose layers are tars, or bytes as they are; `runtime` is its config. Returns reference and digest."""
+        """An image of tars, or bytes as they are; `runtime` is its config. Returns its reference and digest."""
         return self._tag(name, self.image(layers, annotations=annotations, **runtime))
 
     def put_index(self, name: str, users: Mapping[str, str], **runtime: Any) -> tuple[str, Digest]:
@@ -59,7 +59,7 @@ class Stocked(ScriptedRegistry):
         self,
         layers: Sequence[bytes | Mapping[str, bytes]],
         *,
-        platform: Platform = Platform(os="linux", architecture="amd64"),
+        platform: Platform = AMD64,
         annotations: Sequence[Mapping[str, str]] = (),
         **runtime: Any,
     ) -> Manifest:
@@ -98,9 +98,6 @@ def registry() -> Iterator[Stocked]:
     server = Stocked()
     yield server
     server.close()
-
-
-Ask = Callable[..., ImageFact]
 
 
 class Asker:
@@ -148,7 +145,7 @@ def ask(asking: Callable[..., Asker]) -> Asker:
 
 def model(image: str, name: str = "model") -> Model:
     return Model(
-        name=name, image=image, written=image, path="/mnt/models", mode=Mode.AUTO, link=Link.FARM, containers=("main",)
+        name=name, image=image, written=image, path="/mnt/models", mode=None, link=Link.FARM, containers=("main",)
     )
 
 
@@ -157,7 +154,4 @@ def pod(image: str, *, security: Mapping[str, Any] | None = None, **spec: Any) -
     container: dict[str, Any] = {"name": "main", "image": image}
     if security is not None:
         container["securityContext"] = dict(security)
-    value: dict[str, Any] = json.loads(
-        json.dumps({"metadata": {"labels": {"app": "llm"}}, "spec": {**spec, "containers": [container]}})
-    )
-    return value
+    return {"metadata": {"labels": {"app": "llm"}}, "spec": {**spec, "containers": [container]}}
