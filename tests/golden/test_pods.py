@@ -7,6 +7,7 @@ import pytest
 
 from modelcar.admission.admit import admit
 from modelcar.admission.patch import patch_of
+from tests.support.pod_rules import validate_pod
 from tests.support.pods import CALLER, CASES, FOLDER, Case
 
 FILES = {"pod.yaml", "facts.yaml", "settings.yaml", "expected.yaml", "denied.txt"}
@@ -36,6 +37,12 @@ def test_patch_makes_it_and_the_pod_that_came_is_not_touched(case: Case) -> None
     outcome = admit(pod, case.resolver(), CALLER, case.settings())
     assert pod == case.pod()
     assert jsonpatch.apply_patch(pod, patch_of(pod, outcome.pod)) == outcome.pod
+
+
+@pytest.mark.parametrize("case", ADMITTED, ids=ids(ADMITTED))
+def test_kubernetes_takes_it(case: Case) -> None:
+    outcome = admit(case.pod(), case.resolver(), CALLER, case.settings())
+    validate_pod(outcome.pod, native_sidecars=case.settings().cluster.native_sidecars)
 
 
 def test_every_file_belongs_to_a_case() -> None:

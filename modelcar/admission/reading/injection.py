@@ -53,13 +53,13 @@ class Injection:
     volumes: frozenset[str] = frozenset()
 
 
-def find_injection(spec: Spec, source: str | None) -> Injection:
-    """What KServe injected; `source` is the image of its annotation.
+def find_injection(spec: Spec, source: str | None, ours: frozenset[str]) -> Injection:
+    """What KServe injected; `source` is the image of its annotation, `ours` are volumes of a former pass.
 
     Raises:
         Denied: its init container fetches images and other things in one go, which cannot be told apart.
     """
-    parts = [*_sidecars(spec), *_native(spec, source), *_fetched(spec)]
+    parts = [*_sidecars(spec), *_native(spec, source, ours), *_fetched(spec)]
     return Injection(
         models=tuple(model for part in parts for model in part.models),
         containers=frozenset().union(*(part.containers for part in parts)),
@@ -117,9 +117,9 @@ def _sidecars(spec: Spec) -> Iterator[Injection]:
         )
 
 
-def _native(spec: Spec, source: str | None) -> Iterator[Injection]:
+def _native(spec: Spec, source: str | None, ours: frozenset[str]) -> Iterator[Injection]:
     for volume in spec.get("volumes") or ():
-        if source is None or (volume.get("image") or {}).get("reference") != source:
+        if source is None or volume["name"] in ours or (volume.get("image") or {}).get("reference") != source:
             continue
         mounts = [each for container in spec["containers"] for each in container.get("volumeMounts") or ()]
         path = next((each.get("mountPath") for each in mounts if each.get("name") == volume["name"]), None)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from modelcar.admission.names import KSERVE_SOURCE
+from modelcar.admission.names import KSERVE_SOURCE, OURS
 from modelcar.admission.reading.containers import kserve_containers
 from modelcar.admission.reading.entries import SCHEME, Entry, check_image
 from modelcar.admission.reading.injection import Injected, Injection, find_injection
@@ -49,11 +49,12 @@ def parse_source(uri: str, where: str) -> tuple[str, Mode | None] | None:
     return check_image(SCHEME + match[2], where), _MODES[mode]
 
 
-def kserve_injection(spec: dict[str, Any], annotations: Mapping[str, str]) -> Injection:
-    """What KServe's webhook or controller already did to the pod."""
-    uri = annotations.get(KSERVE_SOURCE, "")
-    source = parse_source(uri, KSERVE_SOURCE)
-    return find_injection(spec, source[0] if source else None)
+def kserve_injection(spec: dict[str, Any], annotations: Mapping[str, str], *, done: bool) -> Injection:
+    """What KServe's webhook or controller already did to the pod; `done`: after a former pass of ours."""
+    source = parse_source(annotations.get(KSERVE_SOURCE, ""), KSERVE_SOURCE)
+    volumes = [each["name"] for each in spec.get("volumes") or ()]
+    ours = frozenset(name for name in volumes if done and name.startswith(OURS))
+    return find_injection(spec, source[0] if source else None, ours)
 
 
 def entries_of_kserve(

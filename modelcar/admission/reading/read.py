@@ -83,7 +83,9 @@ def scene_of(pod: Pod, settings: AdmissionSettings) -> Scene:
         wanted=wanted,
         done=done,
         pins=parse_pins(annotations) if done or settings.trust.mode is not TrustMode.OFF else {},
-        injection=kserve_injection(spec, annotations) if wanted and settings.rewriting.kserve else Injection(),
+        injection=kserve_injection(spec, annotations, done=done is not None)
+        if wanted and settings.rewriting.kserve
+        else Injection(),
     )
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from modelcar.admission.asked import Asked
 from modelcar.admission.facts import Facts, ImageFact, Trust
+from modelcar.admission.pinning import pinned
 from modelcar.admission.settings import Failure, TrustMode, TrustSettings
 from modelcar.errors import Denied
+from modelcar.oci import Digest
 
 __all__ = ["Judgement", "judge"]
 
@@ -34,11 +36,13 @@ def judge(asked: Asked, facts: Facts, settings: TrustSettings) -> Judgement:
     if settings.mode is TrustMode.OFF:
         return Judgement()
     revoked, against, unknown, warnings = [], [], [], []
-    for image in asked.images:
-        trust = facts.get(image, ImageFact()).trust or _UNASKED
-        revoked += [f"{image}: {reason}" for reason in trust.revoked]
-        against += [f"{image}: {reason}" for reason in trust.denied]
-        unknown += [f"{image}: {trust.unknown}"] if trust.unknown else []
+    written = {pinned(image, Digest.parse(digest)): image for image, digest in asked.pins.items()}
+    for asked_of in asked.images:
+        trust = facts.get(asked_of, ImageFact()).trust or _UNASKED
+        image = written.get(asked_of, asked_of)  # so that a second pass says the same
+        revoked += [f"{image} may not run: {reason}" for reason in trust.revoked]
+        against += [f"{image} is against policy: {reason}" for reason in trust.denied]
+        unknown += [f"{image} could not be verified: {trust.unknown}"] if trust.unknown else []
         warnings += [f"{image}: {warning}" for warning in trust.warnings]
     enforcing = settings.mode is TrustMode.ENFORCE
     noes = revoked + (against if enforcing else [])
@@ -49,12 +53,9 @@ def judge(asked: Asked, facts: Facts, settings: TrustSettings) -> Judgement:
 
 
 def _let_in(against: list[str], unknown: list[str], warnings: list[str], settings: TrustSettings) -> Judgement:
-    unverified = [f"not verified: {each}" for each in unknown]
-    objections = [f"against policy: {each}" for each in against] + unverified
+    objections = against + unknown
     word = "audit" if against else "unverified"
-    status = f"{word}: {(against + unknown)[0]}"[:_LONGEST_STATUS] if objections else "verified"
-    if settings.mode is TrustMode.WARN:
+    status = f"{word}: {objections[0]}"[:_LONGEST_STATUS] if objections else "verified"
+    if settings.mode is not TrustMode.AUDIT:
         warnings = objections + warnings
-    elif settings.mode is TrustMode.ENFORCE:
-        warnings = unverified + warnings
     return Judgement(status=status, warnings=tuple(warnings), audit={"trust": "; ".join(objections) or status})
