@@ -8,7 +8,7 @@ from typing import Any
 
 from modelcar.errors import InvalidObject
 
-__all__ = ["json_patched", "merged"]
+__all__ = ["json_patched", "merged", "replacing"]
 
 
 def merged(value: Any, changes: Any) -> Any:
@@ -22,6 +22,16 @@ def merged(value: Any, changes: Any) -> Any:
         else:
             result[key] = merged(result.get(key), change)
     return result
+
+
+def replacing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `old` into `new` and leaves nothing of it behind."""
+    changes: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
+    for key, value in new.items():
+        before = old.get(key)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        changes[key] = replacing(before, value) if both else value  # type: ignore[arg-type]
+    return changes
 
 
 def json_patched(value: Any, operations: Sequence[Mapping[str, Any]]) -> Any:

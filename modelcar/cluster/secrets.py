@@ -12,7 +12,7 @@ from modelcar.cluster.api import Cluster
 from modelcar.cluster.resources import SECRETS, SERVICE_ACCOUNTS, Object
 from modelcar.errors import ObjectNotFound
 
-__all__ = ["ClusterSecrets"]
+__all__ = ["ClusterSecrets", "read_secret"]
 
 _TYPES: Final = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 _MOST: Final = 50  # secrets of one pod
@@ -34,7 +34,7 @@ class ClusterSecrets:
         wanted = list(names) or self._of_account(namespace, service_account or "default")
         found = []
         for name in list(dict.fromkeys(wanted))[:_MOST]:
-            secret = self._secret(namespace, name)
+            secret = read_secret(self._cluster, namespace, name)
             if secret is not None:
                 found.append(secret)
         return tuple(found)
@@ -47,13 +47,15 @@ class ClusterSecrets:
         entries = account.get("imagePullSecrets") or []
         return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and entry.get("name")]
 
-    def _secret(self, namespace: str, name: str) -> PullSecret | None:
-        try:
-            secret = self._cluster.get(SECRETS, name, namespace)
-        except ObjectNotFound:
-            return None
-        kind = str(secret.get("type") or "")
-        return PullSecret(name=name, type=kind, data=_decoded(secret)) if kind in _TYPES else None
+
+def read_secret(cluster: Cluster, namespace: str, name: str) -> PullSecret | None:
+    """`None` where there is none, or it is of a type that holds no logins. Raises `ClusterError`."""
+    try:
+        secret = cluster.get(SECRETS, name, namespace)
+    except ObjectNotFound:
+        return None
+    kind = str(secret.get("type") or "")
+    return PullSecret(name=name, type=kind, data=_decoded(secret)) if kind in _TYPES else None
 
 
 def _decoded(secret: Object) -> dict[str, bytes]:

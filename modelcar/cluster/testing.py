@@ -38,7 +38,7 @@ class MemoryCluster:
         """Method, plural and name of everything that was asked for."""
         self._changed = threading.Condition()
         self._objects: dict[_Key, Object] = {}
-        self._history: list[tuple[int, Resource, Event]] = []
+        self._history: list[tuple[int, Resource, Object, Event]] = []
         self._version = 0
         self._oldest = 0
         for resource, body in objects:
@@ -85,15 +85,18 @@ class MemoryCluster:
             with self._changed:
                 if seen < self._oldest:
                     raise Expired("too old resource version", status=410, reason="Expired")
-                fresh = [(v, e) for v, r, e in self._history if v > seen and r == resource]
+                fresh = [(v, old, e) for v, r, old, e in self._history if v > seen and r == resource]
                 if not fresh:
                     self._changed.wait(_LOOK)
             if scope := current_scope():
                 scope.check()
-            for at, event in fresh:
+            for at, old, event in fresh:
                 seen = at
-                if _is_meant(event.object, namespace, labels, fields):
-                    yield Event(event.type, deepcopy(event.object))
+                before = event.type != "ADDED" and _is_meant(old, namespace, labels, fields)
+                after = event.type != "DELETED" and _is_meant(event.object, namespace, labels, fields)
+                if before or after:  # what comes to match, or no longer does, comes and goes for who watches
+                    kind = "MODIFIED" if before and after else "ADDED" if after else "DELETED"
+                    yield Event(kind, deepcopy(event.object))
 
     def create(self, resource: Resource, body: Object) -> Object:
         with self._changed:
@@ -170,18 +173,19 @@ class MemoryCluster:
         self.check(resource, item)
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
+        old = self._objects.get(_key(resource, item), item)
         self._objects[_key(resource, item)] = deepcopy(item)
-        self._record(type_, resource, item)
+        self._record(type_, resource, old, item)
         return deepcopy(item)
 
     def _remove(self, resource: Resource, item: Object) -> None:
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
-        del self._objects[_key(resource, item)]
-        self._record("DELETED", resource, item)
+        old = self._objects.pop(_key(resource, item))
+        self._record("DELETED", resource, old, item)
 
-    def _record(self, type_: str, resource: Resource, item: Object) -> None:
-        self._history.append((self._version, resource, Event(type_, deepcopy(item))))
+    def _record(self, type_: str, resource: Resource, old: Object, item: Object) -> None:
+        self._history.append((self._version, resource, old, Event(type_, deepcopy(item))))
         self._changed.notify_all()
 
     def _find(self, resource: Resource, namespace: str | None, name: str) -> Object:

@@ -13,7 +13,7 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = ("serve", "status", "precache", "pin", "unpin", "gc", "rescan", "hosts-toml", "doctor")
+_VERBS: Final = ("serve", "status", "precache", "pin", "unpin", "gc", "rescan", "hosts-toml", "doctor", "node")
 
 
 @click.group(

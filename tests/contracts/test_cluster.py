@@ -163,6 +163,20 @@ def test_a_watch_tells_what_happens_from_a_version_on(cluster: Cluster) -> None:
     events.close()  # type: ignore[attr-defined]
 
 
+def test_what_comes_to_match_or_no_longer_does_comes_and_goes(cluster: Cluster) -> None:
+    version = cluster.list(NODES).version
+    cluster.create(NODES, node("n"))
+    for zone in ("a", "a2", "b"):
+        cluster.patch(NODES, "n", {"metadata": {"labels": {"zone": zone}}})
+    cluster.create(NODES, node("end", zone="a"))
+    told = []
+    for event in cluster.watch(NODES, version=version, labels="zone in (a, a2)", seconds=30):
+        told.append((event.type, name_of(event.object)))
+        if name_of(event.object) == "end":
+            break
+    assert told == [("ADDED", "n"), ("MODIFIED", "n"), ("DELETED", "n"), ("ADDED", "end")]
+
+
 def test_a_watch_from_too_long_ago_says_so(cluster: Cluster, memory: MemoryCluster) -> None:
     version = cluster.list(NODES).version
     cluster.create(NODES, node("n"))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from modelcar.cluster.api import Cluster
+from modelcar.cluster.patching import replacing
 from modelcar.cluster.plan import Plan, View
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object, name_of, version_of
 from modelcar.cluster.words import FINALIZER, MANAGED_BY, by_name, spec_of, status_of
@@ -28,11 +29,11 @@ def carry_out(cluster: Cluster, view: View, plan: Plan) -> list[ClusterError]:
         if name not in reports:
             work.append(partial(cluster.create, MODEL_NODES, _model_node(nodes[name], spec)))
         elif spec_of(reports[name]) != spec:
-            work.append(partial(cluster.patch, MODEL_NODES, name, {"spec": _replacing(spec_of(reports[name]), spec)}))
+            work.append(partial(cluster.patch, MODEL_NODES, name, {"spec": replacing(spec_of(reports[name]), spec)}))
     work += [partial(cluster.delete, MODEL_NODES, name) for name in plan.gone]
     for name, status in plan.statuses.items():
         if status_of(caches[name]) != status and name not in plan.release:
-            change = {"status": _replacing(status_of(caches[name]), status)}
+            change = {"status": replacing(status_of(caches[name]), status)}
             work.append(partial(cluster.patch, MODEL_CACHES, name, change, subresource="status"))
     failures = _done(work)
     for name in () if failures else plan.release:
@@ -51,15 +52,6 @@ def _done(work: Iterable[Callable[[], object]]) -> list[ClusterError]:
         except ClusterError as e:
             failures.append(e)
     return failures
-
-
-def _replacing(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """A merge patch that leaves nothing behind of `old`."""
-    changes: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
-    for key, value in new.items():
-        before = old.get(key)
-        changes[key] = _replacing(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return changes
 
 
 def _finalizers(item: Object) -> list[str]:

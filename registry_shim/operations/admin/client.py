@@ -29,8 +29,8 @@ _TIMEOUT: Final = 600.0  # seconds; to evict much takes a while
 class _Connection(http.client.HTTPConnection):
     """HTTP to ROOT/control.sock."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
+    def __init__(self, root: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._root = root
 
     def connect(self) -> None:
@@ -46,8 +46,10 @@ class _Connection(http.client.HTTPConnection):
 class AdminClient:
     """The shim over `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, timeout: float = _TIMEOUT) -> None:
+        """`timeout` is how many seconds an answer may take."""
         self._root = root
+        self._timeout = timeout
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Raises as `call` does."""
@@ -73,7 +75,7 @@ class AdminClient:
         target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else json.dumps(body).encode()
         try:
-            with closing(_Connection(self._root)) as connection:
+            with closing(_Connection(self._root, self._timeout)) as connection:
                 connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
                 response = connection.getresponse()
                 answer = json.loads(response.read())
