@@ -5,18 +5,25 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
-from backports import zstd
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelcar.admission.resolve import layers as module
 from modelcar.admission.resolve.layers import has_one_of, read_file
 from modelcar.errors import InvalidContent
 from modelcar.oci import Descriptor, media_types
 from tests.support.tars import FORMATS, header, make_tar, reseal
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PATH = "etc/passwd"
 NOISE = random.Random(1).randbytes(8 << 20)
@@ -210,3 +217,24 @@ def test_a_program_counts_as_there_in_any_form(name: str) -> None:
     )
     assert has_one_of({"bin/sh", "usr/bin/busybox"}, layers.descriptors, layers.open)
     assert not has_one_of({"bin/bash"}, layers.descriptors, layers.open)
+
+
+_GOOD = make_tar({"bin/sh": b"x" * 600, PATH: b"content", "usr/" + "n" * 120: b"y"}, dialect="pax")
+_PACKED = (_GOOD, gzip.compress(_GOOD, mtime=0), zstd.compress(_GOOD))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    blob=st.sampled_from(_PACKED),
+    changes=st.lists(st.tuples(st.integers(0, 6000), st.binary(max_size=20)), max_size=4),
+    end=st.integers(0, 20_000),
+)
+def test_damaged_layers_are_said_to_be_and_nothing_worse(
+    blob: bytes, changes: list[tuple[int, bytes]], end: int
+) -> None:
+    data = bytearray(blob)
+    for at, new in changes:
+        data[at % len(data) : at % len(data) + len(new)] = new
+    with suppress(InvalidContent):
+        found = Layers(bytes(data[:end])).find()
+        assert found is None or len(found) < 1 << 20
