@@ -30,6 +30,8 @@ _VERBS: Final = (
     "sign",
     "attest",
     "verify",
+    "inject",
+    "admission",
 )
 
 

@@ -27,7 +27,7 @@ from modelcar.store.transfer import copy_image
 @click.option("-o", "--output", "folder", type=FOLDER, required=True, help="An OCI layout: new, or one to add to.")
 @output_options
 def command(ref: Reference, folder: Path, output: Output) -> None:
-    """Write an image of the local store to a folder, as an OCI layout.
+    """Write an image of the local store to a folder: an OCI layout.
 
     Signatures and attestations come along. The weights are in it: reflinked where the file system can, copied by the
     kernel elsewhere. Any tool that reads OCI layouts takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.

@@ -18,7 +18,7 @@ from modelcar.packaging.plan import PlannedLayer, plan_layers
 @max_layers_option
 @output_options
 def command(source: str, max_layers: int, output: Output) -> None:
-    """Show what `build` would make of SOURCE, without reading weights.
+    """Show what `build` would make of SOURCE, reading no weights.
 
     Layers whose digest is known from an earlier build are shown with it; the others would have to be read.
     """

@@ -110,7 +110,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _docs(cls: type) -> Mapping[str, str]:
     """What is said about each attribute, on one line: behind it, or under `Attributes:` in the class's docstring."""
-    return {**dict(_listed(inspect.cleandoc(cls.__doc__ or ""))), **_behind(cls)}
+    docs: dict[str, str] = {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        docs |= {**dict(_listed(inspect.cleandoc(base.__doc__ or ""))), **_behind(base)}
+    return docs
 
 
 def _behind(cls: type) -> dict[str, str]:

@@ -13,19 +13,32 @@ from modelcar.cli import cli
 from tests.unit.cli.conftest import ModelcarCli
 
 PARSERS = "modelcar.scanning.catalog"
-VERBS = cli.list_commands(click.Context(cli))
+TOP = cli.list_commands(click.Context(cli))
 
 
-def command(verb: str) -> click.Command:
-    found = cli.get_command(click.Context(cli), verb)
-    assert found is not None
+def command(words: str) -> click.Command:
+    found: click.Command = cli
+    for word in words.split():
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), word)
+        assert inner is not None
+        found = inner
     return found
+
+
+def within(words: str) -> list[str]:
+    """The verbs of a group, in whole; of a verb itself."""
+    found = command(words)
+    return [f"{words} {name}" for name in found.commands] if isinstance(found, click.Group) else [words]
+
+
+VERBS = [words for top in TOP for words in within(top)]
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_explains_itself_and_all_its_options(modelcar: ModelcarCli, verb: str) -> None:
-    out = modelcar(verb, "--help")
-    assert modelcar(verb, "-h") == out
+    out = modelcar(*verb.split(), "--help")
+    assert modelcar(*verb.split(), "-h") == out
     lines = out.splitlines()
     assert lines[0].startswith(f"Usage: modelcar {verb} ")
     assert all(len(line) <= 100 for line in lines)
@@ -42,7 +55,7 @@ def test_a_verb_explains_itself_and_all_its_options(modelcar: ModelcarCli, verb:
 def test_the_program_lists_its_verbs_in_whole_sentences(modelcar: ModelcarCli) -> None:
     out = modelcar("--help")
     listed = out.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in listed] == VERBS
+    assert [line.split()[0] for line in listed] == TOP
     assert all(line.endswith(".") and not line.endswith("...") for line in listed), "a sentence was cut"
     assert "--version" in out
 
