@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "kopf": ("modelcar/cluster/controller/",),
     "h2": ("registry_shim/engines/cri.py",),
     "backports": ("modelcar/admission/resolve/tars.py",),
+    "compression": ("modelcar/admission/resolve/tars.py",),  # the standard library's, from Python 3.14
     "click": ("modelcar/cli/", "registry_shim/cli/"),
     "rich": ("modelcar/cli/", "registry_shim/cli/"),
     "huggingface_hub": ("modelcar/checkpoint/",),
