@@ -32,6 +32,8 @@ _VERBS: Final = (
     "verify",
     "inject",
     "admission",
+    "controller",
+    "manifests",
 )
 
 

@@ -1,0 +1,47 @@
+"""`modelcar controller`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from modelcar.errors import ModelcarError
+
+__all__ = ["command"]
+
+
+@click.command("controller")
+@click.option("--listen", metavar="HOST:PORT", default="0.0.0.0:8081", show_default=True, help="Where /healthz is.")
+@click.option(
+    "--kubeconfig", metavar="FILE", type=click.Path(path_type=Path), help="The cluster, where it runs in none."
+)
+@click.option("--log", "log_format", type=click.Choice(["plain", "logfmt", "json"]), default="json", show_default=True)
+def command(listen: str, kubeconfig: Path | None, log_format: str) -> None:
+    """Keep models where ModelCaches want them, until SIGTERM or Ctrl-C.
+
+    One replica is enough: nodes go on with what they were told while it is away.
+
+    \b
+      modelcar controller --kubeconfig ~/.kube/config
+    """
+    if find_spec("kopf") is None:
+        raise ModelcarError("the controller needs kopf", hint="pip install 'modelcar[cluster]'")
+    import asyncio
+
+    from modelcar.cluster.access import find_access
+    from modelcar.cluster.api import ApiServer
+    from modelcar.cluster.controller.operator import run
+    from modelcar.serving import logs
+    from modelcar.serving.address import Address
+    from modelcar.serving.settings import LogFormat, LogSettings
+
+    address = Address.parse(listen)
+    logs.configure("modelcar controller", LogSettings(format=LogFormat(log_format)))
+    access = find_access(kubeconfig)
+    cluster = ApiServer(access)
+    try:
+        asyncio.run(run(cluster, access, liveness=f"http://{address}/healthz"))
+    finally:
+        cluster.close()

@@ -1,0 +1,91 @@
+"""`modelcar manifests`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelcar.errors import StorageError, UsageError
+
+__all__ = ["command"]
+
+_PARTS = ("definitions", "system", "controller", "shim", "webhook", "monitoring", "unwire")
+_MODES = ("off", "audit", "warn", "enforce")
+
+
+@click.command("manifests")
+@click.option("--namespace", default="modelcar-system", show_default=True, help="Of the webhook and the controller.")
+@click.option("--shim-namespace", default="registry-shim", show_default=True, help="Of the shim.")
+@click.option(
+    "--image", metavar="REF", help="With modelcar[cluster,shim]; from a registry that the shim does not gate."
+)
+@click.option("--registry", "registries", metavar="HOST", multiple=True, help="What the shim gates. Repeatable.")
+@click.option(
+    "--trust", type=click.Choice(_MODES), default="off", show_default=True, help="What a no of policies means."
+)
+@click.option(
+    "--policy",
+    "policies",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A policy for the webhook. Repeatable.",
+)
+@click.option("--cert-manager", is_flag=True, help="The webhook's certificate comes from cert-manager.")
+@click.option("--monitoring", is_flag=True, help="With a ServiceMonitor.")
+@click.option("--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone. Repeatable.")
+def command(
+    namespace: str,
+    shim_namespace: str,
+    image: str | None,
+    registries: tuple[str, ...],
+    trust: str,
+    policies: tuple[Path, ...],
+    cert_manager: bool,
+    monitoring: bool,
+    only: tuple[str, ...],
+) -> None:
+    """Print the Kubernetes objects that install everything.
+
+    The same options give the same bytes. `--only unwire` prints what takes the shim out of the nodes' way.
+
+    \b
+      modelcar manifests --image registry.internal/modelcar:1.0 --registry ghcr.io | kubectl apply --server-side -f -
+    """
+    from modelcar.admission.settings import TrustMode
+    from modelcar.cluster.manifests.bundle import bundle
+    from modelcar.cluster.manifests.printing import stream
+    from modelcar.cluster.manifests.settings import Installation
+
+    usual = Installation()
+    chosen = Installation(
+        namespace=namespace,
+        shim_namespace=shim_namespace,
+        trust=TrustMode(trust),
+        policies=_read(policies),
+        cert_manager=cert_manager,
+        monitoring=monitoring,
+        image=image or usual.image,
+        registries=registries or usual.registries,
+    )
+    click.echo(stream(bundle(chosen, only)), nl=False)
+
+
+def _read(files: tuple[Path, ...]) -> dict[str, str]:
+    """By their names, which a ConfigMap has once. Raises `UsageError`, `StorageError`; also for what is no policy."""
+    from modelcar.signing.policy.policyset import load
+
+    found: dict[str, str] = {}
+    for path in files:
+        if path.name in found:
+            raise UsageError(f"two policies are called {path.name}", hint="rename one")
+        try:
+            found[path.name] = path.read_text()
+        except OSError as e:
+            raise StorageError(f"cannot read {path}: {e.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{path} is not UTF-8 text") from None
+    if files:
+        load(files)
+    return found
