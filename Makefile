@@ -47,6 +47,7 @@ readme: install
 
 docs: install  ## refresh what README.md and docs/ quote from the commands
 	$(BIN)/python -m scripts.update_docs
+	$(BIN)/python -m scripts.update_manifests
 	$(BIN)/python -m examples.quickstart.transcript
 
 format: install  ## format and fix what can be fixed

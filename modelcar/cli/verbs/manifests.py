@@ -32,7 +32,8 @@ _MODES = ("off", "audit", "warn", "enforce")
     type=click.Path(path_type=Path, dir_okay=False),
     help="A policy for the webhook. Repeatable.",
 )
-@click.option("--cert-manager", is_flag=True, help="The webhook's certificate comes from cert-manager.")
+@click.option("--peers/--no-peers", default=True, show_default=True, help="Shims share what they have among them.")
+@click.option("--cert-manager", is_flag=True, help="Certificates of webhook and peers come from cert-manager.")
 @click.option("--monitoring", is_flag=True, help="With a ServiceMonitor.")
 @click.option("--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone. Repeatable.")
 def command(
@@ -42,6 +43,7 @@ def command(
     registries: tuple[str, ...],
     trust: str,
     policies: tuple[Path, ...],
+    peers: bool,
     cert_manager: bool,
     monitoring: bool,
     only: tuple[str, ...],
@@ -64,6 +66,7 @@ def command(
         shim_namespace=shim_namespace,
         trust=TrustMode(trust),
         policies=_read(policies),
+        peers=peers,
         cert_manager=cert_manager,
         monitoring=monitoring,
         image=image or usual.image,

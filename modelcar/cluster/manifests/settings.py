@@ -28,7 +28,8 @@ class Installation:
         registries: what the shim mirrors and gates on every node.
         trust: whether policies decide about the pods that ask for models.
         policies: policy files by name, with their content.
-        cert_manager: the webhook's certificate is cert-manager's, and not its own.
+        peers: the shims share what they have; the Secret `registry-shim-peers` has their certificate.
+        cert_manager: the webhook's certificate, and that of the peers, is cert-manager's.
         monitoring: with a ServiceMonitor, for clusters that know of such.
 
     Raises:
@@ -41,6 +42,7 @@ class Installation:
     registries: tuple[str, ...] = ("ghcr.io",)
     trust: TrustMode = TrustMode.OFF
     policies: Mapping[str, str] = field(default_factory=dict)
+    peers: bool = True
     cert_manager: bool = False
     monitoring: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from modelcar.cluster.manifests import parts
+from modelcar.cluster.manifests.certificates import peer_certificate
 from modelcar.cluster.manifests.guards import node_guard
 from modelcar.cluster.manifests.printing import to_yaml
 from modelcar.cluster.manifests.settings import Installation
@@ -31,13 +32,14 @@ def shim(chosen: Installation) -> list[Object]:
         *_permissions(chosen),
         *node_guard(chosen),
         parts.config_map(NAME, where, {"config.yaml": to_yaml(_config(chosen))}),
-        _service(where),
+        *([_service(where)] if chosen.peers else []),
+        *(peer_certificate(f"{NAME}-peers", chosen) if chosen.peers and chosen.cert_manager else []),
         _daemon_set(
             NAME,
             where,
             [_wire(chosen.image, _wiring(chosen), readable_run=True)],
             [_server(chosen), _agent(chosen)],
-            _volumes(),
+            _volumes(peers=chosen.peers),
             account=NAME,
             grace=40,
         ),
@@ -53,7 +55,7 @@ def unwire(chosen: Installation) -> list[Object]:
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65535, **parts.CONFINED},
         "resources": _resources("10m", "16Mi", "16Mi"),
     }
-    wiring = [volume for volume in _volumes() if volume["name"] in ("containerd-config", "wiring")]
+    wiring = [volume for volume in _volumes(peers=False) if volume["name"] in ("containerd-config", "wiring")]
     undo = _wire(chosen.image, ["--uninstall"], readable_run=False) | {"name": "unwire"}
     return [_daemon_set(name, chosen.shim_namespace, [undo], [done], wiring)]
 
@@ -84,19 +86,17 @@ def _permissions(chosen: Installation) -> list[Object]:
 def _config(chosen: Installation) -> Object:
     """The shim's configuration, as docs/reference/shim-configuration.md has it."""
     upstreams = [{"registry": r, "docker_config": f"{_ROOT}/pull-secrets.json"} for r in chosen.registries]
+    tls = {
+        "certificate_file": f"{_PEERS}/tls.crt",
+        "key_file": f"{_PEERS}/tls.key",
+        "ca_file": f"{_PEERS}/ca.crt",
+        "identity": f"{NAME}.peers",
+    }
     return {
         "root": _ROOT,
         "listen": f"127.0.0.1:{_PORT}",
         "mirror": {"upstreams": upstreams},
-        "peers": {
-            "kubernetes": {"service": NAME},
-            "tls": {
-                "certificate_file": f"{_PEERS}/tls.crt",
-                "key_file": f"{_PEERS}/tls.key",
-                "ca_file": f"{_PEERS}/ca.crt",
-                "identity": f"{NAME}.peers",
-            },
-        },
+        **({"peers": {"kubernetes": {"service": NAME}, "tls": tls}} if chosen.peers else {}),
         "space": {"high_percent": 85, "low_percent": 75},
         "log": {"format": "json"},
     }
@@ -133,14 +133,16 @@ def _wire(image: str, options: list[str], *, readable_run: bool) -> Object:
 
 
 def _server(chosen: Installation) -> Object:
+    peers, mounts = (_peers() if chosen.peers else {}), [{"name": "config", "mountPath": _CONFIG, "readOnly": True}]
+    if chosen.peers:
+        mounts.append({"name": "peers", "mountPath": _PEERS, "readOnly": True})
     healthy: dict[str, Any] = {"host": "127.0.0.1", "port": _PORT, "path": "/healthz"}
     return {
         "name": "shim",
         "image": chosen.image,
         "command": ["registry-shim"],
-        "args": ["serve", "--config", f"{_CONFIG}/config.yaml", "--peers-listen", f"$(NODE_IP):{_PEER_PORT}"],
-        "env": [_field("NODE_IP", "status.hostIP")],
-        "ports": [{"name": "peers", "containerPort": _PEER_PORT}],
+        "args": ["serve", "--config", f"{_CONFIG}/config.yaml", *peers.pop("args", [])],
+        **peers,
         "securityContext": {**_AS_ROOT, **parts.CONFINED},
         # After an unclean boot the cache is checked first.
         "startupProbe": {"httpGet": healthy, "periodSeconds": 2, "failureThreshold": 60},
@@ -148,11 +150,18 @@ def _server(chosen: Installation) -> Object:
         "readinessProbe": {"httpGet": healthy | {"path": "/readyz"}, "periodSeconds": 5, "timeoutSeconds": 3},
         "resources": _resources("250m", "256Mi", "2Gi"),  # much of it is page cache
         "volumeMounts": [
-            {"name": "config", "mountPath": _CONFIG, "readOnly": True},
-            {"name": "peers", "mountPath": _PEERS, "readOnly": True},
+            *mounts,
             {"name": "content", "mountPath": _ROOT},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - its own
         ],
+    }
+
+
+def _peers() -> Object:
+    return {
+        "args": ["--peers-listen", f"$(NODE_IP):{_PEER_PORT}"],
+        "env": [_field("NODE_IP", "status.hostIP")],
+        "ports": [{"name": "peers", "containerPort": _PEER_PORT}],
     }
 
 
@@ -177,13 +186,13 @@ def _field(name: str, path: str) -> Object:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _volumes() -> list[Object]:
+def _volumes(*, peers: bool) -> list[Object]:
     def host(name: str, path: str, kind: str) -> Object:
         return {"name": name, "hostPath": {"path": path, "type": kind}}
 
     return [
         {"name": "config", "configMap": {"name": NAME}},
-        {"name": "peers", "secret": {"secretName": f"{NAME}-peers", "defaultMode": 0o400}},
+        *([{"name": "peers", "secret": {"secretName": f"{NAME}-peers", "defaultMode": 0o400}}] if peers else []),
         {"name": "tmp", "emptyDir": {}},
         host("content", _ROOT, "DirectoryOrCreate"),
         host("containerd-config", "/etc/containerd", "Directory"),

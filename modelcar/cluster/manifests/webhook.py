@@ -7,6 +7,7 @@ from typing import Any, Final
 from modelcar.admission.names import INJECT, KSERVE_SOURCE, MODEL, MODELS
 from modelcar.admission.settings import TrustMode
 from modelcar.cluster.manifests import parts, programs
+from modelcar.cluster.manifests.certificates import webhook_certificate
 from modelcar.cluster.manifests.network import webhook_policy
 from modelcar.cluster.manifests.printing import to_yaml
 from modelcar.cluster.manifests.settings import Installation
@@ -30,7 +31,7 @@ def webhook(chosen: Installation) -> list[Object]:
         parts.config_map(NAME, chosen.namespace, {"webhook.yaml": to_yaml(_settings(chosen))}),
         *([parts.config_map("modelcar-policies", chosen.namespace, chosen.policies)] if chosen.policies else []),
         _service(chosen),
-        *(_cert_manager(chosen) if chosen.cert_manager else []),
+        *(webhook_certificate(NAME, CERTIFICATES, chosen) if chosen.cert_manager else []),
         _deployment(chosen),
         parts.made(
             "policy/v1",
@@ -182,17 +183,3 @@ def _asks(chosen: Installation) -> str:
     if chosen.trust is not TrustMode.OFF:
         asks.append("has(object.spec.volumes) && object.spec.volumes.exists(v, has(v.image))")
     return " || ".join(f"({each})" for each in asks)
-
-
-def _cert_manager(chosen: Installation) -> list[Object]:
-    names = [f"{NAME}.{chosen.namespace}.svc", f"{NAME}.{chosen.namespace}.svc.cluster.local"]
-    issuer = parts.made("cert-manager.io/v1", "Issuer", NAME, chosen.namespace, spec={"selfSigned": {}})
-    certificate = {
-        "secretName": CERTIFICATES,
-        "dnsNames": names,
-        "duration": "2160h",
-        "renewBefore": "720h",
-        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
-        "issuerRef": {"kind": "Issuer", "name": NAME},
-    }
-    return [issuer, parts.made("cert-manager.io/v1", "Certificate", NAME, chosen.namespace, spec=certificate)]

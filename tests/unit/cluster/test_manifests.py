@@ -29,6 +29,7 @@ FOREIGN = ("cert-manager.io/v1", "monitoring.coreos.com/v1")
 POLICY = (Path(__file__).parents[3] / "policies/examples/signed-by-ci.yaml").read_text()
 CHOICES = {
     "plain": Installation(),
+    "alone": Installation(peers=False),
     "all": Installation(
         namespace="models",
         shim_namespace="shim",
