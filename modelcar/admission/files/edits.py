@@ -18,6 +18,8 @@ from modelcar.admission.files.render import Style, entry, inline, item
 
 __all__ = ["CannotEdit", "edited", "style_of"]
 
+_TO_ALIAS: Final = re.compile(r"\s*:\s+\*\S+")
+_TO_DASH: Final = re.compile(r"(?:[&!]\S*\s+|#[^\r\n]*|\s+)*(?=-\s)")
 _BREAK: Final = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]|\Z")
 
 
@@ -80,14 +82,14 @@ class _Editor:
         added = {}
         for name, value in new.items():
             if name in old and name in entries:
-                self._change_entry(entries[name], node.start_mark.column, old[name], value)
+                self._change_entry(entries[name], self._column(node), old[name], value)
             elif name not in old or not same(old[name], value):
                 added[name] = value
         lines = [line for name, value in added.items() for line in entry(name, value, self._style)]
         kept = [pair for name, pair in entries.items() if name in new or name not in old]
         if lines and not kept:
             raise CannotEdit
-        self._insert_after(_end_of_entry(*kept[-1]) if kept else 0, node.start_mark.column, lines)
+        self._insert_after(self._end_of_entry(*kept[-1]) if kept else 0, self._column(node), lines)
 
     def _change_entry(self, found: tuple[ScalarNode, Node], column: int, old: Any, new: Any) -> None:
         key, node = found
@@ -105,7 +107,7 @@ class _Editor:
     def _sequence(self, node: SequenceNode, old: list[Any], new: list[Any]) -> None:
         if len(node.value) != len(old):
             raise CannotEdit
-        column, kept = node.start_mark.column, -1
+        column, kept = self._column(node), -1
         matcher = SequenceMatcher(None, [_identity(v) for v in old], [_identity(v) for v in new], autojunk=False)
         for tag, i, j, k, m in matcher.get_opcodes():
             pairs = min(j - i, m - k) if tag in ("equal", "replace") else 0
@@ -120,7 +122,7 @@ class _Editor:
             elif lines and kept < 0:
                 raise CannotEdit
             else:
-                self._insert_after(_end(node.value[kept]), column, lines)
+                self._insert_after(self._end(node.value[kept]), column, lines)
 
     def _insert_after(self, end: int, column: int, lines: list[str]) -> None:
         """Behind the line on which something ends; a comment there belongs to it."""
@@ -145,10 +147,10 @@ class _Editor:
         start = self._line_start(key.start_mark.index)
         if self._text[start : key.start_mark.index].strip(" "):
             raise CannotEdit  # it stands behind a dash
-        self._delete_lines(start, _end_of_entry(key, value))
+        self._delete_lines(start, self._end_of_entry(key, value))
 
     def _delete_item(self, node: SequenceNode, number: int) -> None:
-        self._delete_lines(self._line_of_item(node, number), _end(node.value[number]))
+        self._delete_lines(self._line_of_item(node, number), self._end(node.value[number]))
 
     def _delete_lines(self, start: int, end: int) -> None:
         found = _BREAK.search(self._text, self._content_end(end))
@@ -157,7 +159,7 @@ class _Editor:
 
     def _line_of_item(self, node: SequenceNode, number: int) -> int:
         """Where the line with the item's dash begins."""
-        column = node.start_mark.column
+        column = self._column(node)
         start = self._line_start(node.value[number].start_mark.index)
         while start > 0 and self._text[start + column : start + column + 1] != "-":
             start = self._line_start(start - 1)
@@ -165,11 +167,39 @@ class _Editor:
             raise CannotEdit  # a list in a list
         return start
 
+    def _column(self, node: MappingNode | SequenceNode) -> int:
+        """Where the keys or dashes of a block stand. Its own mark may be at its anchor."""
+        if isinstance(node, MappingNode):
+            return int(node.value[0][0].start_mark.column)
+        dash = _TO_DASH.match(self._text, node.start_mark.index)
+        if dash is None:
+            raise CannotEdit
+        return dash.end() - self._line_start(dash.end())
+
     def _line_start(self, index: int) -> int:
         return max(self._text.rfind(mark, 0, index) for mark in "\n\r\x85\u2028\u2029") + 1
 
     def _content_end(self, end: int) -> int:
         return len(self._text[:end].rstrip())
+
+    def _end(self, node: Node) -> int:
+        """Where the content of a node ends; the marks of a block are behind the comments that follow it."""
+        if isinstance(node, MappingNode) and not node.flow_style and node.value:
+            return self._end_of_entry(*node.value[-1])
+        if isinstance(node, SequenceNode) and not node.flow_style and node.value:
+            if node.value[-1].start_mark.index < node.start_mark.index:
+                raise CannotEdit  # an alias, and where it stands nobody says
+            return self._end(node.value[-1])
+        return int(node.end_mark.index)
+
+    def _end_of_entry(self, key: Node, value: Node) -> int:
+        if value.start_mark.index < key.start_mark.index:
+            alias = _TO_ALIAS.match(self._text, key.end_mark.index)
+            if alias is None:
+                raise CannotEdit
+            return alias.end()
+        is_empty = value.start_mark.index == value.end_mark.index
+        return int(key.end_mark.index) + 1 if is_empty else self._end(value)
 
     def _lines(self, column: int, lines: list[str]) -> Iterator[str]:
         for line in lines:
@@ -186,21 +216,6 @@ def _entries(node: MappingNode) -> dict[str, tuple[ScalarNode, Node]]:
             raise CannotEdit
         entries[key.value] = (key, value)
     return entries
-
-
-def _end(node: Node) -> int:
-    """Where the content of a node ends; the marks of a block are behind the comments that follow it."""
-    if isinstance(node, MappingNode) and not node.flow_style and node.value:
-        return _end_of_entry(*node.value[-1])
-    if isinstance(node, SequenceNode) and not node.flow_style and node.value:
-        return _end(node.value[-1])
-    return int(node.end_mark.index)
-
-
-def _end_of_entry(key: Node, value: Node) -> int:
-    """An empty value ends with the colon."""
-    is_empty = value.start_mark.index == value.end_mark.index
-    return int(key.end_mark.index) + 1 if is_empty else _end(value)
 
 
 def _identity(value: Any) -> str:
@@ -246,6 +261,8 @@ def style_of(root: Node | None) -> Style:
         seen.add(id(node))
         left += _children(node)
         for key, value in node.value if isinstance(node, MappingNode) and not node.flow_style else ():
+            if value.start_mark.line <= key.end_mark.line:
+                continue  # on the line of its key, as what has an anchor
             columns = value.start_mark.column - key.start_mark.column
             if isinstance(value, MappingNode) and not value.flow_style and columns > 0:
                 mappings.append(columns)

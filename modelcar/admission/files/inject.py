@@ -194,7 +194,7 @@ def _scalar(root: Node | None, name: str) -> str:
 
 def _line_of(root: Node | None, path: Path) -> int:
     """On which line of the document `path` stands, from 0; the nearest that is known."""
-    line = 0
+    line = root.start_mark.line if root is not None and root.start_mark is not None else 0
     node = root
     for step in path:
         key: Node | None = None

@@ -12,7 +12,7 @@ from modelcar.admission.files.meaning import is_plain
 
 __all__ = ["Style", "entry", "inline", "item"]
 
-_BARE: Final = re.compile(r"[A-Za-z0-9/._][A-Za-z0-9/._@+-]*(?:[:=][A-Za-z0-9/._@+-]+)*")
+_BARE: Final = re.compile(r"-{0,2}[A-Za-z0-9/._][A-Za-z0-9/._@+-]*(?:[:=][A-Za-z0-9/._@+-]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from modelcar.admission.server.keeping import Keeper, Vault
 from modelcar.admission.server.metrics import Metrics
 from modelcar.admission.server.settings import ServerSettings, WebhookSettings
 from modelcar.admission.server.webhook import Operations, Webhook
+from modelcar.admission.settings import TrustSettings
 from modelcar.errors import UsageError
 from modelcar.serving import http, logs
 from modelcar.serving.address import Address, bound
@@ -33,10 +34,15 @@ _OPERATIONS_LIMITS: Final = Limits(connections=64, connections_per_client=64)
 _log = logging.getLogger("modelcar.admission")
 
 Overridden = Callable[[WebhookSettings], WebhookSettings]
+Retrusted = Callable[[TrustSettings], None]
 
 
 def _as_it_is(settings: WebhookSettings) -> WebhookSettings:
     return settings
+
+
+def _whatever(_: TrustSettings) -> None:
+    pass
 
 
 class Health:
@@ -81,9 +87,10 @@ async def serving(
     vault: Vault | None = None,
     config: Path | None = None,
     overridden: Overridden = _as_it_is,
+    retrusted: Retrusted = _whatever,
 ) -> AsyncIterator[Service]:
     """A webhook as `settings` say; `config`, the file that they come from, is read again when it changes, and what
-    `overridden` makes of it counts.
+    `overridden` makes of it counts. `retrusted` is told of other policies; where it raises all stays as it was.
 
     `vault` keeps its own certificates, where `server.tls` names none.
 
@@ -117,7 +124,7 @@ async def serving(
         listening = await ending.enter_async_context(
             http.listening(webhook.handle, listener, limits=server.limits, tls=contexts, grace_seconds=grace)
         )
-        reloader = _reloader(config, settings, overridden, decisions) if config is not None else None
+        reloader = _reloader(config, settings, overridden, retrusted, decisions) if config is not None else None
         if reloader is not None:
             ending.callback(asyncio.create_task(reloader.watch()).cancel)
         health.problem = None
@@ -139,6 +146,7 @@ def run(
     vault: Vault | None = None,
     config: Path | None = None,
     overridden: Overridden = _as_it_is,
+    retrusted: Retrusted = _whatever,
     ready: Callable[[Service], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, a second one of which ends it at once; `ready` is told when it listens.
@@ -147,10 +155,11 @@ def run(
     """
 
     async def main() -> None:
+        running = serving(settings, resolver, vault=vault, config=config, overridden=overridden, retrusted=retrusted)
         stop = Stop()
         reloading: Reloader[WebhookSettings] | None = None
         with handled(stop, lambda: reloading.soon() if reloading else None):
-            async with serving(settings, resolver, vault=vault, config=config, overridden=overridden) as service:
+            async with running as service:
                 reloading = service.reloader
                 hurried = asyncio.Event()
                 stop.hurry(hurried.set)
@@ -191,17 +200,18 @@ async def _contexts(
 
 
 def _reloader(
-    config: Path, settings: WebhookSettings, overridden: Overridden, decisions: Decisions
+    config: Path, settings: WebhookSettings, overridden: Overridden, retrusted: Retrusted, decisions: Decisions
 ) -> Reloader[WebhookSettings]:
-    def decide(wanted: WebhookSettings) -> None:
+    async def decide(wanted: WebhookSettings) -> None:
+        if wanted.trust != decisions.settings.trust:
+            await in_thread(retrusted, wanted.trust)
         decisions.settings = wanted
 
     def log(wanted: WebhookSettings) -> None:
         logs.configure(PROGRAM, wanted.server.log)
 
-    appliers = dict.fromkeys(("enabled", "rewriting", "cluster", "trust"), decide)
-
     def read() -> WebhookSettings:
         return overridden(load_file(config, WebhookSettings))
 
-    return Reloader(config, settings, read, {**appliers, "server.log": log})
+    deciding = dict.fromkeys(("cluster", "enabled", "rewriting", "trust"), decide)
+    return Reloader(config, settings, read, {**deciding, "server.log": log})

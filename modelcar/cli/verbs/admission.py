@@ -86,7 +86,15 @@ def serve(
         images = ending.enter_context(Images(settings.trust, secrets=secrets))
         images.open()
         vault = _vault(settings, cluster)
-        run(settings, images, vault=vault, config=config, overridden=options.over, ready=ready)
+        run(
+            settings,
+            images,
+            vault=vault,
+            config=config,
+            overridden=options.over,
+            retrusted=images.change,
+            ready=ready,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

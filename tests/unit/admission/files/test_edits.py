@@ -139,6 +139,29 @@ def test_a_round_trip_keeps_comments_quotes_and_what_aliases_stand_for() -> None
         assert kept in result
 
 
+def test_what_has_an_anchor_is_edited_where_nothing_else_stands_for_it() -> None:
+    text = "a: &a\n- name: one\nb: &b # of b\n    c: &c !!map\n        d: 1\nl:\n- &i\n  name: x\n- &j name: y\n"
+    new = meant(text)
+    new["a"].append("two")
+    new["b"]["c"]["e"] = 2
+    new["b"]["f"] = 3
+    new["l"][0]["g"] = 4
+    result = edited(text, meant(text), new)
+    assert same(meant(result), new)
+    assert [line for line in result.splitlines() if line not in text.splitlines()] == [
+        "- two",
+        "        e: 2",
+        "    f: 3",
+        "  g: 4",
+    ]
+
+
+def test_an_alias_may_be_the_last_before_what_comes() -> None:
+    text = "x: &x {a: 1}\nl:\n- name: n\n  <<: *x  # theirs\n# end\n"
+    new = meant(text) | {"m": 1}
+    assert edited(text, meant(text), new) == text.replace("# end\n", "m: 1\n# end\n")
+
+
 def test_a_merge_key_is_overridden_in_place() -> None:
     text = "x: &x {b: 1}\na:\n  <<: *x\n  c: 1\n"
     new = {"x": {"b": 1}, "a": {"b": 2, "c": 1}}
