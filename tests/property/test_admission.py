@@ -132,7 +132,7 @@ kserve = st.fixed_dictionaries(
         )
     }
 )
-annotations = st.builds(
+asked = st.builds(
     lambda ours, theirs: {**ours, **(theirs or {}), "example.com/kept": "yes"},
     single | models | seldom({}, {"modelcar.dev/model": f"oci://{IMAGES[0]}"}),
     maybe(kserve),
@@ -159,7 +159,7 @@ def pods(draw: st.DrawFn) -> Pod:
         _inject_as_kserve_does(spec)
     if spec.get("hostPID"):
         spec.pop("shareProcessNamespace", None)
-    return {"metadata": {"name": "pod", "annotations": draw(annotations), "futureField": [{}]}, "spec": spec}
+    return {"metadata": {"name": "pod", "annotations": draw(asked), "futureField": [{}]}, "spec": spec}
 
 
 def _inject_as_kserve_does(spec: dict[str, Any]) -> None:

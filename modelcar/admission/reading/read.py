@@ -21,7 +21,7 @@ from modelcar.admission.reading.containers import all_containers, server_contain
 from modelcar.admission.reading.done import Done, parse_done, parse_pins
 from modelcar.admission.reading.entries import Entry
 from modelcar.admission.reading.injection import Injection
-from modelcar.admission.reading.kserve import entries_of_kserve, kserve_injection
+from modelcar.admission.reading.kserve import KSERVE_PATH, entries_of_kserve, kserve_injection
 from modelcar.admission.reading.paths import check_apart, check_path
 from modelcar.admission.settings import AdmissionSettings, Link, TrustMode
 from modelcar.admission.shape import Pod, check_shape
@@ -96,6 +96,7 @@ def read(pod: Pod, settings: AdmissionSettings) -> Asked:
         Denied: the pod is malformed or contradicts itself; naming annotation, entry and field.
     """
     scene = scene_of(pod, settings)
+    scene.mains()
     models = tuple(_models(scene, settings)) if scene.wanted else ()
     if len(models) > MOST_MODELS:
         raise Denied(f"the pod asks for {len(models)} models; it may have at most {MOST_MODELS}")
@@ -113,12 +114,13 @@ def read(pod: Pod, settings: AdmissionSettings) -> Asked:
 def _models(scene: Scene, settings: AdmissionSettings) -> Iterator[Model]:
     for entry in entries_of(scene.annotations):
         link = entry.link or settings.rewriting.link
-        yield _model(entry, entry, entry.path or settings.rewriting.path, link, scene)
+        path = settings.rewriting.path if entry.path is None else entry.path
+        yield _model(entry, entry, path, link, scene)
     if settings.rewriting.kserve:
         recorded = scene.done.found if scene.done else ()
         said = defaults_of(scene.annotations)
         for entry in entries_of_kserve(scene.spec, scene.annotations, scene.injection, recorded):
-            yield _model(entry, said, entry.path or settings.rewriting.path, said.link or Link.DIRECTORY, scene)
+            yield _model(entry, said, entry.path or KSERVE_PATH, said.link or Link.DIRECTORY, scene)
 
 
 def _model(entry: Entry, said: Entry, path: str, link: Link, scene: Scene) -> Model:
