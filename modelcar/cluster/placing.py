@@ -2,7 +2,7 @@
 
 The order, and with it the answer, is stable: what was placed stays placed while nothing else changes.
 
-1. Models that are pinned and placed already, whatever came since: a pin is a promise.
+1. Models that are pinned there and there, or on their way, whatever came since: a pin is a promise.
 2. The others by priority, then by age and name of their ModelCache.
 
 What does not fit is left out and smaller ones behind it may still come. Where an operator set a limit, an image of
@@ -11,7 +11,7 @@ which nobody knows the size is fetched alone and within what is left: the node d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,16 +70,16 @@ class Placement:
     waiting: Mapping[str, str] = field(default_factory=dict)
 
 
-def place(node: str, wishes: Iterable[Wish], room: Room, placed: Iterable[Mapping[str, Any]]) -> Placement:
-    """`placed` is `spec.models` as it is now. Of two wishes for one image only one may be among `wishes`."""
-    now = {str(model.get("image")): bool(model.get("pin")) for model in placed}
-    ordered = sorted(wishes, key=lambda w: (not (w.pin and now.get(w.image)), -w.priority, w.created, w.image))
+def place(node: str, wishes: Iterable[Wish], room: Room, promised: Collection[str] = ()) -> Placement:
+    """`promised` images are pinned on the node, and there or on their way. Of two wishes for one image only one may be
+    among `wishes`."""
+    ordered = sorted(wishes, key=lambda w: (not (w.pin and w.image in promised), -w.priority, w.created, w.image))
     models: list[dict[str, Any]] = []
     refused: dict[str, str] = {}
     waiting: dict[str, str] = {}
     taken, unknown = 0, None
     for wish in ordered:
-        kept = wish.pin and now.get(wish.image, False)
+        kept = wish.pin and wish.image in promised
         left = None if room.size is None else max(0, room.size - taken)
         alone = wish.size is None and room.limit is not None
         reason = room.problem or _misfit(wish, left, node)

@@ -58,9 +58,8 @@ def plan(view: View, now: str) -> Plan:
     for name, node in nodes.items():
         here = [cache for cache in wanted if name in selected[name_of(cache)]]
         if here or name in reports:
-            placed = spec_of(reports.get(name, {})).get("models") or []
-            room = _room(node, reports.get(name, {}))
-            placements[name] = place(name, _wishes(here, sizes), room, placed)
+            report = reports.get(name, {})
+            placements[name] = place(name, _wishes(here, sizes), _room(node, report), _promised(report))
     statuses = {}
     for cache in view.caches:
         copies = [_copy(cache, name, nodes[name], placements.get(name), reports) for name in selected[name_of(cache)]]
@@ -134,6 +133,13 @@ def _room(node: Object, report: Object) -> Room:
     except UsageError:
         return Room(limit=0, problem=f"the annotation {LIMIT} of node {name_of(node)} is not a quantity: {text!r}")
     return Room(limit=limit, capacity=capacity if isinstance(capacity, int) else None)
+
+
+def _promised(report: Object) -> set[str]:
+    """What is pinned, and which the node has or has begun to fetch: only then it has been found to fit."""
+    pinned = {str(model.get("image")) for model in spec_of(report).get("models") or [] if model.get("pin")}
+    begun = (NodePhase.DOWNLOADING, NodePhase.READY)
+    return {str(m.get("image")) for m in status_of(report).get("models") or [] if m.get("phase") in begun} & pinned
 
 
 def _spec(placement: Placement, node: Object) -> dict[str, Any]:

@@ -180,6 +180,14 @@ def test_what_a_shim_reports_as_its_capacity_bounds_too() -> None:
     assert reason(made.statuses["llm"], "a") == "needs 5.0 GB, node a has 4.0 GB"
 
 
+def test_a_pinned_model_that_turns_out_too_large_was_never_there() -> None:
+    placed = ({"image": IMAGE, "pin": True, "mostBytes": 4 * GB},)
+    tried = report("a", copy("Failed", size=5 * GB, reason="needs 5.0 GB"), placed=placed)
+    made = planned(caches=[cache()], nodes=[node("a", limit="4G")], model_nodes=[tried])
+    assert images(made, "a") == []
+    assert reason(made.statuses["llm"], "a") == "needs 5.0 GB, node a has 4.0 GB"
+
+
 def test_under_a_limit_images_of_unknown_size_come_one_by_one_and_bounded() -> None:
     made = planned(
         caches=[cache("a", "r/a:v1", priority=2), cache("b", "r/b:v1", priority=1)], nodes=[node("n", limit="10G")]
