@@ -158,7 +158,8 @@ def test_is_denied_in_one_line(hostile: Any, settings: AdmissionSettings) -> Non
     [
         "", "mnt/models", ".", "/", "//", "/..", "/mnt/../etc", "/mnt/./models", "/proc", "/proc/1/root", "/sys/x",
         "/dev/x", "/etc", "/etc/ssl/models", "/usr", "/usr/lib/x", "/var/run/secrets/x", "/bin", "/home",
-        "/.modelcar/x", "/mnt/a:ro", "/mnt/$(HOME)", "/mnt/a\nb", "/mnt/\x00", "/mnt/\u2028", "/mnt/\ud800", "C:\\models", "/mnt/a\\b",
+        "/.modelcar/x", "/mnt/a:ro",
+        "/mnt/$(HOME)", "/mnt/a\nb", "/mnt/\x00", "/mnt/\u2028", "/mnt/\ud800", "C:\\models", "/mnt/a\\b",
         "/" + "x" * 300,
     ],
 )  # fmt: skip
