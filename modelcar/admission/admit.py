@@ -81,16 +81,17 @@ def admit(pod: Pod, resolver: Resolver, caller: Caller, settings: AdmissionSetti
     facts = resolver.facts(pod, asked, caller, settings) if asked.images else {}
     judgement = judge(asked, facts, settings.trust)
     rewritten = rewrite(pod, asked, facts, settings, judgement.status)
-    warnings = (*asked.notices, *judgement.warnings, *_unpinned(asked, facts))
+    unpinned = () if isinstance(resolver, Offline) else _unpinned(asked, facts)
+    warnings = (*asked.notices, *judgement.warnings, *unpinned)
     return Outcome(pod=rewritten, warnings=warnings, audit={**_audit(asked, facts), **judgement.audit})
 
 
 def _unpinned(asked: Asked, facts: Facts) -> tuple[str, ...]:
-    """A model of which the registry did not say the digest; offline it was not asked."""
+    """Models of which the registry did not say the digest."""
+    unknown = [model for model in asked.models if facts[model.image].digest is None]
     return tuple(
-        f"model {model.name!r} is not pinned: {fact.problem}"
-        for model in asked.models
-        if (fact := facts.get(model.image)) and fact.digest is None and fact.problem and fact.trust is not None
+        f"model {model.name!r} is not pinned: {facts[model.image].problem or 'its digest is not known'}"
+        for model in unknown
     )
 
 

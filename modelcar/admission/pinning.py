@@ -10,14 +10,14 @@ __all__ = ["default_pull_policy", "digest_in", "pinned"]
 
 
 def pinned(image: str, digest: Digest | None) -> str:
-    """`image` at `digest`, without its tag, which some engines refuse beside a digest; as it is where it has a digest
-    already, or there is none."""
-    if digest is None or digest_in(image) is not None:
-        return image
+    """`image` at `digest`, or at its own where it has one; without its tag, which some engines refuse beside a digest.
+    As it is where there is no digest."""
     try:
-        return f"{Reference.parse(image).name}@{digest}"
+        reference = Reference.parse(image)
     except InvalidReference:
         return image
+    known = reference.digest or digest
+    return image if known is None else f"{reference.name}@{known}"
 
 
 def digest_in(image: str) -> Digest | None:

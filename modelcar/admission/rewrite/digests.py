@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modelcar.admission.asked import Asked
 from modelcar.admission.facts import Facts
-from modelcar.admission.pinning import pinned
+from modelcar.admission.pinning import digest_in, pinned
 from modelcar.admission.rewrite.lists import Object
 from modelcar.oci import Digest
 
@@ -37,7 +37,7 @@ def digests_of(spec: Object, asked: Asked, facts: Facts) -> dict[str, str]:
 def _pinned(fields: Object, field: str, facts: Facts) -> Object:
     image = fields.get(field)
     fact = facts.get(image) if image else None
-    if image is None or fact is None or fact.trust is None or not fact.trust.is_verified:
+    if image is None or digest_in(image) or fact is None or fact.trust is None or not fact.trust.is_verified:
         return fields
     now = pinned(image, fact.digest)
     return fields if now == image else fields | {field: now}

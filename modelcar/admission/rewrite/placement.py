@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from modelcar.admission.settings import AdmissionSettings, Link, Mode
 from modelcar.errors import Denied
 from modelcar.holder import MODEL_PATH
 
-__all__ = ["Placement", "VolumePlacement", "placements_of"]
+__all__ = ["Placement", "Site", "VolumePlacement", "placements_of"]
 
 _ELSEWHERE: Final = "/run/modelcar"
 _UNKNOWN: Final = ImageFact()
@@ -76,86 +76,88 @@ class VolumePlacement:
         return OURS + self.model.name
 
 
-def placements_of(
-    models: Sequence[Model],
-    spec: Object,
-    annotations: Mapping[str, str],
-    facts: Facts,
-    settings: AdmissionSettings,
-) -> list[Placement | VolumePlacement]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where models are to be placed.
+
+    Attributes:
+        spec: of the pod, without what KServe injected.
+        annotations: of the pod.
+    """
+
+    spec: Object
+    annotations: Mapping[str, str]
+    facts: Facts
+    settings: AdmissionSettings
+
+    def fact(self, model: Model) -> ImageFact:
+        return self.facts.get(model.image, _UNKNOWN)
+
+    def image(self, model: Model) -> str:
+        return pinned(model.image, self.fact(model).digest)
+
+
+def placements_of(models: Sequence[Model], site: Site) -> list[Placement | VolumePlacement]:
     """One for each model.
 
     Raises:
         Denied: what the pod asks for cannot be, here or anywhere; naming the field to change.
     """
-    _check_linux(spec)
-    volumes: dict[str, str] = {}
+    if models:
+        _check_linux(site.spec)
     placements: list[Placement | VolumePlacement] = []
     for model in models:
-        image = pinned(model.image, facts.get(model.image, _UNKNOWN).digest)
-        volume = _as_volume(model, image, settings)
-        mode = model.mode or settings.rewriting.mode
-        obstacle = volume if isinstance(volume, str) else _obstacle(volume, spec, models)
+        volume, obstacle = _as_volume(model, models, site)
+        mode = model.mode or site.settings.rewriting.mode
         if mode is Mode.IMAGE_VOLUME and obstacle:
             raise Denied(f"model {model.name!r} cannot be an image volume: {obstacle}", hint=f"set {MODE} to sidecar")
-        if mode is Mode.SIDECAR or obstacle or isinstance(volume, str):
-            placements.append(_as_sidecar(model, image, spec, annotations, facts, volumes, obstacle))
+        if mode is Mode.SIDECAR or obstacle or volume is None:
+            placements.append(_as_sidecar(model, site, placements, obstacle))
         else:
             placements.append(volume)
     return placements
 
 
-def _as_volume(model: Model, image: str, settings: AdmissionSettings) -> VolumePlacement | str:
+def _as_volume(model: Model, models: Sequence[Model], site: Site) -> tuple[VolumePlacement, None] | tuple[None, str]:
     """Or why not."""
-    if not settings.cluster.image_volumes:
-        return "this cluster has none (they are there from Kubernetes 1.35 on)"
-    if settings.cluster.image_volume_sub_path:
-        return VolumePlacement(model=model, image=image, mount=model.path, sub_path=_FOLDER)
-    parent = parent_of(model.path)
-    if not model.path.endswith(MODEL_PATH) or is_systems(parent):
-        return f"the nodes ignore subPath of one, so that its path has to end with /NAME{MODEL_PATH}"
-    return VolumePlacement(model=model, image=image, mount=parent, sub_path=None)
-
-
-def _obstacle(volume: VolumePlacement, spec: Object, models: Iterable[Model]) -> str | None:
+    cluster, parent = site.settings.cluster, parent_of(model.path)
+    mount, sub_path = (model.path, _FOLDER) if cluster.image_volume_sub_path else (parent, None)
+    if not cluster.image_volumes:
+        return None, "this cluster has none (they are there from Kubernetes 1.35 on)"
+    if sub_path is None and (not model.path.endswith(MODEL_PATH) or is_systems(parent)):
+        return None, f"the nodes ignore subPath of one, so that its path has to end with /NAME{MODEL_PATH}"
     for other in models:
-        if other is not volume.model and is_within(other.path, volume.mount):
-            return f"its volume would be mounted at {volume.mount}, which hides {other.path}"
-    containers = (*(spec.get("initContainers") or ()), *spec["containers"])
-    seeing = (each for each in containers if each["name"] in volume.model.containers)
-    return next(
-        (why for each in seeing if (why := conflict(each, volume.mount) or closed_around(spec, each, volume.mount))),
-        None,
-    )
+        if other is not model and is_within(other.path, mount):
+            return None, f"its volume would be mounted at {mount}, which hides {other.path}"
+    for container in (*(site.spec.get("initContainers") or ()), *site.spec["containers"]):
+        if container["name"] in model.containers:
+            why = conflict(container, mount) or closed_around(site.spec, container, mount)
+            if why:
+                return None, why
+    return VolumePlacement(model=model, image=site.image(model), mount=mount, sub_path=sub_path), None
 
 
 def _as_sidecar(
-    model: Model,
-    image: str,
-    spec: Object,
-    annotations: Mapping[str, str],
-    facts: Facts,
-    volumes: dict[str, str],
-    obstacle: str | None,
+    model: Model, site: Site, before: Sequence[Placement | VolumePlacement], obstacle: str | None
 ) -> Placement:
-    fact = facts.get(model.image, _UNKNOWN)
-    if fact.publisher is Publisher.NOTHING:
+    """`obstacle` is why it cannot be an image volume, `before` what is placed already."""
+    publisher = site.fact(model).publisher
+    if publisher is Publisher.NOTHING:
         also = f", and an image volume will not do: {obstacle}" if obstacle else ""
         raise Denied(
             f"model {model.name!r}: {model.written} has neither our holder nor a shell to run as a sidecar{also}",
             hint=f"build it with `modelcar build`, or set {MODE} to image-volume",
         )
-    _check_can_share(spec)
+    _check_can_share(site.spec)
     mount = model.path if model.link is Link.FARM else parent_of(model.path)
-    hides = is_within(mount, MODEL_PATH) or is_within(MODEL_PATH, mount)
-    inside = _ELSEWHERE if hides else mount
-    key = mount if model.link is Link.DIRECTORY else f"farm {mount}"
+    inside = _ELSEWHERE if is_within(mount, MODEL_PATH) or is_within(MODEL_PATH, mount) else mount
+    sharing = [each.volume for each in before if isinstance(each, Placement) and each.mount == mount]
     return Placement(
         model=model,
-        image=image,
-        publisher=fact.publisher,
-        identity=identity_of(model, spec, annotations, facts),
-        volume=volumes.setdefault(key, OURS + model.name),
+        image=site.image(model),
+        publisher=publisher,
+        identity=identity_of(model, site.spec, site.annotations, site.facts),
+        volume=sharing[0] if sharing else OURS + model.name,
         mount=mount,
         mount_in_sidecar=inside,
         to=inside if model.link is Link.FARM else f"{inside}/{model.path.rpartition('/')[2]}",

@@ -18,7 +18,7 @@ from modelcar.admission.rewrite.digests import digests_of, pin_others
 from modelcar.admission.rewrite.identity import APPARMOR
 from modelcar.admission.rewrite.lists import Object
 from modelcar.admission.rewrite.mounts import check_foreign
-from modelcar.admission.rewrite.placement import Placement, VolumePlacement, placements_of
+from modelcar.admission.rewrite.placement import Placement, Site, VolumePlacement, placements_of
 from modelcar.admission.rewrite.putting import put_containers, put_mounts, put_volumes
 from modelcar.admission.settings import AdmissionSettings
 from modelcar.admission.shape import Pod
@@ -59,7 +59,8 @@ def _with_models(
     if scene.done is None:
         _check_names_are_free(spec, scene)
     take_away(spec, scene.injection)
-    placements = placements_of(asked.models, spec, scene.annotations, facts, settings)
+    site = Site(spec=spec, annotations=scene.annotations, facts=facts, settings=settings)
+    placements = placements_of(asked.models, site)
     put_mounts(spec, placements)
     put_volumes(spec, placements)
     put_containers(spec, placements, settings)
@@ -67,7 +68,7 @@ def _with_models(
     _prefer_nodes(spec, asked, placements, scene)
     found = tuple(_recorded(model) for model in asked.models if model.found)
     done = str(Done(shared=shared, found=found)) if placements else None
-    return _profiles(placements, scene) | {DONE: done}
+    return _profiles(spec, placements, scene) | {DONE: done}
 
 
 def _check_names_are_free(spec: Object, scene: Scene) -> None:
@@ -115,14 +116,16 @@ def _recorded(model: Model) -> Entry:
     )
 
 
-def _profiles(placements: Placements, scene: Scene) -> dict[str, str | None]:
+def _profiles(spec: Object, placements: Placements, scene: Scene) -> dict[str, str | None]:
     """AppArmor profiles of our containers where the server's is given by annotation; others of ours go."""
     profiles: dict[str, str | None] = dict.fromkeys(
         name for name in scene.annotations if scene.done and name.startswith(APPARMOR + OURS)
     )
+    here = {each["name"] for each in (*(spec.get("initContainers") or ()), *spec["containers"])}
     for placement in placements:
         if isinstance(placement, Placement) and placement.identity.profile is not None:
-            profiles[APPARMOR + placement.name] = placement.identity.profile
+            ours = here.intersection((placement.name, placement.check_name))
+            profiles |= {APPARMOR + name: placement.identity.profile for name in sorted(ours)}
     return profiles
 
 
