@@ -20,6 +20,7 @@ from modelcar.errors import (
     InvalidObject,
     ObjectNotFound,
     ProtocolViolation,
+    UsageError,
 )
 from modelcar.oci import compact_json
 from modelcar.registry.cancel import current_scope
@@ -214,7 +215,7 @@ class ApiServer:
         content = None if body is None else compact_json(body)
         for attempt in range(1, _ATTEMPTS + 1):
             headers = {"Accept": "application/json"} | ({"Content-Type": kind} if content is not None else {})
-            if token := self.access.token():
+            if token := self._token():
                 headers["Authorization"] = f"Bearer {token}"
             try:
                 answer = self._transport.request(method, url, headers, content, patience)
@@ -230,6 +231,12 @@ class ApiServer:
                 raise error
             _wait(min(_LONGEST_PAUSE, error.retry_after or _PAUSE * 2 ** (attempt - 1)))
         raise AssertionError("unreachable")
+
+    def _token(self) -> str:
+        try:
+            return self.access.token()
+        except UsageError as e:  # its file was there when we began
+            raise ClusterForbidden(str(e), hint=e.hint) from None
 
     def _unreachable(self, error: Broken) -> ClusterUnreachable:
         hint = None if error.connected else "check the address in the kubeconfig, and that the API server runs"

@@ -28,9 +28,23 @@ _ANSWER_SECONDS = 30.0
 )
 @click.option("--node-name", metavar="NAME", envvar="NODE_NAME", help="This node's name; also $NODE_NAME.")
 @click.option("--lists", metavar="DIR", type=click.Path(path_type=Path), help="Its `precache.folder`, if it has one.")
-@click.option("--interval", metavar="SECONDS", type=click.FloatRange(min=1), default=2.0, show_default=True)
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=2.0,
+    show_default=True,
+    help="Between two looks.",
+)
 @click.option("--kubeconfig", metavar="FILE", type=click.Path(path_type=Path), help="Outside of a pod.")
-@click.option("--log", "log_format", type=click.Choice(["plain", "logfmt", "json"]), default="json", show_default=True)
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["plain", "logfmt", "json"]),
+    default="json",
+    show_default=True,
+    help="Its form.",
+)
 def command(
     root: Path, node_name: str | None, lists: Path | None, interval: float, kubeconfig: Path | None, log_format: str
 ) -> None:
@@ -51,8 +65,8 @@ def command(
 
     if not node_name:
         raise UsageError("--node-name is missing: as which node?", hint="in a pod: env from fieldRef spec.nodeName")
-    logs.configure("registry-shim node", LogSettings(format=LogFormat(log_format)))
     cluster = ApiServer(find_access(kubeconfig))
+    logs.configure("registry-shim node", LogSettings(format=LogFormat(log_format)))
     settings = AgentSettings(node=node_name, root=root, lists=lists, interval=interval)
     agent = Agent(cluster, AdminClient(root, timeout=_ANSWER_SECONDS), settings)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from modelcar.cli.options import output_options
+from modelcar.cli.output import Output
 from modelcar.errors import ModelcarError
 
 __all__ = ["command"]
@@ -17,11 +19,19 @@ __all__ = ["command"]
 @click.option(
     "--kubeconfig", metavar="FILE", type=click.Path(path_type=Path), help="The cluster, where it runs in none."
 )
-@click.option("--log", "log_format", type=click.Choice(["plain", "logfmt", "json"]), default="json", show_default=True)
-def command(listen: str, kubeconfig: Path | None, log_format: str) -> None:
-    """Keep models where ModelCaches want them, until SIGTERM or Ctrl-C.
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["plain", "logfmt", "json"]),
+    default="json",
+    show_default=True,
+    help="Its form.",
+)
+@output_options
+def command(listen: str, kubeconfig: Path | None, log_format: str, output: Output) -> None:
+    """Keep models where ModelCaches want them.
 
-    One replica is enough: nodes go on with what they were told while it is away.
+    Until SIGTERM or Ctrl-C. One replica is enough: nodes go on with what they were told while it is away.
 
     \b
       modelcar controller --kubeconfig ~/.kube/config
@@ -38,9 +48,10 @@ def command(listen: str, kubeconfig: Path | None, log_format: str) -> None:
     from modelcar.serving.settings import LogFormat, LogSettings
 
     address = Address.parse(listen)
-    logs.configure("modelcar controller", LogSettings(format=LogFormat(log_format)))
     access = find_access(kubeconfig)
+    logs.configure("modelcar controller", LogSettings(format=LogFormat(log_format)))
     cluster = ApiServer(access)
+    output.document({"cluster": access.server, "health": f"http://{address}/healthz"})
     try:
         asyncio.run(run(cluster, access, liveness=f"http://{address}/healthz"))
     finally:

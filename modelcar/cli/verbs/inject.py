@@ -54,7 +54,7 @@ def command(
     settings: ClientSettings,
     output: Output,
 ) -> None:
-    """Rewrite pods in files, as the webhook does, to standard output.
+    """Rewrite pods in files, as the webhook does, to stdout.
 
     Takes pods, and everything with pod templates, in YAML or JSON; all else comes out as it went in, to the last byte,
     as does what has been rewritten already. If a pod is denied nothing is printed, with exit status 1.

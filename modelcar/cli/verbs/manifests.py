@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from modelcar.cli.options import output_options
+from modelcar.cli.output import Output
 from modelcar.errors import StorageError, UsageError
 
 __all__ = ["command"]
@@ -36,6 +38,7 @@ _MODES = ("off", "audit", "warn", "enforce")
 @click.option("--cert-manager", is_flag=True, help="Certificates of webhook and peers come from cert-manager.")
 @click.option("--monitoring", is_flag=True, help="With a ServiceMonitor.")
 @click.option("--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone. Repeatable.")
+@output_options
 def command(
     namespace: str,
     shim_namespace: str,
@@ -47,13 +50,15 @@ def command(
     cert_manager: bool,
     monitoring: bool,
     only: tuple[str, ...],
+    output: Output,
 ) -> None:
-    """Print the Kubernetes objects that install everything.
+    """Print the objects that install everything.
 
-    The same options give the same bytes. `--only unwire` prints what takes the shim out of the nodes' way.
+    YAML, and with --json a List. The same options give the same bytes. `--only unwire` prints what takes the shim
+    out of the way of nodes.
 
     \b
-      modelcar manifests --image registry.internal/modelcar:1.0 --registry ghcr.io | kubectl apply --server-side -f -
+      modelcar manifests --image registry.internal/modelcar:1.0 | kubectl apply --server-side -f -
     """
     from modelcar.admission.settings import TrustMode
     from modelcar.cluster.manifests.bundle import bundle
@@ -72,7 +77,10 @@ def command(
         image=image or usual.image,
         registries=registries or usual.registries,
     )
-    click.echo(stream(bundle(chosen, only)), nl=False)
+    objects = bundle(chosen, only)
+    output.document({"apiVersion": "v1", "kind": "List", "items": objects})
+    if not output.as_json:
+        click.echo(stream(objects), nl=False)
 
 
 def _read(files: tuple[Path, ...]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from modelcar.store import Layout
 @network_options
 @output_options
 def command(ref: Location, target: Reference | None, settings: ClientSettings, output: Output) -> None:
-    """Push an image of the local store to its registry, or to TARGET.
+    """Push an image of the store to its registry, or to TARGET.
 
     REF may also be an archive (oci-archive:FILE[:TAG]) or an OCI layout (oci:DIR[:TAG]). Weights go straight from the
     checkpoint's files, or the archive, to the registry; what it has already is not sent again. Signatures and

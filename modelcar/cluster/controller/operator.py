@@ -18,7 +18,7 @@ from modelcar.cluster.controller.known import KINDS, Known
 from modelcar.cluster.controller.writing import carry_out
 from modelcar.cluster.plan import plan
 from modelcar.cluster.resources import MODEL_CACHES, Resource
-from modelcar.errors import ClusterError, ObjectNotFound
+from modelcar.errors import ClusterError, ObjectNotFound, WorldError
 from modelcar.serving.threads import in_thread
 
 __all__ = ["Controller", "ControllerSettings", "run"]
@@ -49,6 +49,8 @@ class Controller:
         self.changed = asyncio.Event()
         self.passed: datetime | None = None
         """When the last pass ended well."""
+        self.defect: BaseException | None = None
+        """What ended `run`, other than being cancelled."""
         self._cluster = cluster
         self._settings = settings
 
@@ -96,20 +98,25 @@ async def run(
 
     Raises:
         ClusterError: the API server cannot be asked at all.
+        WorldError: a defect of ours ended it: whoever runs it starts it again.
     """
     chosen = settings or ControllerSettings()
     controller = Controller(cluster, chosen)
     while not await in_thread(_is_installed, cluster):
         _log.warning("there are no ModelCaches in this cluster yet: modelcar manifests | kubectl apply -f -")
         await asyncio.sleep(chosen.patience)
+    ended = stop or asyncio.Event()
     await kopf.operator(
-        registry=_registry(controller, access),
+        registry=_registry(controller, access, ended),
         settings=_kopf_settings(),
         clusterwide=True,
         standalone=True,
         liveness_endpoint=liveness,
-        stop_flag=stop,
+        stop_flag=ended,
     )
+    if controller.defect is not None:
+        kind = type(controller.defect).__name__
+        raise WorldError(f"the controller ended: internal error: {kind}: {controller.defect}") from controller.defect
 
 
 def _is_installed(cluster: Cluster) -> bool:
@@ -129,9 +136,13 @@ def _kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def _registry(controller: Controller, access: Access) -> kopf.OperatorRegistry:
+def _registry(controller: Controller, access: Access, stop: asyncio.Event) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     tasks: set[asyncio.Task[None]] = set()
+
+    def done(task: asyncio.Task[None]) -> None:
+        controller.defect = None if task.cancelled() else task.exception()
+        stop.set()  # kopf would live on without it, and look well
 
     @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:
@@ -139,7 +150,9 @@ def _registry(controller: Controller, access: Access) -> kopf.OperatorRegistry:
 
     @kopf.on.startup(registry=registry)
     async def begin(**_: Any) -> None:
-        tasks.add(asyncio.create_task(controller.run(), name="modelcar-controller"))
+        task = asyncio.create_task(controller.run(), name="modelcar-controller")
+        task.add_done_callback(done)
+        tasks.add(task)
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: Any) -> None:

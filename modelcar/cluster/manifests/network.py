@@ -10,7 +10,7 @@ from modelcar.cluster.resources import Object
 
 __all__ = ["controller_policy", "default_policy", "webhook_policy"]
 
-_API_SERVER = (443, 6443)
+_API_SERVER = (443, 6443, 8443, 16443)  # what is behind its service, as policies see it
 
 
 def default_policy(namespace: str) -> Object:

@@ -16,7 +16,7 @@ from modelcar.cluster.controller.known import Known
 from modelcar.cluster.controller.operator import Controller, ControllerSettings, run
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, Object, Resource
 from modelcar.cluster.testing import MemoryCluster
-from modelcar.errors import ClusterUnreachable, Conflict, ObjectNotFound
+from modelcar.errors import ClusterUnreachable, Conflict, ObjectNotFound, WorldError
 from tests.support.api_server import served
 
 from .objects import GB, IMAGE, cache, check, copy, node, pod
@@ -243,6 +243,19 @@ def test_two_controllers_at_once_do_no_harm() -> None:
         tell(cluster, "b", copy())
         until(lambda: ready(cluster) == "2/2")
     assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["modelcar.dev/in-use"]
+
+
+def test_a_defect_ends_the_process_and_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect of ours")
+
+    monkeypatch.setattr("modelcar.cluster.controller.operator.plan", broken)
+    with served(small()) as server:
+        access = Access(server=server, context=None)
+        client = ApiServer(access)
+        with pytest.raises(WorldError, match="RuntimeError: a defect of ours"):
+            asyncio.run(run(client, access, ControllerSettings(pause=0.05)))
+        client.close()
 
 
 def test_conflicts_are_no_failures() -> None:
