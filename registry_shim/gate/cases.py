@@ -27,7 +27,7 @@ from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 
-__all__ = ["Case", "Workshop"]
+__all__ = ["Case", "Superseded", "Workshop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,8 +57,12 @@ class Workshop:
     """Called when a ruling is another than before."""
 
 
+class Superseded(Exception):
+    """Other rules hold by now: whoever waits has to ask anew, by those."""
+
+
 class Case:
-    """For the event loop alone."""
+    """For the event loop alone. What waits for a ruling raises `Superseded` once the case is closed."""
 
     def __init__(self, shop: Workshop, origin: Origin, root: Descriptor, rule: GateRule) -> None:
         self._shop = shop
@@ -71,17 +75,22 @@ class Case:
         self._scanning: asyncio.Task[None] | None = None
         self._scan: Scan | None = None
         self._failure: str | None = None
+        self._is_closed = False
 
     @property
     def current(self) -> Ruling | None:
         """The ruling, if it still stands."""
         fresh = self._version == self._shop.book.page.version and time.monotonic() < self._expires
-        return self.ruling if fresh else None
+        return self.ruling if fresh and not self._is_closed else None
 
     @property
     def stage(self) -> ScanStage | None:
         """Of the scan that is under way."""
         return self._scan.stage if self._scan is not None else None
+
+    @property
+    def is_scanning(self) -> bool:
+        return self._scanning is not None and not self._scanning.done()
 
     @property
     def _short(self) -> float:
@@ -95,16 +104,18 @@ class Case:
     async def decide(self) -> Ruling:
         """The ruling, from now if need be. It may be *pending*: then a scan is under way."""
         while (ruling := self.current) is None:
+            if self._is_closed:
+                raise Superseded
             if self._deciding is None or self._deciding.done():
                 self._deciding = asyncio.create_task(self._decide())
-            await asyncio.shield(self._deciding)
+            await _end_of(self._deciding)
         return ruling
 
     async def settle(self) -> Ruling:
         """As `decide`, once no scan is under way."""
         ruling = await self.decide()
         while ruling.state is State.PENDING and self._scanning is not None and not self._scanning.done():
-            await asyncio.shield(self._scanning)
+            await _end_of(self._scanning)
             ruling = await self.decide()
         return ruling
 
@@ -114,6 +125,7 @@ class Case:
 
     async def close(self) -> None:
         """Give everything up that is under way."""
+        self._is_closed = True
         if self._scan is not None:
             self._scan.cancel()
         tasks = [task for task in (self._deciding, self._scanning) if task is not None]
@@ -174,7 +186,7 @@ class Case:
     def _take(self, ruling: Ruling, page: Page, seconds: float) -> None:
         before, self.ruling = self.ruling, ruling
         self._version, self._expires = page.version, time.monotonic() + seconds
-        if before is None or (before.state, before.reasons) != (ruling.state, ruling.reasons):
+        if before is None or _gist(before) != _gist(ruling):
             _log.log(
                 logging.INFO if ruling.state is not State.REFUSED else logging.WARNING,
                 "%s@%s: %s (%s, rule %s)%s",
@@ -199,7 +211,7 @@ class Case:
         self._take(unseen(self.origin.name, self.root.digest, self.rule, verdict, error), page, soon)
 
     def _begin_scan(self, page: Page) -> None:
-        if self._scanning is None or self._scanning.done():
+        if not self.is_scanning:
             self._scanning = asyncio.create_task(self._run_scan(page))
 
     async def _run_scan(self, page: Page) -> None:
@@ -224,3 +236,16 @@ class Case:
         finally:
             self._scan = None
         self._rule(page, may_scan=False)
+
+
+def _gist(ruling: Ruling) -> tuple[object, ...]:
+    """What makes it another one."""
+    return ruling.state, ruling.reasons, ruling.evil
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for what others wait for, too. Raises what it ended with."""
+    await asyncio.wait([task])
+    if task.cancelled():
+        raise Superseded
+    task.result()

@@ -1,4 +1,4 @@
-"""`registry-shim status`, `precache`, `pin`, `unpin` and `gc`, as people run them beside a running shim."""
+"""`registry-shim status`, `precache`, `pin`, `unpin`, `gc` and `rescan`, as people run them beside a running shim."""
 
 from __future__ import annotations
 
@@ -78,6 +78,35 @@ def test_gc(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no more than that may go of the 1.0 GB" in shown.err
     assert not node.node.has(layer)
     assert main(["gc", "--free", "much"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "scan", "reason", "said"),
+    [
+        ("clean", "now", None, "clean is forgotten; it is being scanned"),
+        ("malicious", "now", None, "malicious until a new scan says otherwise; it is being scanned"),
+        (None, "next-pull", None, "this node had found nothing yet; it is scanned with the next pull"),
+        ("malicious", "never", "no rule asks", "malicious is forgotten; it is not scanned: no rule asks"),
+    ],
+)
+def test_rescan_says_what_becomes_of_it(
+    node: Administered,
+    capsys: pytest.CaptureFixture[str],
+    found: str | None,
+    scan: str,
+    reason: str | None,
+    said: str,
+) -> None:
+    node.rescanned = {"found": found, "scan": scan, "reason": reason}
+    assert main(["rescan", V1]) == 0
+    assert Shown(capsys).out == f"{V1}: {said}\n"
+    assert main(["rescan", V1, "--json"]) == 0
+    assert Shown(capsys).document["images"] == [{"reference": V1, **node.rescanned}]
+
+
+def test_rescan_of_what_is_not_known(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rescan", V1]) == 2
+    assert f"{V1} was never pulled" in Shown(capsys).err
 
 
 def test_precaching_until_all_is_ready(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:

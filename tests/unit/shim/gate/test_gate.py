@@ -529,6 +529,73 @@ def test_other_settings_hold_at_once_and_wrong_ones_never(tmp_path: Path, upstre
     run(scenario())
 
 
+class Deaf(Upstream):
+    """Says nothing before it is let."""
+
+    answers = threading.Event()
+
+    def reading(self, origin: Origin) -> LayoutPlace:
+        self.answers.wait(30)
+        return super().reading(origin)
+
+
+def test_who_waits_while_the_rules_change_is_answered_by_the_new_ones(tmp_path: Path, upstream: Upstream) -> None:
+    deaf = Deaf(upstream.store)
+    root = deaf.image()
+    layer = deaf.layers(root)[0]
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, deaf, signed_by(tmp_path, ALICE)) as gate:
+            asking = [
+                asyncio.create_task(admit(gate, deaf, root)),
+                asyncio.create_task(gate.ready(LLM, root)),
+                asyncio.create_task(admit(gate, deaf, root, OTHER)),
+            ]
+            await asyncio.sleep(0.05)
+            assert not any(task.done() for task in asking)
+            await gate.change(GateSettings(rules=(GateRule(images="**/llm", mode=Mode.OFF),)))
+            allowed, ready, refused = await asyncio.gather(*asking, return_exceptions=True)
+            deaf.answers.set()
+            assert (allowed, ready) == ((), None)
+            assert "none of the gate's rules speaks about it" in str(refused)
+            await gate.admit_blob(LLM, layer)
+
+    run(scenario())
+
+
+def test_who_is_held_while_the_rules_change_is_answered_by_the_new_ones(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    layer = upstream.layers(root)[0]
+    arrivals = Arrivals(upstream.store.content, held={layer})
+    held = GateRule(images="**", scan=ScanDemand.NODE, on_pending=OnPending.HOLD, hold_seconds=30)
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, held, arrivals=arrivals) as gate:
+            asking = asyncio.create_task(admit(gate, upstream, root))
+            await until(lambda: layer in arrivals.leased)
+            await gate.change(GateSettings(rules=(signed_by(tmp_path, ALICE),)))
+            with pytest.raises(Denied, match="ClusterImagePolicy policy"):
+                await asking
+
+    run(scenario())
+
+
+def test_who_waits_when_the_node_stops_is_told_so(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    layer = upstream.layers(root)[0]
+    arrivals = Arrivals(upstream.store.content, held={layer})
+    held = GateRule(images="**", scan=ScanDemand.NODE, on_pending=OnPending.HOLD, hold_seconds=30)
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, held, arrivals=arrivals) as gate:
+            asking = asyncio.create_task(admit(gate, upstream, root))
+            await until(lambda: layer in arrivals.leased)
+        with pytest.raises(Denied, match="it stops"):
+            await asking
+
+    run(scenario())
+
+
 def test_policies_are_read_again_without_being_told(tmp_path: Path, upstream: Upstream) -> None:
     root, events = upstream.image(), Watched()
 
