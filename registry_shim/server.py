@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,10 @@ from typing import Any, Final
 
 from modelcar import __version__
 from modelcar.errors import UsageError
+from modelcar.renewed import Renewed
 from modelcar.serving import http, logs
 from modelcar.serving.address import Address, bound
 from modelcar.serving.signals import Stop, handled
-from modelcar.serving.tls import ServerTls
 from registry_shim.folder import opened
 from registry_shim.node import Node, node
 from registry_shim.operations.admin.api import Admin
@@ -71,7 +72,8 @@ async def serving(
         served = await ending.enter_async_context(node(root, layout, settings, operations.metrics))
         handler = operations.around(served.handle)
         remote = RemoteAdmin(settings.admin.tokens_file, handler) if settings.admin.tokens_file else None
-        tls = ServerTls(settings.tls) if settings.tls else None
+        files = settings.tls
+        tls = Renewed("the certificate", files.server_context, files.files) if files else None
         listening = await ending.enter_async_context(
             http.listening(
                 remote.handle if remote else handler,
@@ -156,7 +158,7 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
 
 
 def _appliers(
-    served: Node, operations: Operations, listening: http.Listening, tls: ServerTls | None
+    served: Node, operations: Operations, listening: http.Listening, tls: Renewed[ssl.SSLContext] | None
 ) -> dict[str, Apply]:
     """What may change while the node runs, and how it does. Policies and deny-lists are followed by the gate itself."""
 
@@ -174,7 +176,7 @@ def _appliers(
         _addresses(wanted)
         if tls is None or wanted.tls is None:
             raise UsageError("whether there is TLS at all changes with a restart only")
-        tls.adopt(wanted.tls)
+        tls.adopt(wanted.tls.server_context, wanted.tls.files)
 
     return {
         "authentication": authentication,

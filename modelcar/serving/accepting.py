@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from modelcar.renewed import Renewed
 from modelcar.serving.connections import Connections, Slot, client_of
-from modelcar.serving.tls import Contexts
 
 __all__ = ["Acceptor"]
 
@@ -30,7 +30,7 @@ class Acceptor:
         listener: socket.socket,
         connections: Connections,
         protocol: Callable[[Slot], asyncio.Protocol],
-        tls: Contexts | None,
+        tls: Renewed[ssl.SSLContext] | None,
     ) -> None:
         self._listener = listener
         self._connections = connections
@@ -91,7 +91,7 @@ class Acceptor:
                 connection.send(_BUSY)
 
     async def _open(self, connection: socket.socket, slot: Slot) -> None:
-        context = self._tls.context() if self._tls is not None else None
+        context = self._tls.current() if self._tls is not None else None
         timeout = self._connections.limits.header_seconds if context else None
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in one

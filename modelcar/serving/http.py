@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from aiohttp import ClientPayloadError, http_exceptions, web
 
 from modelcar.errors import ModelcarError
 from modelcar.layers.bytemap import FileSlice
+from modelcar.renewed import Renewed
 from modelcar.serving.accepting import Acceptor
 from modelcar.serving.checks import Refusal, check_head
 from modelcar.serving.connections import Connections, HeadReader, Slot
@@ -21,7 +23,7 @@ from modelcar.serving.exchange import Exchange, Meter, NoObserver, Observer
 from modelcar.serving.messages import ClientGone, Content, Request, Response, Stream
 from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
-from modelcar.serving.tls import Contexts, subject_of
+from modelcar.tls import subject_of
 
 __all__ = ["Handler", "Listening", "listening"]
 
@@ -57,7 +59,7 @@ async def listening(
     listener: socket.socket,
     *,
     limits: Limits | None = None,
-    tls: Contexts | None = None,
+    tls: Renewed[ssl.SSLContext] | None = None,
     observer: Observer | None = None,
     grace_seconds: float = _GRACE_SECONDS,
 ) -> AsyncIterator[Listening]:
@@ -77,7 +79,12 @@ class Listening:
     """What goes on at one listener."""
 
     def __init__(
-        self, handler: Handler, listener: socket.socket, limits: Limits, tls: Contexts | None, observer: Observer
+        self,
+        handler: Handler,
+        listener: socket.socket,
+        limits: Limits,
+        tls: Renewed[ssl.SSLContext] | None,
+        observer: Observer,
     ) -> None:
         self.connections = Connections(limits)
         self._handler = handler

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from modelcar.errors import UsageError
+from modelcar.tls import server_context
 
 __all__ = ["Authentication", "Level", "Limits", "LogFormat", "LogSettings", "Tls"]
 
@@ -59,6 +61,15 @@ class Tls:
     client_ca_file: Path | None = None
     """Certificates that issue those of clients (PEM). With it every client must show one."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that `server_context` reads."""
+        return tuple(filter(None, (self.certificate_file, self.key_file, self.client_ca_file)))
+
+    def server_context(self) -> ssl.SSLContext:
+        """Raises `StorageError` where a file cannot be read, `UsageError` where it is not what it should be."""
+        return server_context(self.certificate_file, self.key_file, self.client_ca_file)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authentication:
@@ -71,14 +82,20 @@ class Authentication:
     htpasswd_file: Path | None = None
     """Names and bcrypt hashes of passwords, as `htpasswd -B` writes them."""
     tokens_file: Path | None = None
-    """A name, a colon and a token a line; for `Authorization: Bearer`, or Basic with the token as the password."""
+    """A name, a colon and a token of 16 characters or more a line; for `Authorization: Bearer`, or Basic with the token
+    as the password."""
     public_paths: tuple[str, ...] = ("/healthz", "/readyz")
     """Paths that everyone may ask for."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Who may ask."""
+        return tuple(filter(None, (self.htpasswd_file, self.tokens_file)))
+
+    @property
     def required(self) -> bool:
         """Whether anybody has to say who they are."""
-        return self.htpasswd_file is not None or self.tokens_file is not None
+        return bool(self.files)
 
 
 class LogFormat(StrEnum):

@@ -300,7 +300,7 @@ def test_two_shims_on_one_folder_are_refused(upstream: Upstream, tmp_path: Path)
 def test_a_controller_asks_for_images_by_a_token_and_for_nothing_else(upstream: Upstream, tmp_path: Path) -> None:
     upstream.push("acme/llm", MIB, seed=1)
     tokens, token = tmp_path / "tokens", "0123456789abcdef0123456789abcdef"
-    tokens.write_text(f"{token}\n")
+    tokens.write_text(f"controller:{token}\n")
     tokens.chmod(0o600)
     shim = node(tmp_path / "node", upstream)
     with (shim.folder / "config.yaml").open("a") as file:
