@@ -31,6 +31,7 @@ from registry_shim.operations.reload import Apply, Reloader
 from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
+from registry_shim.space.recent import Recent
 
 __all__ = ["Service", "run", "serving"]
 
@@ -150,7 +151,7 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
         connections=lambda: len(listening.connections),
         requests=lambda: listening.running,
         blobs=served.cache.status,
-        space=served.space.status,
+        space=Recent(served.space.status).get,
         gate=served.gate.status,
         peers=served.peers.membership.all if served.peers else dict,
         precache=served.precache.status,
