@@ -21,6 +21,7 @@ from modelcar.serving.checks import Refusal, check_head
 from modelcar.serving.connections import Connections, HeadReader, Slot
 from modelcar.serving.exchange import Exchange, Meter, NoObserver, Observer
 from modelcar.serving.messages import ClientGone, Content, Request, Response, Stream
+from modelcar.serving.pace import Pace
 from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
 from modelcar.tls import subject_of
@@ -32,6 +33,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
 _GRACE_SECONDS: Final = 2.0  # what a request gets to finish in once we are told to stop
 _BODY_STEP: Final = 1 << 14  # bytes that a client sends before it stalls; one that drips slower is dropped as well
+_STEP: Final = 1 << 18  # bytes of an answer that are sent at once: how fast a client takes them is seen after each
 _LINGER_SECONDS: Final = 2.0  # so long the body of a request that was refused is read, for the client to hear why
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _GONE = (
@@ -162,7 +164,7 @@ class Listening:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in one
         self._running.add(task)
-        connection.begin()
+        connection.begin(task)
         try:
             return await self._answer(request, connection)
         finally:
@@ -171,10 +173,11 @@ class Listening:
 
     async def _answer(self, request: web.BaseRequest, connection: _Connection) -> web.StreamResponse:
         limits = self.limits
-        sending = _Sending(request, self._sender, limits.stall_seconds, last=self._stopping)
+        meter = Meter(connection.pace)
+        sending = _Sending(request, self._sender, meter, limits.stall_seconds, last=self._stopping)
         try:
             received = _received(request, connection, limits)
-            if len(self._running) > limits.requests:
+            if len(self._running) > limits.requests and not self.connections.drop_slowest():
                 raise Refusal(503, "there is too much to do; try again in a moment")
         except Refusal as e:
             return await _told(sending, e.response())
@@ -219,7 +222,9 @@ class _Connection(web.RequestHandler):
         super().__init__(server, **options)
         self.client = ""
         self.subject: str | None = None
+        self.pace = slot.pace
         self._slot = slot
+        self._task: asyncio.Task[Any] | None = None
         self._limits = limits
         self._head = HeadReader()
         self._timer: asyncio.TimerHandle | None = None
@@ -260,19 +265,23 @@ class _Connection(web.RequestHandler):
             self._timer = asyncio.get_running_loop().call_later(self._limits.header_seconds, self.drop)
         return True
 
-    def begin(self) -> None:
-        """A request's headers are complete."""
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """A request's headers are complete, and `task` answers it."""
         self._stop_timer()
         self._head.reset()
+        self._task = task
         self._slot.busy()
 
     def end(self) -> None:
         """The request was answered; the next one's headers may come."""
+        self._task = None
         self._slot.idle()
 
     def drop(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+        if self._task is not None:
+            self._task.cancel()  # a `sendfile` that waits for room does not learn of it otherwise
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -283,11 +292,12 @@ class _Connection(web.RequestHandler):
 class _Body:
     """A request's body as aiohttp receives it."""
 
-    def __init__(self, request: web.BaseRequest, stall_seconds: float) -> None:
+    def __init__(self, request: web.BaseRequest, pace: Pace, stall_seconds: float) -> None:
         self.length = request.content_length
         if self.length is None and not request.can_read_body:
             self.length = 0
         self._request = request
+        self._pace = pace
         self._stall_seconds = stall_seconds
 
     async def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
@@ -300,8 +310,10 @@ class _Body:
         try:
             await self._invite()
             while not content.at_eof():
-                async with asyncio.timeout_at(deadline):
-                    piece, _ = await content.readchunk()
+                with self._pace.waiting():
+                    async with asyncio.timeout_at(deadline):
+                        piece, _ = await content.readchunk()
+                self._pace.moved(len(piece))
                 batch.append(piece)
                 held += len(piece)
                 since += len(piece)
@@ -335,7 +347,7 @@ def _received(request: web.BaseRequest, connection: _Connection, limits: Limits)
         path=request.path,
         query={name: query.getall(name) for name in query},
         headers=headers,
-        body=_Body(request, limits.stall_seconds),
+        body=_Body(request, connection.pace, limits.stall_seconds),
         client=connection.client,
         subject=connection.subject,
     )
@@ -344,8 +356,10 @@ def _received(request: web.BaseRequest, connection: _Connection, limits: Limits)
 class _Sending:
     """One answer on its way out. `broken` tells that it was cut short of its length."""
 
-    def __init__(self, request: web.BaseRequest, sender: FileSender, stall_seconds: float, *, last: bool) -> None:
-        self.meter = Meter()
+    def __init__(
+        self, request: web.BaseRequest, sender: FileSender, meter: Meter, stall_seconds: float, *, last: bool
+    ) -> None:
+        self.meter = meter
         self.broken = False
         self._request = request
         self._sender = sender
@@ -358,7 +372,8 @@ class _Sending:
         if response.status not in (204, 304):
             headers["Content-Length"] = str(response.length)
         content = response.body
-        if isinstance(content, bytes) or request.method == "HEAD" or response.status == 304:
+        is_small = isinstance(content, bytes) and len(content) <= _STEP
+        if is_small or request.method == "HEAD" or response.status == 304:
             return await self._send_bytes(response, headers)
         stream = web.StreamResponse(status=response.status, headers=headers)
         if self._last:
@@ -384,14 +399,15 @@ class _Sending:
             plain.force_close()  # whether the body that was not asked for comes all the same, nobody can tell
         if self._last or headers.get("Connection") == "close":
             plain.force_close()
-        async with asyncio.timeout(self._stall_seconds):
-            await plain.prepare(request)
-            await plain.write_eof()
-            await request.writer.drain()  # aiohttp lets it lie in memory for as long as the client likes
-        self.meter.sent += len(body or b"")
+        with self.meter.pace.waiting():
+            async with asyncio.timeout(self._stall_seconds):
+                await plain.prepare(request)
+                await plain.write_eof()
+                await request.writer.drain()  # aiohttp lets it lie in memory for as long as the client likes
+        self.meter.add(len(body or b""))
         return plain
 
-    async def _stream(self, stream: web.StreamResponse, content: Content | Stream) -> None:
+    async def _stream(self, stream: web.StreamResponse, content: bytes | Content | Stream) -> None:
         async with aclosing(_pieces(content)) as pieces:
             async for piece in pieces:  # the first one opens its file, before any promise is made
                 if not stream.prepared:
@@ -421,9 +437,10 @@ class _Sending:
                 await self._write(stream, part)
 
     async def _write(self, stream: web.StreamResponse, data: bytes) -> None:
-        async with asyncio.timeout(self._stall_seconds):
-            await stream.write(data)
-        self.meter.sent += len(data)
+        with self.meter.pace.waiting():
+            async with asyncio.timeout(self._stall_seconds):
+                await stream.write(data)
+        self.meter.add(len(data))
 
     def hang_up(self) -> web.StreamResponse:
         if self._request.transport is not None:
@@ -431,8 +448,11 @@ class _Sending:
         return web.Response(status=400)
 
 
-async def _pieces(content: Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:
-    if isinstance(content, Content):
+async def _pieces(content: bytes | Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:
+    if isinstance(content, bytes):
+        for offset in range(0, len(content), _STEP):
+            yield content[offset : offset + _STEP]
+    elif isinstance(content, Content):
         with content.map.open(content.offset, content.size) as reader:
             for piece in reader.slices():
                 yield piece

@@ -15,12 +15,14 @@ __all__ = ["Authentication", "Level", "Limits", "LogFormat", "LogSettings", "Tls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one listener takes on. Near a limit on connections those that are idle longest are closed first."""
+    """What one listener takes on. At a limit the connection that is idle longest makes room, or else the slowest."""
 
     connections: int = 4096
     """Connections open at a time, from everyone together."""
     connections_per_client: int = 512
-    """Connections open at a time from one address (IPv6: one /64)."""
+    """Connections open at a time from one address (IPv6: one /64); from loopback, which is everybody there, any."""
+    slow_rate: int = 65536
+    """Bytes a second: a client that has taken or sent less for ten seconds makes room for others at a limit."""
     requests: int = 2048
     """Requests being answered at a time, streamed bodies included; others get 503."""
     header_bytes: int = 65536
@@ -46,8 +48,8 @@ class Limits:
             raise UsageError(f"header_bytes is {self.header_bytes}; it is from 1KiB to 1MiB")
         if min(self.header_seconds, self.idle_seconds, self.stall_seconds) <= 0:
             raise UsageError("header_seconds, idle_seconds and stall_seconds are more than 0")
-        if self.body_bytes < 0:
-            raise UsageError("body_bytes is not negative")
+        if min(self.body_bytes, self.slow_rate) < 0:
+            raise UsageError("body_bytes and slow_rate are not negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

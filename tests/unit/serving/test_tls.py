@@ -204,7 +204,7 @@ def test_whom_a_certificate_names(certificate: object, subject: str | None) -> N
 
 def test_handshakes_that_stand_still_take_nobodys_place(authority: Authority, settings: Tls) -> None:
     async def main() -> None:
-        limits = Limits(connections_per_client=5)
+        limits = Limits(connections=5)
         async with running(tls=renewed(settings), limits=limits) as (served, port):
             silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
             try:
