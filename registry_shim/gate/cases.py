@@ -119,6 +119,24 @@ class Case:
             ruling = await self.decide()
         return ruling
 
+    async def foresee(self) -> Ruling:
+        """The ruling as far as it does not take a scan, which is not begun for it.
+
+        Raises:
+            ModelcarError: it cannot be looked at now.
+        """
+        if (current := self.current) is not None:
+            return current
+        page = self._shop.book.page
+        seen = await self._in(self._shop.deciders, self._examine, page)
+        if self._is_closed:
+            raise Superseded
+        ruling = self._judged(seen)
+        if ruling.state is State.REFUSED and not ruling.is_outdated:
+            self._seen = seen
+            self._take(ruling, page, self._short)
+        return ruling
+
     def expire(self) -> None:
         """Decide anew when somebody asks."""
         self._expires = 0.0
@@ -170,18 +188,20 @@ class Case:
         """By what has been seen, and this node's verdict as it is now."""
         if self._seen is None:
             return
-        settings = self._shop.settings
-        verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
-        ruling = judge(self.origin.name, self.rule, self._seen, verdict, settings.scan, datetime.now(UTC))
+        ruling = self._judged(self._seen)
         has_failed = ruling.state is State.PENDING and self._failure is not None
         if has_failed and self._failure is not None:
             # Else whoever makes a file that no scan survives has it streamed for ever.
             state = State.REFUSED if self.rule.on_pending is OnPending.STREAM else State.PENDING
             ruling = replace(ruling, state=state, reasons=(self._failure, *ruling.reasons))
         is_short = has_failed or ruling.state is State.REFUSED
-        self._take(ruling, page, self._short if is_short else settings.valid_seconds)
+        self._take(ruling, page, self._short if is_short else self._shop.settings.valid_seconds)
         if may_scan and (has_failed or ruling.state is State.PENDING or ruling.is_outdated):
             self._begin_scan(page)
+
+    def _judged(self, seen: Examination) -> Ruling:
+        verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
+        return judge(self.origin.name, self.rule, seen, verdict, self._shop.settings.scan, datetime.now(UTC))
 
     def _take(self, ruling: Ruling, page: Page, seconds: float) -> None:
         before, self.ruling = self.ruling, ruling

@@ -177,6 +177,29 @@ class Gate:
         if rule.mode is Mode.ENFORCE and ruling.state is not State.ALLOWED:
             raise ruling.refusal()
 
+    async def foresee(self, origin: Origin, descriptor: Descriptor) -> None:
+        """Return unless an image will not be served whatever its layers hold: so nobody need fetch them to find out.
+
+        Raises:
+            Denied: it will not.
+        """
+        await self._by_rules_of_the_end(origin, lambda: self._foresee(origin, descriptor))
+
+    async def _foresee(self, origin: Origin, descriptor: Descriptor) -> None:
+        self.admit_repository(origin)
+        rule = self._rules.of(origin)
+        self._check_denied(origin, descriptor.digest, rule)
+        if rule is None or rule.mode is not Mode.ENFORCE:
+            return
+        try:
+            ruling = await self._docket.case(origin, descriptor, rule).foresee()
+        except InvalidContent:
+            raise
+        except ModelcarError:
+            return  # who fetches finds out what is the matter
+        if ruling.state is State.REFUSED and not ruling.is_outdated:
+            raise ruling.refusal()
+
     def revoked(self, digest: Digest) -> str | None:
         """Why this node sends a blob to nobody, peers included: a deny-list of the node names it, or a scan of this
         node found it malicious. From any thread; does not block."""

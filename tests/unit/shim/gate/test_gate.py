@@ -750,6 +750,57 @@ def test_what_no_scan_survives_is_not_streamed_again(tmp_path: Path, upstream: U
     run(scenario())
 
 
+def test_what_is_refused_whatever_its_layers_hold_is_foreseen(tmp_path: Path, upstream: Upstream) -> None:
+    bare, signed = upstream.image(), upstream.image({"models/b.txt": b"signed"})
+    upstream.sign(signed, ALICE.key)
+    arrivals, events = Arrivals(upstream.store.content), Watched()
+
+    async def scenario() -> None:
+        rule = signed_by(tmp_path, ALICE, scan=ScanDemand.NODE)
+        async with running_gate(tmp_path, upstream, rule, arrivals=arrivals, events=events) as gate:
+            with pytest.raises(Denied, match="ClusterImagePolicy policy"):
+                await gate.foresee(LLM, bare)
+            with pytest.raises(Denied, match="rules speaks about it"):
+                await gate.foresee(Origin(registry="ghcr.io", repository="a/b"), signed)
+            await gate.foresee(LLM, signed)
+            assert [image["state"] for image in gate.status()["images"]] == ["refused"]
+            assert arrivals.leased == []  # whoever fetches does so at the pace that is set for it
+            upstream.is_down = True
+            await gate.foresee(LLM, signed)
+            upstream.is_down = False
+            assert await settled(gate, LLM, signed) is None
+            await gate.foresee(LLM, signed)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.AUDIT, Mode.WARN])
+def test_nothing_is_foreseen_where_nothing_is_refused(tmp_path: Path, upstream: Upstream, mode: Mode) -> None:
+    root = upstream.image()
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, signed_by(tmp_path, ALICE, mode=mode)) as gate:
+            await gate.foresee(LLM, root)
+
+    run(scenario())
+
+
+def test_malicious_by_older_rules_is_no_foregone_conclusion(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    by_older_rules(tmp_path, root, Outcome.MALICIOUS, upstream.layers(root)[0])
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, NODE_SCAN) as gate:
+            await gate.foresee(LLM, root)
+            await until_served(gate, root)
+
+    async def until_served(gate: Gate, root: Descriptor) -> None:
+        while await settled(gate, LLM, root) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    run(scenario())
+
+
 def test_formats(tmp_path: Path, upstream: Upstream) -> None:
     """By the names of single files; else only once the layers were looked into."""
     plain = upstream.image()
