@@ -105,7 +105,10 @@ def test_signatures_outlive_the_upstream(upstream: ScriptedRegistry, tmp_path: P
     assert [answer.body for answer in after] == [answer.body for answer in before]
 
 
-def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(upstream: ScriptedRegistry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["[{}]", "[1, null]", "{}", "", "\0\0", "[" * 100_000], ids=range(6))
+def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(
+    upstream: ScriptedRegistry, tmp_path: Path, damage: str
+) -> None:
     image = publish(upstream)
     signature = sign(upstream, image.root)
     settings = MirrorSettings(
@@ -116,7 +119,7 @@ def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(upstream: Scri
         Client(address).get(f"{REPO}/manifests/{signature.digest}")
     upstream.close()
     (kept,) = (tmp_path / "root").rglob(f"_lists/sha256-{image.root.digest.hex}.json")
-    kept.write_text("[{}]")
+    kept.write_text(damage)
     with running_mirror(settings, tmp_path / "root") as address:
         found = referrers_of(Client(address).get(f"{REPO}/referrers/{image.root.digest}"))
     assert [entry.digest for entry in found] == [signature.digest]
