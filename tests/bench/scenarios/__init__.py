@@ -10,6 +10,8 @@ from tests.bench.results import Outcome
 from tests.bench.scenarios import (
     build,
     build_push,
+    engines,
+    engines_later,
     memory,
     peers,
     policy,
@@ -37,6 +39,8 @@ SCENARIOS: Final[dict[str, Callable[[Bench], Outcome]]] = {
         shim_cold,
         shim_manifests,
         peers,
+        engines,
+        engines_later,
         memory,
         sign,
         policy,
