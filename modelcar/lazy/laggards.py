@@ -39,9 +39,9 @@ class Laggards:
         stall = self._settings.peer_stall if waits else self._settings.stall
         if now - max(window.last_byte, window.chunk_began) > stall:
             return True
-        if window.held_up:
-            return False  # its slowness is ours
-        age = window.flowed + (now - window.first_byte if window.partial else 0.0)
+        if window.held_up or window.kind is SourceKind.PEER:
+            return False  # its slowness is ours; a peer's rate is what others leave of it
+        age = window.flowing(now)
         usual = self._usual.usual(window.source.name, now)
         if (
             usual is None

@@ -123,6 +123,11 @@ class PartialBlob:
         """Whether a chunk may be on disk since before the machine started, and is to be confirmed."""
         return bool(self._claimed[number])
 
+    @property
+    def unsure(self) -> bool:
+        """Whether there are claims."""
+        return self._claimed.find(1) >= 0
+
     def missing(self, offset: int = 0, length: int | None = None) -> Iterator[int]:
         """The chunks of a range that are not here, in order."""
         wanted = self.grid.numbers(offset, self.size - offset if length is None else length)
