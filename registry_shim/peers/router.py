@@ -109,7 +109,8 @@ class PeerRouter:
         elif not isinstance(source, PeerSource):
             self._behind.report(source, outcome, size, seconds)
         elif outcome is Outcome.DONE:
-            self._membership.succeeded(source.member, size, seconds)
+            # Who sends to many is not slow: only a part of its time was for us.
+            self._membership.succeeded(source.member, size, seconds / self._knowledge.sharing(source.member))
         elif outcome is Outcome.BROKEN:
             self._membership.failed(source.member)
         elif outcome is Outcome.SLOW:
@@ -124,20 +125,19 @@ class PeerRouter:
         holders = self._holders(grid, number)
         if not holders:
             return [self._source(home)]
-        found = list(dict.fromkeys([home, *holders]))
-        random.shuffle(found)
-        found.sort(key=self._knowledge.busy)
-        return [self._source(member) for member in found]
+        return [self._source(member) for member in self._idlest({home, *holders})]
 
     def _holders(self, grid: Grid, number: int) -> list[Member]:
         """Some who are known to have a chunk, in this zone."""
-        me = self._membership.me
         if not self._knowledge.is_held(grid, number):
             return []
-        reliable = self._membership.reliable()
-        well = [m for m in self._knowledge.holders(grid, number) if m in reliable and m.zone == me.zone and m != me]
-        random.shuffle(well)
-        return sorted(well, key=self._knowledge.busy)[:_HOLDERS]
+        reliable, me = self._membership.reliable(), self._membership.me  # which it does not count among them
+        known = self._knowledge.holders(grid, number)
+        return self._idlest(m for m in known if m in reliable and m.zone == me.zone)[:_HOLDERS]
+
+    def _idlest(self, members: Iterable[Member]) -> list[Member]:
+        """Those first who have least to do for us; among equals, chance decides."""
+        return sorted(members, key=lambda m: self._knowledge.busy(m) + random.random())  # noqa: S311 - not a secret
 
     def _look_around(self, grid: Grid) -> None:
         """Ask some who has what, so that a node that joins, or comes late, takes nothing from the upstream. In threads

@@ -90,6 +90,7 @@ def test_a_home_fetches_what_it_is_asked_for_and_no_more(node: Node, content: Co
     assert answer.status == 206
     assert answer.body == content.data[CHUNK_SIZE : 2 * CHUNK_SIZE]
     assert answer.headers["Content-Range"] == f"bytes {CHUNK_SIZE}-{2 * CHUNK_SIZE - 1}/{grid.size}"
+    assert answer.headers["Modelcar-Sending"] == "1"
     assert node.upstream.sent == CHUNK_SIZE
     assert unpack_map(blob(node, grid, CHUNK_SIZE, CHUNK_SIZE + 1).headers["Modelcar-Have"], 3) == b"\2"
 
