@@ -30,6 +30,7 @@ __all__ = ["Handler", "Listening", "listening"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+_NAME: Final = "modelcar"
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
 _GRACE_SECONDS: Final = 2.0  # what a request gets to finish in once we are told to stop
 _BODY_STEP: Final = 1 << 14  # bytes that a client sends before it stalls; one that drips slower is dropped as well
@@ -265,6 +266,18 @@ class _Connection(web.RequestHandler):
             self._timer = asyncio.get_running_loop().call_later(self._limits.header_seconds, self.drop)
         return True
 
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """In our words: aiohttp's own name the libraries that we are made of, and repeat what was sent."""
+        super().handle_error(request, status, exc, message)
+        reason = "this is a fault of ours; the log says more" if status >= 500 else "this cannot be read as a request"
+        refusal = Refusal(status, reason).response()
+        headers = {**refusal.headers, "Server": _NAME}
+        answer = web.Response(status=status, headers=headers, body=cast("bytes", refusal.body))
+        answer.force_close()
+        return answer
+
     def begin(self, task: asyncio.Task[Any]) -> None:
         """A request's headers are complete, and `task` answers it."""
         self._stop_timer()
@@ -368,7 +381,7 @@ class _Sending:
 
     async def send(self, response: Response) -> web.StreamResponse:
         request = self._request
-        headers = {**response.headers, "Server": "modelcar"}
+        headers = {**response.headers, "Server": _NAME}
         if response.status not in (204, 304):
             headers["Content-Length"] = str(response.length)
         content = response.body

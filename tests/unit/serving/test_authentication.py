@@ -221,14 +221,14 @@ def test_many_wrong_tokens_make_nobody_s_password_be_worked_out_again(
 
 
 @pytest.mark.parametrize("header", [b"Bearer \xff", b"Basic \xff", b"\xff", b"Bearer \xc3\xa4" * 9])
-def test_bytes_that_are_no_text_are_nobody_s(settings: Authentication, header: bytes) -> None:
+def test_bytes_that_are_no_token_reach_nobody(settings: Authentication, header: bytes) -> None:
     async def main() -> bytes:
         async with running(Authenticator(settings).guard(show)) as (_, port):
             return await raw(
                 port, b"GET /v2/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\nAuthorization: " + header + b"\r\n\r\n"
             )
 
-    assert asyncio.run(main()).startswith(b"HTTP/1.1 401 ")
+    assert asyncio.run(main()).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
