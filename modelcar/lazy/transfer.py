@@ -154,11 +154,6 @@ class Transfer:
         for name in names:
             self._standing.distrust(name, ProtocolViolation(f"{name} took part in sending another blob"))
 
-    @property
-    def before_peers(self) -> int:
-        """How many chunks lie before the first that a peer sent."""
-        return len(self._from.partition(bytes([_CODES[SourceKind.PEER]]))[0])
-
     def leave(self, who: object) -> None:
         """Nobody waits for what `who` asked for; it goes on arriving, in its turn."""
         with self._scheduler.lock:
@@ -277,10 +272,8 @@ class Transfer:
             self._scheduler.wake()  # it may be asked for what comes next
 
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
-        if window.kind is SourceKind.PEER and not self.partial.has(number):
-            self._from[number] = _CODES[window.kind]  # before anybody can see the chunk
         try:
-            fresh = self.partial.put(number, data)
+            fresh = self.partial.put(number, data, doubtful=self._may_doubt(window))
         except DigestMismatch:
             window.wrong = Digest.of(data)
             raise
@@ -306,6 +299,9 @@ class Transfer:
         self._whole.advance()
         if self.partial.complete:
             self._conclude()
+
+    def _may_doubt(self, window: Window) -> bool:
+        return window.kind is SourceKind.PEER and not self.grid.verifiable
 
     def ended(self, window: Window, outcome: Outcome, error: ModelcarError | None) -> None:
         now = time.monotonic()

@@ -399,7 +399,7 @@ def test_a_failing_disk_is_our_error_and_not_the_sources(
     router = Reports(MemorySource(content.data))
     transfer = bench.transfer(content.table(SMALL), router)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StorageError("no space left")
 
     with monkeypatch.context() as patch:
