@@ -130,6 +130,8 @@ class PeerApi:
         here = await self._leases.find(digest, name)
         if here is None:
             raise Refusal(404, "nothing of it is here")
+        if not _is_whole(here.lease):
+            here = await self._leases.again(digest, name, here)
         return Response(status=200, headers=self._state(here))
 
     async def _blob(self, request: Request, digest: Digest, name: str) -> Response:
@@ -144,6 +146,8 @@ class PeerApi:
         ):
             return _no(503, "too much is being sent", _PAUSE)
         here = await self._leases.find(digest, name)
+        if here is not None and not _has(here.lease, offset, length):
+            here = await self._leases.again(digest, name, here)
         if here is not None and _has(here.lease, offset, length):
             return self._sent(request, here, offset, length)
         grid = self._grid(request, digest, name, admitted.size, here)

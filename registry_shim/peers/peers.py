@@ -38,6 +38,7 @@ from registry_shim.peers.settings import PeerSettings
 __all__ = ["Peers"]
 
 _TRIALS: Final = 1.0  # seconds between two looks whether a dead peer is to be tried
+_LOOKOUTS: Final = 8  # threads that ask what peers have of blobs that begin
 _MOST_BODY: Final = 64 << 20  # bytes: a chunk table
 _log = logging.getLogger("registry_shim.peers")
 
@@ -60,6 +61,7 @@ class Peers:
         self._directions = Directions(self.membership, homes, self._knowledge)
         self._client = PeerClient(settings)
         self._turns = threading.Semaphore(settings.last_resort)
+        self._lookouts = threading.Semaphore(_LOOKOUTS)
         self._stopped = threading.Event()
 
     def router_for(self, behind: RouterFor) -> RouterFor:
@@ -74,6 +76,7 @@ class Peers:
                 knowledge=self._knowledge,
                 client=self._client,
                 turns=self._turns,
+                lookouts=self._lookouts,
             )
 
         return router

@@ -56,15 +56,17 @@ class PeerRouter:
         knowledge: Knowledge,
         client: PeerClient,
         turns: threading.Semaphore,
+        lookouts: threading.Semaphore,
     ) -> None:
-        """`turns` bounds how much of what others should fetch is fetched from the upstream at once, by all routers."""
+        """What all routers share: `turns` bounds how much of what others should fetch is fetched from the upstream at
+        once, `lookouts` how many peers are asked what they have."""
         self._origins = origins
         self._behind = behind
         self._membership = membership
         self._directions = directions
         self._knowledge = knowledge
         self._client = client
-        self._turns = turns
+        self._turns, self._lookouts = turns, lookouts
         self._sources: dict[Member, PeerSource] = {}
 
     def background(self, grid: Grid) -> Iterable[int]:
@@ -142,14 +144,23 @@ class PeerRouter:
     def _look_around(self, grid: Grid) -> None:
         """Ask some who has what, so that a node that joins, or comes late, takes nothing from the upstream. In threads
         of their own, for a moment: who has nothing to tell by then is not waited for."""
-        well = [m for m in self._membership.ring() if m != self._membership.me]
-        asked = [self._source(m) for m in random.sample(well, min(_ASKED, len(well)))]
-        threads = [threading.Thread(target=s.look, args=(grid,), name="peer-look", daemon=True) for s in asked]
+        well = sorted(self._membership.reliable())
+        threads = [
+            threading.Thread(target=self._look, args=(self._source(member), grid), name="peer-look", daemon=True)
+            for member in random.sample(well, min(_ASKED, len(well)))
+            if self._lookouts.acquire(blocking=False)  # all of them may wait for peers that do not answer
+        ]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + _LOOK
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _look(self, source: PeerSource, grid: Grid) -> None:
+        try:
+            source.look(grid)
+        finally:
+            self._lookouts.release()
 
     def _source(self, member: Member) -> PeerSource:
         source = self._sources.get(member)
