@@ -72,8 +72,8 @@ class Dragonfly:
         }
         (folder / "scheduler.yaml").write_text(json.dumps(config))  # which is YAML
         (folder / "scheduler-dynconfig.yaml").write_text("{}")
-        command = (self.scheduler, "--config", folder / "scheduler.yaml", "--console")
-        cluster.daemons.start(machine, folder / "scheduler.log", *command)
+        options = ("--config", folder / "scheduler.yaml", "--dynconfig", folder / "scheduler-dynconfig.yaml", "--console")
+        cluster.daemons.start(machine, folder / "scheduler.log", self.scheduler, *options)
 
     def _start_daemon(
         self, cluster: Cluster, machine: Machine, folder: Path, more: Mapping[str, Any] | None = None
