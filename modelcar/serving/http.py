@@ -291,10 +291,14 @@ class _Connection(web.RequestHandler):
         self._slot.idle()
 
     def drop(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-        if self._task is not None:
-            self._task.cancel()  # a `sendfile` that waits for room does not learn of it otherwise
+        transport = self.transport
+        if transport is None:
+            return
+        if self._task is None:
+            transport.abort()
+        else:  # first: a `sendfile` that waits for room would go on to wait for whoever gets its socket's number next
+            self._task.add_done_callback(lambda _: transport.abort())
+            self._task.cancel()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
