@@ -70,9 +70,10 @@ class Dragonfly:
             "metrics": {"enable": False},
             "storage": {"maxSize": 100, "maxBackups": 1},
         }
-        (folder / "scheduler.yaml").write_text(json.dumps(config))  # which is YAML
-        (folder / "scheduler-dynconfig.yaml").write_text("{}")
-        options = ("--config", folder / "scheduler.yaml", "--dynconfig", folder / "scheduler-dynconfig.yaml", "--console")
+        file, dynamic = folder / "scheduler.yaml", folder / "scheduler-dynconfig.yaml"
+        file.write_text(json.dumps(config))  # which is YAML
+        dynamic.write_text("{}")
+        options = ("--config", file, "--dynconfig", dynamic, "--console")
         cluster.daemons.start(machine, folder / "scheduler.log", self.scheduler, *options)
 
     def _start_daemon(
