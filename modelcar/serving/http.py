@@ -445,7 +445,7 @@ class _Sending:
                 await self._sender.send(transport, piece, self.meter, self._stall_seconds)
                 return
             except asyncio.SendfileNotAvailableError:
-                if transport.is_closing():
+                if transport.is_closing() or _is_gone(transport):
                     raise ConnectionResetError from None
         done = self.meter.sent - before
         piece = replace(piece, offset=piece.offset + done, size=piece.size - done)
@@ -463,6 +463,15 @@ class _Sending:
         if self._request.transport is not None:
             self._request.transport.abort()
         return web.Response(status=400)
+
+
+def _is_gone(transport: asyncio.Transport) -> bool:
+    """What asyncio has not noticed yet: the client's end was reset."""
+    try:
+        transport.get_extra_info("socket").getpeername()
+    except OSError:
+        return True
+    return False
 
 
 async def _pieces(content: bytes | Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:

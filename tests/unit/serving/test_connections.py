@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelcar.layers.bytemap import ByteMap
+from modelcar.layers.bytemap import ByteMap, FileSlice
 from modelcar.serving import accepting, pace
 from modelcar.serving.connections import Connections, HeadReader, Slot, client_of
 from modelcar.serving.http import listening
 from modelcar.serving.messages import Content, Request, Response
 from modelcar.serving.pace import Pace
+from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
 
 from .raw import ask, connected, echo, head, rest, running, until_running
@@ -410,6 +412,34 @@ def test_downloads_that_nobody_takes_leave_room_for_others(
 
     asyncio.run(main())
     assert "Exception in callback" not in caplog.text, "a socket was closed while something waited for it"
+
+
+def test_of_a_file_whose_client_is_gone_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand clients that leave at once would take 256 KiB each."""
+    read: list[FileSlice] = []
+    monkeypatch.setattr(FileSender, "read", lambda _, piece: read.append(piece))
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, LARGE)
+    content = Content(map=ByteMap.of_file(path, LARGE), offset=0, size=LARGE)
+
+    async def handler(_: Request) -> Response:
+        return Response(status=200, body=content)
+
+    async def main() -> None:
+        async with running(handler) as (served, port):
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.sendall(HEAD)
+                    await until_running(served, 1)
+                    await asyncio.sleep(0.05)
+                async with asyncio.timeout(10):
+                    while served.running:  # noqa: ASYNC110  # nothing tells that it has ended
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert read == []
 
 
 def test_being_hurried_ends_the_grace_period() -> None:
