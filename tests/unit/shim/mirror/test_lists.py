@@ -188,6 +188,15 @@ def test_a_signature_that_came_by_another_way_is_listed(mirror: MakeMirror, upst
     assert found[0].artifact_type == SIGNATURE
 
 
+def test_that_nothing_refers_to_an_image_is_not_said_by_mistake(mirror: MakeMirror, upstream: ScriptedRegistry) -> None:
+    """There may be an attestation against it: nobody has asked while the upstream was there."""
+    image = publish(upstream)
+    client = mirror({"repositories": ("**",)}, attachments=False)
+    assert client.manifest("v1").status == 200
+    upstream.close()
+    assert client.get(f"{REPO}/referrers/{image.root.digest}").status in (502, 503, 504)
+
+
 def test_made_up_digests_leave_nothing_on_disk(mirror: MakeMirror, upstream: ScriptedRegistry, tmp_path: Path) -> None:
     client = mirror()
     publish(upstream)
