@@ -71,5 +71,6 @@ class Laggards:
 
 
 def _may_hedge(first: ChunkSource, other: ChunkSource) -> bool:
-    """Not the same one, and never the upstream because a peer is slow: all nodes would turn to it together."""
-    return other.name != first.name and (first.kind is not SourceKind.PEER or other.kind is SourceKind.PEER)
+    """Not the same one, and never the upstream because a peer or a mirror is slow: all nodes would turn to it together,
+    which is what those are there to prevent."""
+    return other.name != first.name and (first.kind is SourceKind.UPSTREAM or other.kind is not SourceKind.UPSTREAM)

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.conformance, pytest.mark.root, pytest.mark.debian("ip"
 MBIT = 200
 SIZE = 3 * 16_000_000
 OVERHEAD = 1.08  # what TCP, IP and Ethernet add to a byte on the link, and HTTP's small talk
-HEDGED = 0.8  # what of a model the upstream may send because a mirror before it was slow: it is asked as well then
+HEDGED = 0.5  # what of a model the upstream may send because a mirror before it stood still
 IMAGE = "org/model:v1"
 
 

@@ -318,8 +318,11 @@ def test_a_chunk_that_somebody_waits_for_is_asked_of_a_second_source(bench: Benc
     assert quick.asked[0] == (0, SMALL)
 
 
-def test_the_upstream_is_not_asked_because_a_peer_is_slow(bench: Bench, content: Content) -> None:
-    slow = MemorySource(content.data, name="slow", kind=SourceKind.PEER, faults=[Fault(times=99, stall=0)])
+@pytest.mark.parametrize("kind", [SourceKind.PEER, SourceKind.MIRROR])
+def test_the_upstream_is_not_asked_because_a_neighbour_is_slow(
+    bench: Bench, content: Content, kind: SourceKind
+) -> None:
+    slow = MemorySource(content.data, name="slow", kind=kind, faults=[Fault(times=99, stall=0)])
     upstream = MemorySource(content.data)
     transfer = bench.transfer(content.table(SMALL), Reports(slow, upstream), replace(FAST, stall=60.0, hedge_after=0))
     transfer.start()
