@@ -1,4 +1,4 @@
-"""Source files: what identifies a file's state, and opening one only if it is still in that state.
+"""What identifies a file's state, and opening a source file only if it is still in that state.
 
 Weights are never copied, so everything that reads them later must notice when they are no longer what was hashed.
 """
@@ -6,13 +6,13 @@ Weights are never copied, so everything that reads them later must notice when t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelcar.errors import SourceChanged, StorageError
 
-__all__ = ["FileStamp", "ReadAt", "check_unchanged", "ends_early", "open_unchanged", "reading"]
+__all__ = ["FileStamp", "ReadAt", "check_unchanged", "ends_early", "open_unchanged", "reading", "stamps_of"]
 
 ReadAt = Callable[[int, int], bytes]
 """`read_at(offset, n)`: up to `n` bytes, fewer only at the end of what is read."""
@@ -62,6 +62,18 @@ class FileStamp:
             return "it was written to"
         if (current.ctime_ns, current.inode) != (self.ctime_ns, self.inode):
             return "it was replaced, or its mode or owner changed"
+        return None
+
+
+def stamps_of(paths: Iterable[Path]) -> tuple[FileStamp | None, ...]:
+    """Of each file, followed through links (as Kubernetes swaps them); `None` for one that cannot be looked at."""
+    return tuple(_stamp(path) for path in paths)
+
+
+def _stamp(path: Path) -> FileStamp | None:
+    try:
+        return FileStamp.from_stat(path.stat())
+    except OSError:
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,12 @@ from typing import Any, Final
 
 from modelcar import __version__
 from modelcar.errors import UsageError
+from modelcar.renewed import Renewed
 from modelcar.serving import http, logs
 from modelcar.serving.address import Address, bound
 from modelcar.serving.config.reading import load_file
 from modelcar.serving.config.reloading import Reloader
 from modelcar.serving.signals import Stop, handled
-from modelcar.serving.tls import ServerTls
 from registry_shim.folder import opened
 from registry_shim.node import Node, node
 from registry_shim.operations.admin.api import Admin
@@ -32,6 +33,7 @@ from registry_shim.operations.exposure import require_protection
 from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
+from registry_shim.space.recent import Recent
 
 __all__ = ["Service", "run", "serving"]
 
@@ -73,7 +75,8 @@ async def serving(
         served = await ending.enter_async_context(node(root, layout, settings, operations.metrics))
         handler = operations.around(served.handle)
         remote = RemoteAdmin(settings.admin.tokens_file, handler) if settings.admin.tokens_file else None
-        tls = ServerTls(settings.tls) if settings.tls else None
+        files = settings.tls
+        tls = Renewed("the certificate", files.server_context, files.files) if files else None
         listening = await ending.enter_async_context(
             http.listening(
                 remote.handle if remote else handler,
@@ -154,7 +157,7 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
         connections=lambda: len(listening.connections),
         requests=lambda: listening.running,
         blobs=served.cache.status,
-        space=served.space.status,
+        space=Recent(served.space.status).get,
         gate=served.gate.status,
         peers=served.peers.membership.all if served.peers else dict,
         precache=served.precache.status,
@@ -162,7 +165,7 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
 
 
 def _appliers(
-    served: Node, operations: Operations, listening: http.Listening, tls: ServerTls | None
+    served: Node, operations: Operations, listening: http.Listening, tls: Renewed[ssl.SSLContext] | None
 ) -> dict[str, Callable[[NodeSettings], Awaitable[None] | None]]:
     """What may change while the node runs, and how it does. Policies and deny-lists are followed by the gate itself."""
 
@@ -180,7 +183,7 @@ def _appliers(
         _addresses(wanted)
         if tls is None or wanted.tls is None:
             raise UsageError("whether there is TLS at all changes with a restart only")
-        tls.adopt(wanted.tls)
+        tls.adopt(wanted.tls.server_context, wanted.tls.files)
 
     return {
         "authentication": authentication,

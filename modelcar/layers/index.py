@@ -8,16 +8,28 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from modelcar.checkpoint.formats.header import Tensor
 from modelcar.errors import InvalidDigest, InvalidDocument
+from modelcar.layers.chunktable import ChunkTable
 from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.oci import Digest, compact_json
 from modelcar.oci.document import Fields, parse_object
 
-__all__ = ["INDEX_PATH", "MEDIA_TYPE", "IndexedFile", "IndexedLayer", "ModelIndex"]
+__all__ = [
+    "INDEX_PATH",
+    "MEDIA_TYPE",
+    "IndexedFile",
+    "IndexedLayer",
+    "ModelIndex",
+    "check_index",
+    "check_version",
+    "chunk_of",
+    "file_of",
+    "layer_of",
+]
 
 INDEX_PATH: Final = ".modelcar/index.json"
 MEDIA_TYPE: Final = "application/vnd.modelcar.index.v1+json"
@@ -66,7 +78,7 @@ class IndexedLayer:
     digest: Digest
     size: int
     media_type: str
-    chunks: tuple[Chunk, ...]
+    chunks: Sequence[Chunk]
     files: tuple[IndexedFile, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,45 +124,57 @@ class ModelIndex:
         if raw.count(b"{") + raw.count(b"[") > _MAX_PARTS:
             raise InvalidDocument(f"model index has more than {_MAX_PARTS} objects and arrays")
         fields = Fields(parse_object(raw, "model index", limit=_MAX_INDEX), "index")
-        if fields.size("schemaVersion") != 1 or fields.text("mediaType") != MEDIA_TYPE:
-            raise InvalidDocument("model index is of another version", hint="a newer modelcar may read it")
+        check_version(fields)
         index = cls(
             root=fields.text("root"),
             layers=tuple(_layer(f) for f in _required(fields, "layers")),
             rest=fields.rest(frozenset({"schemaVersion", "mediaType", "root", "layers"})),
         )
-        if not index.root.startswith("/") or not _is_normal(index.root[1:]):
-            raise InvalidDocument("index.root is not an absolute path")
-        _check_unique([str(layer.digest) for layer in index.layers], "index.layers")
-        _check_unique([file.path for layer in index.layers for file in layer.files], "index.layers.files")
+        check_index(index)
         return index
 
 
+def check_version(fields: Fields) -> None:
+    """Raise `InvalidDocument` unless this is an index of the one version that we read."""
+    if fields.size("schemaVersion") != 1 or fields.text("mediaType") != MEDIA_TYPE:
+        raise InvalidDocument("model index is of another version", hint="a newer modelcar may read it")
+
+
+def check_index(index: ModelIndex) -> None:
+    """Raise `InvalidDocument` for what the parts of an index cannot tell alone."""
+    if not index.root.startswith("/") or not _is_normal(index.root[1:]):
+        raise InvalidDocument("index.root is not an absolute path")
+    _check_unique([str(layer.digest) for layer in index.layers], "index.layers")
+    _check_unique([file.path for layer in index.layers for file in layer.files], "index.layers.files")
+
+
 def _layer(fields: Fields) -> IndexedLayer:
+    chunks = ChunkTable(map(chunk_of, _required(fields, "chunks")), f"{fields.path}.chunks")
+    layer = layer_of(fields, chunks, tuple(map(file_of, _required(fields, "files"))))
+    return replace(layer, chunks=chunks[:])
+
+
+def layer_of(fields: Fields, chunks: ChunkTable, files: tuple[IndexedFile, ...]) -> IndexedLayer:
+    """A layer from its scalars and what it consists of. Raises `InvalidDocument`."""
     size = fields.size("size")
-    layer = IndexedLayer(
-        digest=_digest(fields),
-        size=size,
-        media_type=fields.text("mediaType"),
-        chunks=tuple(
-            Chunk(offset=f.size("offset"), size=f.size("size"), digest=_digest(f)) for f in _required(fields, "chunks")
-        ),
-        files=tuple(_file(f) for f in _required(fields, "files")),
+    if chunks.size != size:
+        raise InvalidDocument(f"{fields.path}.chunks cover {chunks.size} of {size} bytes")
+    _check_order(files, f"{fields.path}.files", size)
+    return IndexedLayer(
+        digest=_digest(fields), size=size, media_type=fields.text("mediaType"), chunks=chunks, files=files
     )
-    position = 0
-    for i, chunk in enumerate(layer.chunks):
-        if chunk.offset != position:
-            raise InvalidDocument(f"{fields.path}.chunks[{i}] does not begin where the one before it ends")
-        if not 0 < chunk.size <= CHUNK_SIZE:
-            raise InvalidDocument(f"{fields.path}.chunks[{i}].size is not within 1 and {CHUNK_SIZE}")
-        position += chunk.size
-    if position != size:
-        raise InvalidDocument(f"{fields.path}.chunks cover {position} of {size} bytes")
-    _check_order(layer.files, f"{fields.path}.files", size)
-    return layer
 
 
-def _file(fields: Fields) -> IndexedFile:
+def chunk_of(fields: Fields) -> Chunk:
+    """Raises `InvalidDocument`."""
+    chunk = Chunk(offset=fields.size("offset"), size=fields.size("size"), digest=_digest(fields))
+    if not 0 < chunk.size <= CHUNK_SIZE:
+        raise InvalidDocument(f"{fields.path}.size is not within 1 and {CHUNK_SIZE}")
+    return chunk
+
+
+def file_of(fields: Fields) -> IndexedFile:
+    """Raises `InvalidDocument`."""
     size = fields.size("size")
     header = fields.optional_text("header")
     has_header = header is not None or fields.has("headerSize")

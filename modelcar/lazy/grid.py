@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from modelcar.errors import DigestMismatch, InvalidDigest, InvalidDocument
+from modelcar.layers.chunktable import ChunkTable
 from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.layers.index import IndexedLayer
 from modelcar.oci import Digest, compact_json
@@ -30,14 +31,17 @@ class Grid:
 
     digest: Digest
     size: int
-    table: tuple[Chunk, ...] | None = None
-    _starts: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    table: Sequence[Chunk] | None = None
+    _starts: Sequence[int] = field(default=(), repr=False, compare=False)
     _name: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        starts = tuple(c.offset for c in self.table) if self.table else tuple(range(0, self.size, CHUNK_SIZE))
+        given = self.table
+        table = given if given is None or isinstance(given, ChunkTable) else ChunkTable(given)
+        starts = table.starts if table else range(0, self.size, CHUNK_SIZE)
+        object.__setattr__(self, "table", table)
         object.__setattr__(self, "_starts", starts)
-        object.__setattr__(self, "_name", _name(self.table))
+        object.__setattr__(self, "_name", _name(table))
 
     @classmethod
     def plain(cls, digest: Digest, size: int) -> Self:
@@ -105,15 +109,15 @@ class Grid:
         fields = Fields(document, "table")
         try:
             digest, size = Digest.parse(fields.text("digest")), fields.size("size")
-            table = tuple(_chunks(document["chunks"])) if "chunks" in document else None
+            table = ChunkTable(_chunks(document["chunks"])) if "chunks" in document else None
         except (ValueError, TypeError, InvalidDigest) as e:
             raise InvalidDocument(f"chunk table: {e}") from None
-        if table is not None and sum(c.size for c in table) != size:
+        if table is not None and table.size != size:
             raise InvalidDocument(f"chunk table of {digest} does not cover its {size} bytes")
         return cls(digest, size, table)
 
 
-def _name(table: tuple[Chunk, ...] | None) -> str:
+def _name(table: Sequence[Chunk] | None) -> str:
     if table is None:
         return "plain"
     whole = hashlib.sha256()

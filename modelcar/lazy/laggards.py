@@ -39,9 +39,9 @@ class Laggards:
         stall = self._settings.peer_stall if waits else self._settings.stall
         if now - max(window.last_byte, window.chunk_began) > stall:
             return True
-        if window.held_up:
-            return False  # its slowness is ours
-        age = window.flowed + (now - window.first_byte if window.partial else 0.0)
+        if window.held_up or window.kind is SourceKind.PEER:
+            return False  # its slowness is ours; a peer's rate is what others leave of it
+        age = window.flowing(now)
         usual = self._usual.usual(window.source.name, now)
         if (
             usual is None
@@ -71,5 +71,6 @@ class Laggards:
 
 
 def _may_hedge(first: ChunkSource, other: ChunkSource) -> bool:
-    """Not the same one, and never the upstream because a peer is slow: all nodes would turn to it together."""
-    return other.name != first.name and (first.kind is not SourceKind.PEER or other.kind is SourceKind.PEER)
+    """Not the same one, and never the upstream because a peer or a mirror is slow: all nodes would turn to it together,
+    which is what those are there to prevent."""
+    return other.name != first.name and (first.kind is SourceKind.UPSTREAM or other.kind is not SourceKind.UPSTREAM)

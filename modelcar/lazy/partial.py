@@ -24,6 +24,7 @@ __all__ = ["PartialBlob"]
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_SIZE: Final = 64  # bytes of `have` before the first chunk's
+_SURE, _DOUBTED = b"\1", b"\2"  # what `have` says of chunks that are here
 
 
 class PartialBlob:
@@ -40,6 +41,7 @@ class PartialBlob:
         self._state = threading.Condition()
         self._here = bytearray(len(grid))
         self._claimed = bytearray(len(grid))
+        self._doubted = bytearray(len(grid))
         self._left = len(grid)
         self._present = 0
         self._writing: set[int] = set()
@@ -123,6 +125,17 @@ class PartialBlob:
         """Whether a chunk may be on disk since before the machine started, and is to be confirmed."""
         return bool(self._claimed[number])
 
+    @property
+    def before_doubts(self) -> int:
+        """How many chunks lie before the first that is doubtful."""
+        first = self._doubted.find(1)
+        return len(self.grid) if first < 0 else first
+
+    @property
+    def unsure(self) -> bool:
+        """Whether there are claims."""
+        return self._claimed.find(1) >= 0
+
     def missing(self, offset: int = 0, length: int | None = None) -> Iterator[int]:
         """The chunks of a range that are not here, in order."""
         wanted = self.grid.numbers(offset, self.size - offset if length is None else length)
@@ -143,8 +156,9 @@ class PartialBlob:
         end = self.size if stop < 0 else self.grid.bounds(stop)[0]
         return max(0, end - offset)
 
-    def put(self, number: int, data: bytes | bytearray | memoryview) -> bool:
-        """Keep a chunk; returns False if it was here already.
+    def put(self, number: int, data: bytes | bytearray | memoryview, *, doubtful: bool = False) -> bool:
+        """Keep a chunk; returns False if it was here already. `doubtful`: its bytes may be anybody's, which only the
+        digest of the whole will tell; that is remembered with it.
 
         Raises:
             DigestMismatch: these are not its bytes.
@@ -159,11 +173,11 @@ class PartialBlob:
         offset, _ = self.grid.bounds(number)
         try:
             _write(self._data, data, offset)
-            _write(self._have, b"\1", _BOOT_SIZE + number)
+            _write(self._have, _DOUBTED if doubtful else _SURE, _BOOT_SIZE + number)
         except OSError as e:
             self._end(number)
             raise explain(e, f"cannot write {self.folder / 'data'}") from None
-        self._end(number, here=True, settled=True)
+        self._end(number, here=True, settled=True, doubtful=doubtful)
         return True
 
     def confirm(self, number: int) -> bool:
@@ -214,7 +228,7 @@ class PartialBlob:
         """Take a chunk back: its bytes on disk are no longer right."""
         with self._state:
             if self._here[number]:
-                self._here[number] = 0
+                self._here[number] = self._doubted[number] = 0
                 self._left += 1
                 self._present -= self.grid.bounds(number)[1]
                 with suppress(OSError):
@@ -269,7 +283,7 @@ class PartialBlob:
     def _take_over(self, sure: bool, have: bytes) -> None:
         """Begin with what another process had."""
         if not sure and self.grid.verifiable:
-            self._claimed[:] = have
+            self._claimed[:] = bytes(map(bool, have))
             if not any(self._claimed):
                 _write(self._have, _boot().ljust(_BOOT_SIZE), 0)
         elif not sure:
@@ -278,7 +292,7 @@ class PartialBlob:
         else:
             for number, here in enumerate(have):
                 if here:
-                    self._mark(number)
+                    self._mark(number, doubtful=here == _DOUBTED[0])
 
     def _begin(self, number: int) -> bool:
         """Take the right to write a chunk; False if it is here, perhaps only after another thread has written it."""
@@ -292,13 +306,13 @@ class PartialBlob:
             self._writing.add(number)
             return True
 
-    def _end(self, number: int, *, here: bool = False, settled: bool = False) -> None:
+    def _end(self, number: int, *, here: bool = False, settled: bool = False, doubtful: bool = False) -> None:
         """Done with it. `settled`: what `have` says of it is true from now on, so it is a claim no more."""
         ready: list[_Waiter] = []
         with self._state:
             self._writing.discard(number)
             if here:
-                self._mark(number)
+                self._mark(number, doubtful=doubtful)
                 ready = [w for w in self._waiting.pop(number, ()) if self._await(w)]
             if settled and self._claimed[number]:
                 self._claimed[number] = 0
@@ -309,7 +323,8 @@ class PartialBlob:
         for waiter in ready:
             waiter.tell(None)
 
-    def _mark(self, number: int) -> None:
+    def _mark(self, number: int, *, doubtful: bool) -> None:
+        self._doubted[number] = doubtful  # first: whoever sees the chunk sees that
         self._here[number] = 1
         self._left -= 1
         self._present += self.grid.bounds(number)[1]

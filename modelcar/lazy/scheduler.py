@@ -58,6 +58,9 @@ class Task:
 class Slots(Protocol):
     """What streams there are, of all transfers."""
 
+    def room(self, kind: SourceKind, *, urgent: bool) -> bool:
+        """Whether one more stream may be opened to any source of a kind."""
+
     def free(self, source: ChunkSource, *, urgent: bool) -> bool:
         """Whether one more stream may be opened."""
 
@@ -159,20 +162,24 @@ class Scheduler:
         rates = [rate for rate in limits if rate is not None]
         return max(1, int(min(rates) / _STREAM_RATE)) if rates else sys.maxsize
 
-    def free(self, source: ChunkSource, *, urgent: bool) -> bool:
+    def room(self, kind: SourceKind, *, urgent: bool) -> bool:
         """`Slots`: upstreams and mirrors share theirs. What is waited for never takes all of them: a home that serves
-        others must get on with its own chunks. Nor does one source: it may be one that stalls."""
-        group = _group(source)
-        most = self.settings.peer_streams if group == "peer" else self.settings.upstream_streams
-        room = most + (self.settings.urgent_streams if urgent else 0)
-        if group == "upstream" and self._busy[group, True] + self._busy[group, False] >= self.upstream_share():
-            return False
-        if self._streams.get(source.name, 0) >= room - room // _OTHERS:
-            return False
+        others must get on with its own chunks."""
+        group, most = _group(kind), self._most(kind)
         pressing, others = self._busy[group, True], self._busy[group, False]
+        if group == "upstream" and pressing + others >= self.upstream_share():
+            return False
         if urgent:
             return pressing + others < most + self.settings.urgent_streams
         return others + min(pressing, most - most // _BACKGROUND) < most
+
+    def free(self, source: ChunkSource, *, urgent: bool) -> bool:
+        """`Slots`: one source never takes all: it may be one that stalls."""
+        room = self._most(source.kind) + (self.settings.urgent_streams if urgent else 0)
+        return self._streams.get(source.name, 0) < room - room // _OTHERS and self.room(source.kind, urgent=urgent)
+
+    def _most(self, kind: SourceKind) -> int:
+        return self.settings.peer_streams if kind is SourceKind.PEER else self.settings.upstream_streams
 
     def streams_of(self, source: ChunkSource) -> int:
         return self._streams.get(source.name, 0)
@@ -205,7 +212,7 @@ class Scheduler:
                         self._threads.discard(me)
                         return
                     continue
-                slot = (_group(job.source), job.urgent)
+                slot = (_group(job.source.kind if job.source else None), job.urgent)
                 self._busy[slot] += 1
                 self._streams[job.source.name if job.source else ""] += 1
             self.wake()  # there may be more to do, for another thread
@@ -257,7 +264,7 @@ class Scheduler:
             self._ended.wait(_TICK)
 
 
-def _group(source: ChunkSource | None) -> str:
-    if source is None:
+def _group(kind: SourceKind | None) -> str:
+    if kind is None:
         return "own"
-    return "peer" if source.kind is SourceKind.PEER else "upstream"
+    return "peer" if kind is SourceKind.PEER else "upstream"

@@ -88,4 +88,4 @@ class Router(Protocol):
         """
 
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:
-        """How a fetch of `size` bytes went; from any thread."""
+        """How a fetch of `size` bytes went, which flowed for so many seconds; from any thread."""

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, ProtocolViolation, StorageError
-from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.backlog import Backlog
+from modelcar.lazy.choice import Ask, Chooser, Confirm, Nobody
 from modelcar.lazy.demand import Demands
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.laggards import Laggards
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.scheduler import Job, Scheduler, Slots, Task
-from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind, is_serial
+from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind
 from modelcar.lazy.standing import Standing
 from modelcar.lazy.whole import WholeDigest
 from modelcar.lazy.window import Window
@@ -27,7 +27,6 @@ from modelcar.oci import Digest
 
 __all__ = ["State", "Transfer", "TransferStatus"]
 
-_SCAN: Final = 256  # chunks that one plan looks at
 _CONFIRMED: Final = 8  # claimed chunks that one job reads back from disk
 _HEDGED: Final = 8  # chunks that are looked at for having waited too long
 _CODES: Final = {SourceKind.UPSTREAM: 2, SourceKind.MIRROR: 3, SourceKind.PEER: 4}
@@ -54,15 +53,6 @@ class TransferStatus:
     sources: dict[str, int]
     wasted: int
     error: ModelcarError | None
-
-
-class _Offer(NamedTuple):
-    """A chunk that a source may be asked for; the cheaper the better."""
-
-    source: ChunkSource
-    number: int
-    urgent: bool
-    cost: int
 
 
 class Transfer:
@@ -97,6 +87,16 @@ class Transfer:
         self._windows: set[Window] = set()
         self._jobs = 0
         self._standing = Standing(self._settings)
+        self._chooser = Chooser(
+            blob,
+            router,
+            self._settings,
+            standing=self._standing,
+            demands=self._demands,
+            backlog=self._backlog,
+            flight=self._flight,
+            windows=self._windows,
+        )
         self._laggards = Laggards(blob.grid, router, self._standing, scheduler.usual, self._settings)
         self._concluding = False
         self._received: Counter[str] = Counter()
@@ -153,11 +153,6 @@ class Transfer:
         """Never ask these sources: they may have sent wrong bytes before. Call it before `start`."""
         for name in names:
             self._standing.distrust(name, ProtocolViolation(f"{name} took part in sending another blob"))
-
-    @property
-    def before_peers(self) -> int:
-        """How many chunks lie before the first that a peer sent."""
-        return len(self._from.partition(bytes([_CODES[SourceKind.PEER]]))[0])
 
     def leave(self, who: object) -> None:
         """Nobody waits for what `who` asked for; it goes on arriving, in its turn."""
@@ -228,69 +223,16 @@ class Transfer:
     def _next(self, now: float, slots: Slots) -> Job | None:
         if self.partial.complete:
             return None if self._jobs else Task(self._conclude, self._done_with)
-        best: _Offer | None = None
-        pressing = self._demands.first(self.partial.next_missing)
-        for looked, (number, urgent) in enumerate(self._backlog.wanted(background=self.background)):
-            if looked >= _SCAN or (best is not None and best.urgent and not urgent):
-                break
-            if self.partial.claims(number):
+        streams = min(self._settings.blob_streams, self._scheduler.streams_at(self.priority))
+        match self._chooser.next(now, slots, background=self.background, streams=streams):
+            case Ask(source, numbers, urgent):
+                return self._open(source, numbers, urgent=urgent)
+            case Confirm(number):
                 return self._confirmation(number)
-            source, error = self._standing.choose(self.router.candidates(self.grid, number), number, now)
-            if error is not None:
+            case Nobody(error):
                 self._state, self._error = State.FAILED, error
                 return Task(partial(self._tell, error), self._done_with)
-            if source is None or not self._may_open(source, slots, urgent):
-                continue
-            cost = 0 if number in pressing else self._cost(source, number, slots)
-            if cost is not None and (best is None or cost < best.cost):
-                best = _Offer(source, number, urgent, cost)
-            if cost == 0:
-                break
-        if best is not None:
-            return self._open(best.source, self._run_of(best.source, best.number, now), urgent=best.urgent)
         return self._hedge(now, slots)
-
-    def _cost(self, source: ChunkSource, number: int, slots: Slots) -> int | None:
-        """How little there is to be had from a source now: nothing is best. `None`: it is not worth asking yet."""
-        if source.kind is not SourceKind.PEER:
-            return 0
-        here = self.router.is_at_hand(self.grid, number)
-        if not here and slots.awaited(source):
-            return None  # who is busy fetching one chunk is not kept from other work by waiting for two
-        return 2 * slots.streams_of(source) + (not here)
-
-    def _may_open(self, source: ChunkSource, slots: Slots, urgent: bool) -> bool:
-        if is_serial(source) and any(w.source.name == source.name for w in self._windows):
-            return False
-        if not slots.free(source, urgent=urgent):
-            return False
-        if urgent:
-            return True
-        most = min(self._settings.blob_streams, self._scheduler.streams_at(self.priority))
-        return sum(w.kind is source.kind for w in self._windows) < most
-
-    def _run_of(self, source: ChunkSource, number: int, now: float) -> range:
-        """As many missing chunks in a row, from `number` on, as this source is the first to be asked for."""
-        if is_serial(source):
-            return range(self.partial.next_missing(0, len(self.grid)), len(self.grid))
-        limit = self._limit(source.kind)
-        size, stop = self.grid.bounds(number)[1], number + 1
-        while stop < len(self.grid) and stop not in self._flight and not self.partial.has(stop):
-            size += self.grid.bounds(stop)[1]
-            if size > limit or self.partial.claims(stop) or not (self.background or self._demands.include(stop)):
-                break
-            best, _ = self._standing.choose(self.router.candidates(self.grid, stop), stop, now)
-            if best is None or best.name != source.name:
-                break
-            stop += 1
-        return range(number, stop)
-
-    def _limit(self, kind: SourceKind) -> int:
-        """Bytes that one window may have: less where that keeps all streams busy to the end."""
-        if kind is SourceKind.PEER:
-            return self._settings.peer_window
-        left = self.partial.size - self.partial.present - len(self._flight) * CHUNK_SIZE
-        return min(self._settings.window, max(2 * CHUNK_SIZE, left // self._settings.blob_streams))
 
     def _open(self, source: ChunkSource, numbers: range, *, urgent: bool) -> Window:
         window = Window(receiver=self, source=source, numbers=numbers, urgent=urgent)
@@ -308,7 +250,7 @@ class Transfer:
             if len(windows) != 1 or windows[0].current != number:
                 continue
             source = self._laggards.second(windows[0], now)
-            if source is not None and self._may_open(source, slots, urgent=True):
+            if source is not None and self._chooser.may_hedge(source, slots):
                 self._scheduler.events.hedged(source.kind)
                 return self._open(source, range(number, number + 1), urgent=True)
         return None
@@ -330,10 +272,8 @@ class Transfer:
             self._scheduler.wake()  # it may be asked for what comes next
 
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
-        if window.kind is SourceKind.PEER and not self.partial.has(number):
-            self._from[number] = _CODES[window.kind]  # before anybody can see the chunk
         try:
-            fresh = self.partial.put(number, data)
+            fresh = self.partial.put(number, data, doubtful=self._may_doubt(window))
         except DigestMismatch:
             window.wrong = Digest.of(data)
             raise
@@ -360,11 +300,14 @@ class Transfer:
         if self.partial.complete:
             self._conclude()
 
+    def _may_doubt(self, window: Window) -> bool:
+        return window.kind is SourceKind.PEER and not self.grid.verifiable
+
     def ended(self, window: Window, outcome: Outcome, error: ModelcarError | None) -> None:
         now = time.monotonic()
         fatal = error if outcome is Outcome.DONE else None
         if not window.cancelled:  # first, so that whoever plans next is told of others than this source
-            self.router.report(window.source, outcome, window.received, now - window.began)
+            self.router.report(window.source, outcome, window.received, window.flowing(now))
         with self._scheduler.lock:
             self._windows.discard(window)
             self._laggards.wasted += window.partial

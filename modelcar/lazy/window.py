@@ -19,7 +19,7 @@ __all__ = ["Receiver", "Window"]
 
 _LOG = logging.getLogger(__name__)
 _LEAST: Final = 64 << 10  # bytes to ask a stream for at once
-_MOST: Final = 1 << 20
+_MOST: Final = 256 << 10  # more than this is not in the core's cache any more when it is copied
 _QUICK, _SLOW = 0.05, 0.25  # seconds that a read takes; outside of these, the next one asks for more or less
 
 
@@ -73,6 +73,10 @@ class Window:
     @property
     def kind(self) -> SourceKind:
         return self.source.kind
+
+    def flowing(self, now: float) -> float:
+        """Seconds during which bytes came, without the wait for those that the source had to get first."""
+        return self.flowed + (now - self.first_byte if self.partial else 0.0)
 
     def run(self) -> None:
         """Fetch; every way in which that can end is told to the receiver."""

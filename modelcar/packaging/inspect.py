@@ -20,6 +20,7 @@ from modelcar.packaging.unpack import TAR_ERRORS
 __all__ = ["Inspected", "InspectedManifest", "index_layer_of", "inspect_image", "parse_index_layer"]
 
 Read = Callable[[Descriptor], bytes]
+ReadIndex = Callable[[bytes], ModelIndex]
 _MAX_DOCUMENTS: Final = 1000  # of one image
 _MAX_BYTES: Final = 64 << 20  # of all of them and their configurations together
 
@@ -106,10 +107,28 @@ class Inspected:
         return result
 
 
-def inspect_image(root: Descriptor, read: Read, *, models: bool = True) -> Inspected:
+def parse_index_layer(blob: bytes) -> ModelIndex:
+    """The model index in a layer's bytes.
+
+    Raises:
+        InvalidContent: it is not a tar with `/.modelcar/index.json` in it, or the index is malformed.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(blob), mode="r:") as tar:
+            member = tar.getmember(INDEX_PATH)
+            content = tar.extractfile(member) if member.isreg() else None  # a link may lead to itself
+            raw = content.read() if content else None
+    except (*TAR_ERRORS, KeyError):
+        raw = None
+    if raw is None:
+        raise InvalidContent(f"the index layer holds no {INDEX_PATH}")
+    return ModelIndex.parse(raw)
+
+
+def inspect_image(root: Descriptor, read: Read, *, models: ReadIndex | None = parse_index_layer) -> Inspected:
     """Look into the image at `root`; `read` returns the bytes of a document or small blob, checked.
 
-    Without `models` no model index is read.
+    `models` makes of an index layer's bytes what is wanted of it; without, no model index is read.
 
     Raises:
         InvalidContent: a document is not what it should be, or there are more of them than an image has.
@@ -129,10 +148,10 @@ def inspect_image(root: Descriptor, read: Read, *, models: bool = True) -> Inspe
 class _Looker:
     """Reads every document of an image once, in the order in which they are listed."""
 
-    def __init__(self, read: Read, *, models: bool) -> None:
+    def __init__(self, read: Read, *, models: ReadIndex | None) -> None:
         self._open = read
         self._left = _MAX_BYTES
-        self._wants_models = models
+        self._read_index = models
         self._models: dict[Digest, ModelIndex] = {}
         self.documents: dict[Digest, Manifest | Index] = {}
         self.manifests: list[InspectedManifest] = []
@@ -166,11 +185,11 @@ class _Looker:
         )
 
     def _model_index(self, manifest: Manifest) -> ModelIndex | None:
-        layer = index_layer_of(manifest) if self._wants_models else None
-        if layer is None:
+        layer = index_layer_of(manifest)
+        if layer is None or self._read_index is None:
             return None
         if layer.digest not in self._models:
-            self._models[layer.digest] = parse_index_layer(self._open(layer))
+            self._models[layer.digest] = self._read_index(self._open(layer))
         index, listed = self._models[layer.digest], {d.digest for d in manifest.layers}
         return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
 
@@ -182,21 +201,3 @@ def index_layer_of(manifest: Manifest) -> Descriptor | None:
         if layer.annotations.get(LAYER) == LayerKind.INDEX and layer.media_type in media_types.UNCOMPRESSED_LAYERS:
             return layer
     return None
-
-
-def parse_index_layer(blob: bytes) -> ModelIndex:
-    """The model index in a layer's bytes.
-
-    Raises:
-        InvalidContent: it is not a tar with `/.modelcar/index.json` in it, or the index is malformed.
-    """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(blob), mode="r:") as tar:
-            member = tar.getmember(INDEX_PATH)
-            content = tar.extractfile(member) if member.isreg() else None  # a link may lead to itself
-            raw = content.read() if content else None
-    except (*TAR_ERRORS, KeyError):
-        raw = None
-    if raw is None:
-        raise InvalidContent(f"the index layer holds no {INDEX_PATH}")
-    return ModelIndex.parse(raw)

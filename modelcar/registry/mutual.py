@@ -7,12 +7,12 @@ certificates come from an authority that issues nothing else, and carry a name t
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import UsageError
+from modelcar.tls import add_authorities, add_identity
 
 __all__ = ["MutualTls"]
 
@@ -39,51 +39,27 @@ class MutualTls:
         if not self.identity or any(c.isspace() for c in self.identity):
             raise UsageError("the identity of peers is a DNS name or a URI", hint="registry-shim.peers, or spiffe://…")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a context is made from."""
+        return self.certificate_file, self.key_file, self.ca_file
+
     def client_context(self) -> ssl.SSLContext:
-        """Raises `UsageError` where a file cannot be used."""
+        """Raises `StorageError` where a file cannot be read, `UsageError` where it is not what it should be."""
         context = _Context(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         return self._loaded(context)
 
     def server_context(self) -> ssl.SSLContext:
-        """A context that takes changed files up with the next handshake. Raises `UsageError` where one cannot be used.
-
-        A change that cannot be used is ignored: the files may just be being written.
-        """
-        context = self._loaded(_Context(ssl.PROTOCOL_TLS_SERVER))
-        newest, known = context, self.stamp()
-
-        def renew(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-            nonlocal newest, known
-            stamp = self.stamp()
-            if stamp != known:
-                with suppress(UsageError):
-                    newest, known = self._loaded(_Context(ssl.PROTOCOL_TLS_SERVER)), stamp
-            connection.context = newest
-
-        context.sni_callback = renew
-        return context
-
-    def stamp(self) -> tuple[tuple[int, int] | None, ...]:
-        """Changes when a file does."""
-        return tuple(_stamp(path) for path in (self.certificate_file, self.key_file, self.ca_file))
+        """Raises what `client_context` does."""
+        return self._loaded(_Context(ssl.PROTOCOL_TLS_SERVER))
 
     def _loaded(self, context: _Context) -> _Context:
         context.identity = self.identity
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
-        path = self.ca_file
-        try:
-            context.load_verify_locations(path)
-            path = self.certificate_file
-            context.load_cert_chain(path, self.key_file, password=_no_passphrase)
-        except ssl.SSLError:
-            raise UsageError(
-                f"{path} cannot be used for TLS among peers",
-                hint="certificates and keys are PEM files; the key is the certificate's and has no passphrase",
-            ) from None
-        except OSError as e:
-            raise UsageError(f"cannot read {e.filename or path}: {e.strerror}") from None
+        add_authorities(context, self.ca_file)
+        add_identity(context, self.certificate_file, self.key_file)
         return context
 
 
@@ -117,15 +93,3 @@ def _check(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
         error = ssl.SSLCertVerificationError(1, "certificate of somebody else")
         error.verify_message = "it is not that of a peer"
         raise error
-
-
-def _no_passphrase() -> bytes:
-    return b""  # else OpenSSL would ask for one on the terminal
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino

@@ -13,6 +13,7 @@ import threading
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -38,6 +39,8 @@ from modelcar.oci.reference import is_loopback
 from modelcar.registry.cancel import CancelScope, current_scope
 from modelcar.registry.sending import send_bytes, send_slice
 from modelcar.registry.settings import ClientSettings
+from modelcar.renewed import Renewed
+from modelcar.tls import add_authorities
 
 __all__ = ["Answer", "Body", "Broken", "Transport"]
 
@@ -187,18 +190,22 @@ class Answer:
 
 
 class Transport:
-    """Connection pools, TLS trust and proxies. Safe to share between threads."""
+    """Connection pools, TLS trust and proxies. Safe to share between threads. Certificates that change on disk count
+    for the next connection."""
 
     def __init__(self, settings: ClientSettings, context: ssl.SSLContext | None = None) -> None:
-        """`context` is for TLS to one server whose authority is known, instead of what the settings say."""
+        """`context` is for TLS to one server whose authority is known, instead of what the settings say.
+
+        Raises `StorageError` or `UsageError` where the files of certificates cannot be used.
+        """
         self._settings = settings
         self._lock = threading.Lock()
-        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str | None, ssl.SSLContext | None], urllib3.PoolManager] = {}
         proxies = {} if settings.direct else urllib.request.getproxies()
         self._proxies = {k: v for k, v in proxies.items() if k in ("http", "https", "all")}
-        self._context = context or (_tls_context(settings.ca_file) if settings.ca_file else None)
-        if settings.mutual_tls is not None:
-            self._context = settings.mutual_tls.client_context()
+        self._given = context
+        self._trust = _renewed(settings) if settings.mutual_tls or settings.ca_file else None
+        self._context: ssl.SSLContext | None = None
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None, patience: float | None = None
@@ -237,17 +244,28 @@ class Transport:
             proxy = None
         tls = parts.scheme == "https" or (proxy or "").startswith("https:")
         with self._lock:
-            manager = self._managers.get((proxy, tls))
+            context = self._current_context() if tls else None
+            manager = self._managers.get((proxy, context))
             if manager is None:
-                if tls and self._context is None:
-                    self._context = _tls_context(None)  # takes a while, which plain HTTP should not pay for
-                manager = self._managers[proxy, tls] = self._new_manager(proxy, tls)
+                manager = self._managers[proxy, context] = self._new_manager(proxy, context)
         return manager
 
-    def _new_manager(self, proxy: str | None, tls: bool) -> urllib3.PoolManager:
+    def _current_context(self) -> ssl.SSLContext:
+        """Connections that were made with another one serve the requests that they have, and no more."""
+        if self._given is not None:
+            return self._given
+        if self._trust is None:
+            self._trust = _renewed(self._settings)  # takes a while, which plain HTTP should not pay for
+        context = self._trust.current()
+        if context is not self._context:
+            self._context = context
+            self._managers = {key: manager for key, manager in self._managers.items() if key[1] is None}
+        return context
+
+    def _new_manager(self, proxy: str | None, context: ssl.SSLContext | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self._settings.concurrency + 2}
-        if tls:
-            options["ssl_context"] = self._context
+        if context is not None:
+            options["ssl_context"] = context
             if self._settings.mutual_tls is not None:
                 options["assert_hostname"] = False  # the context has looked at the certificate
         if proxy is None:
@@ -256,8 +274,8 @@ class Transport:
         try:
             auth = urllib3.util.parse_url(full).auth
             headers = urllib3.make_headers(proxy_basic_auth=auth) if auth else None
-            context = self._context if full.startswith("https:") else None
-            manager = urllib3.ProxyManager(full, proxy_headers=headers, proxy_ssl_context=context, **options)
+            outer = context if full.startswith("https:") else None
+            manager = urllib3.ProxyManager(full, proxy_headers=headers, proxy_ssl_context=outer, **options)
         except (HTTPError, ValueError):
             raise UsageError(
                 "a proxy variable of the environment does not hold a URL that can be used",
@@ -275,17 +293,17 @@ def _with_our_connections(manager: urllib3.PoolManager) -> urllib3.PoolManager:
     return manager
 
 
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+def _renewed(settings: ClientSettings) -> Renewed[ssl.SSLContext]:
+    if settings.mutual_tls is not None:
+        return Renewed("the certificate for peers", settings.mutual_tls.client_context, settings.mutual_tls.files)
+    ca_file = settings.ca_file
+    return Renewed("the CA file", partial(_trusting, ca_file), (ca_file,) if ca_file else ())
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except ssl.SSLError:
-            raise UsageError(
-                f"{ca_file} holds no PEM certificate", hint="it begins with -----BEGIN CERTIFICATE-----"
-            ) from None
-        except OSError as e:
-            raise UsageError(f"cannot read the CA file {ca_file}: {e.strerror}") from None
+        add_authorities(context, ca_file)
     return context
 
 

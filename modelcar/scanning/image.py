@@ -79,7 +79,7 @@ def quick_scan_image(
 
 def _scan(scan: _ImageScan, subject: str) -> Report:
     root = scan.source.resolve()
-    inspected = inspect_image(root, scan.source.read, models=False)
+    inspected = inspect_image(root, scan.source.read, models=None)
     files, findings = scan.run(inspected)
     return Report(
         subject=subject,

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from modelcar.serving.connections import Connections, Slot, client_of
-from modelcar.serving.tls import Contexts
+from modelcar.tls import Contexts
 
 __all__ = ["Acceptor"]
 
@@ -91,7 +91,7 @@ class Acceptor:
                 connection.send(_BUSY)
 
     async def _open(self, connection: socket.socket, slot: Slot) -> None:
-        context = self._tls.context() if self._tls is not None else None
+        context = self._tls.current() if self._tls is not None else None
         timeout = self._connections.limits.header_seconds if context else None
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in one

@@ -1,8 +1,8 @@
 """Who asks: passwords and tokens from files, checked before any handler sees a request.
 
 What a client shows us is ours alone: the header is taken off before the request goes on, so that it never reaches an
-upstream. Answers are remembered under a keyed hash, because a bcrypt takes a tenth of a second, and checked one at a
-time, because anybody may ask for one.
+upstream. Passwords are checked one at a time, because anybody may ask for one and a bcrypt takes a tenth of a second;
+what came of it is remembered under a keyed hash.
 """
 
 from __future__ import annotations
@@ -11,37 +11,39 @@ import asyncio
 import base64
 import binascii
 import hmac
-import logging
 import re
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import bcrypt
 
-from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.errors import UsageError
 from modelcar.oci import compact_json
+from modelcar.renewed import Renewed
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.settings import Authentication
-from modelcar.serving.stamps import Stamps, stamps_of
+from modelcar.serving.tokens import Tokens, read_secrets, read_tokens
 
 __all__ = ["Authenticator"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_LOOK_SECONDS: Final = 2.0
 _REMEMBERED: Final = 10_000
 _YES_SECONDS: Final = 300.0
 _NO_SECONDS: Final = 5.0
 _WAITING: Final = 64  # passwords that wait to be checked; more are told to come back
-_MIN_TOKEN: Final = 16
-_MAX_FILE: Final = 4 << 20
 _HASH: Final = re.compile(rb"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
-_log = logging.getLogger("modelcar.serving")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    users: Mapping[str, bytes]
+    tokens: Tokens
 
 
 class Authenticator:
@@ -55,9 +57,8 @@ class Authenticator:
 
     def __init__(self, settings: Authentication) -> None:
         self._settings = settings
-        self._stamps = self._look()
-        self._users, self._tokens = _read(settings)
-        self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._files = Renewed("who may ask", partial(_read, settings), settings.files)
+        self._known = self._files.current()
         self._memory: OrderedDict[bytes, tuple[str | None, float]] = OrderedDict()
         self._key = secrets.token_bytes(32)
         self._one = asyncio.Lock()
@@ -65,10 +66,8 @@ class Authenticator:
 
     def adopt(self, settings: Authentication) -> None:
         """Let in whom these settings name, from now on. Raises what the constructor does, and changes nothing then."""
-        users, tokens = _read(settings)
-        self._settings, self._users, self._tokens = settings, users, tokens
-        self._stamps = self._look()
-        self._memory.clear()
+        self._files.adopt(partial(_read, settings), settings.files)
+        self._settings = settings
 
     def guard(self, handler: Handler) -> Handler:
         """`handler`, for those who may ask it."""
@@ -86,17 +85,24 @@ class Authenticator:
 
     async def _subject(self, header: str) -> str | None:
         """Whom a header names, if it proves it."""
-        self._renew()
-        if not header:
+        known = self._files.current()
+        if known is not self._known:
+            self._known = known
+            self._memory.clear()  # a password that was taken away must not live on
+        scheme, _, value = header.partition(" ")
+        if scheme.lower() == "bearer":
+            return known.tokens.whose(value.strip())
+        if scheme.lower() != "basic":
             return None
-        mark = hmac.digest(self._key, header.encode(), "sha256")
-        known = self._memory.get(mark)
-        if known is not None and known[1] > time.monotonic():
-            return known[0]
-        subject, sure = await self._check(header)
-        if sure:
-            self._remember(mark, subject)
-        return subject
+        try:
+            name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return None
+        if not colon:
+            return None
+        if known.tokens.whose(password) == name:
+            return name
+        return await self._by_password(known, name, password.encode())
 
     def _remember(self, mark: bytes, subject: str | None) -> None:
         seconds = _NO_SECONDS if subject is None else _YES_SECONDS
@@ -105,63 +111,26 @@ class Authenticator:
         if len(self._memory) > _REMEMBERED:
             self._memory.popitem(last=False)
 
-    async def _check(self, header: str) -> tuple[str | None, bool]:
-        """Whom `header` names, and whether that is worth remembering."""
-        scheme, _, value = header.partition(" ")
-        if scheme.lower() == "bearer":
-            return self._by_token(value.strip()), True
-        if scheme.lower() != "basic":
-            return None, True
-        try:
-            name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
-            return None, True
-        if not colon:
-            return None, True
-        if self._by_token(password) == name:
-            return name, True
-        return await self._by_password(name, password.encode())
-
-    def _by_token(self, token: str) -> str | None:
-        """Compared in constant time, all of them."""
-        found = None
-        for known, name in self._tokens.items():
-            if hmac.compare_digest(known, token.encode()):
-                found = name
-        return found
-
-    async def _by_password(self, name: str, password: bytes) -> tuple[str | None, bool]:
-        hashed = self._users.get(name)
+    async def _by_password(self, known: _Known, name: str, password: bytes) -> str | None:
+        hashed = known.users.get(name)
         if hashed is None or len(password) > 72:  # bcrypt looks at no more
-            return None, True
+            return None
+        mark = hmac.digest(self._key, name.encode() + b":" + password, "sha256")
+        subject, until = self._memory.get(mark, (None, 0.0))
+        if until > time.monotonic():
+            return subject
         if self._waiting >= _WAITING:
-            return None, False
+            return None
         self._waiting += 1
         try:
             async with self._one:
                 right = await asyncio.to_thread(bcrypt.checkpw, password, hashed)
         finally:
             self._waiting -= 1
-        return (name if right else None), True
-
-    def _renew(self) -> None:
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + _LOOK_SECONDS
-        stamps = self._look()
-        if stamps == self._stamps:
-            return
-        self._stamps = stamps
-        try:
-            self._users, self._tokens = _read(self._settings)
-        except ModelcarError as e:
-            _log.error("who may ask is not changed: %s", e)
-        else:
-            self._memory.clear()  # a password that was taken away must not live on
-            _log.info("who may ask was read again")
-
-    def _look(self) -> Stamps:
-        return stamps_of((self._settings.htpasswd_file, self._settings.tokens_file))
+        subject = name if right else None
+        if known is self._known:  # else it is of a file that has changed meanwhile
+            self._remember(mark, subject)
+        return subject
 
 
 def _challenge() -> Response:
@@ -173,37 +142,12 @@ def _challenge() -> Response:
     )
 
 
-def _read(settings: Authentication) -> tuple[Mapping[str, bytes], Mapping[bytes, str]]:
-    users = {}
-    for where, name, value in _lines(settings.htpasswd_file):
+def _read(settings: Authentication) -> _Known:
+    users: dict[str, bytes] = {}
+    for where, name, value in read_secrets(settings.htpasswd_file) if settings.htpasswd_file else ():
         if not _HASH.fullmatch(value):
             raise UsageError(f"{where}: the password of {name} is not hashed by bcrypt", hint="htpasswd -B FILE NAME")
+        if name in users:
+            raise UsageError(f"{where}: {name} has a password already", hint="htpasswd -D FILE NAME takes one out")
         users[name] = value
-    tokens = {}
-    for where, name, value in _lines(settings.tokens_file):
-        if len(value) < _MIN_TOKEN:
-            raise UsageError(f"{where}: the token of {name} has less than {_MIN_TOKEN} characters")
-        tokens[value] = name
-    return users, tokens
-
-
-def _lines(path: Path | None) -> list[tuple[str, str, bytes]]:
-    """`name:value` lines, each with where it stands. Values never get into messages."""
-    if path is None:
-        return []
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE)
-        if path.stat().st_mode & 0o007:
-            raise UsageError(f"{path} can be read by everyone", hint=f"chmod o= {path}")
-    except OSError as e:
-        raise StorageError(f"cannot read {path}: {e.strerror}") from None
-    found = []
-    for number, line in enumerate(raw.splitlines(), 1):
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        name, colon, value = line.partition(b":")
-        if not name or not colon:
-            raise UsageError(f"{path}:{number} is not a name, a colon and what proves it")
-        found.append((f"{path}:{number}", name.decode(errors="replace"), value.strip()))
-    return found
+    return _Known(users, read_tokens(settings.tokens_file) if settings.tokens_file else Tokens({}))

@@ -33,6 +33,7 @@ _ONCE: Final = frozenset(
     }
 )
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _PUSHED: Final = re.compile(r"/v2/.+/(blobs/uploads(/[^/]*)?|manifests/[^/]+)")
 _CODES: Final = {405: "UNSUPPORTED", 413: "SIZE_INVALID", 431: "SIZE_INVALID", 503: "TOOMANYREQUESTS"}
 
@@ -67,6 +68,8 @@ def check_head(
         raise Refusal(400, "a request says which host it is for")
     if not _HOST.fullmatch(fields.get("host", "")):
         raise Refusal(400, "that is not a host")
+    if "#" in target:
+        raise Refusal(400, "a fragment is for the client alone")
     path = target.partition("?")[0]
     _check_path(path)
     _check_body(method, path, fields, limits.body_bytes)
@@ -77,8 +80,10 @@ def _once(headers: Iterable[tuple[str, str]], limit: int) -> dict[str, str]:
     for number, (name, value) in enumerate(headers, 1):
         if number > limit:
             raise Refusal(431, f"a request has at most {limit} headers")
-        if name in fields and name in _ONCE:
+        if name in _ONCE and name in fields:
             raise Refusal(400, f"{name} is there twice")
+        if name in _ONCE and not value.isascii():
+            raise Refusal(400, f"{name} has bytes that mean nothing there")
         fields[name] = value
     return fields
 
@@ -96,6 +101,9 @@ def _check_path(path: str) -> None:
 
 
 def _check_body(method: str, path: str, fields: dict[str, str], limit: int) -> None:
+    length = fields.get("content-length", "0")
+    if not _LENGTH.fullmatch(length):
+        raise Refusal(400, "a length is a number, and not a long one")
     coding = fields.get("transfer-encoding")
     if coding is not None and "content-length" in fields:
         raise Refusal(400, "a body has a length or is chunked, not both")
@@ -106,6 +114,5 @@ def _check_body(method: str, path: str, fields: dict[str, str], limit: int) -> N
         return
     if coding is not None:
         raise Refusal(413, "the body of such a request says how long it is")
-    length = fields.get("content-length", "0")
-    if not (length.isascii() and length.isdigit()) or int(length[:20]) > limit:
+    if int(length) > limit:
         raise Refusal(413, f"the body of such a request has at most {limit} bytes")

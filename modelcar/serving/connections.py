@@ -1,29 +1,35 @@
 """The connections of a listener: how many there are, of whom, and which is closed for a newcomer.
 
-Whoever is being answered keeps the connection. One that is idle, or still sends its headers, gives way when a limit is
-reached: the one that has done so longest, of the same client first.
+When a limit is reached, one that is idle or still sends its headers gives way: the one that has done so longest, of the
+same client first. If there is none, the slowest of those that take their answers slower than anybody needs them does.
+Whoever keeps up, or waits for us, keeps the connection.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from modelcar.serving.pace import Pace
 from modelcar.serving.settings import Limits
 
 __all__ = ["Connections", "HeadReader", "Slot", "client_of"]
 
 _END: Final = b"\r\n\r\n"
+_SEARCH_SECONDS: Final = 0.25  # between two searches among all connections that find nobody
 
 
 class Slot:
     """One connection's place among the others. `drop` closes it, whatever it is doing."""
 
-    __slots__ = ("_connections", "client", "drop")
+    __slots__ = ("_connections", "client", "drop", "pace")
 
     def __init__(self, connections: Connections, client: str) -> None:
         self.client = client
+        self.pace = Pace()
         self.drop: Callable[[], object] = _nothing
         self._connections = connections
 
@@ -47,6 +53,7 @@ class Connections:
         self.limits = limits
         self._of: dict[str, dict[Slot, None]] = {}
         self._waiting: dict[Slot, None] = {}  # in the order in which they began to wait
+        self._next_search = 0.0
         self._open = 0
 
     def __len__(self) -> int:
@@ -60,9 +67,9 @@ class Connections:
     def admit(self, client: str) -> Slot | None:
         """A place for a new connection, at the cost of one that waits if it must be; `None` if there is none."""
         own = self._of.get(client, {})
-        if len(own) >= self.limits.connections_per_client and not self._make_room(own):
+        if client and len(own) >= self.limits.connections_per_client and not self._make_room(own):
             return None
-        if self._open >= self.limits.connections and not self._make_room(self._waiting):
+        if self._open >= self.limits.connections and not self.make_room():
             return None
         slot = Slot(self, client)
         self._of.setdefault(client, {})[slot] = None
@@ -71,19 +78,34 @@ class Connections:
         return slot
 
     def make_room(self) -> bool:
-        """Close the connection that has waited longest; whether there was one."""
-        return self._make_room(self._waiting)
+        """Close the connection that has waited longest, or else the slowest; whether there was one."""
+        return self._close(next(iter(self._waiting), None)) or self.drop_slowest()
 
-    def _make_room(self, among: dict[Slot, None]) -> bool:
-        oldest = next(iter(self._waiting), None) if among is self._waiting else self._oldest(among)
-        if oldest is None:
+    def drop_slowest(self) -> bool:
+        """Close the connection that is slower than any other, and too slow; whether there was one."""
+        now = time.monotonic()
+        if now < self._next_search:
             return False
-        self.release(oldest)  # now, not when the loop gets to closing it: its place is taken at once
-        oldest.drop()
-        return True
+        found = self._close(self._slowest(itertools.chain.from_iterable(self._of.values())))
+        if not found:
+            self._next_search = now + _SEARCH_SECONDS
+        return found
 
-    def _oldest(self, among: dict[Slot, None]) -> Slot | None:
-        return next((slot for slot in self._waiting if slot in among), None)
+    def _make_room(self, own: dict[Slot, None]) -> bool:
+        oldest = next((slot for slot in self._waiting if slot in own), None)
+        return self._close(oldest or self._slowest(own))
+
+    def _slowest(self, among: Iterable[Slot]) -> Slot | None:
+        paces = [(rate, slot) for slot in among if (rate := slot.pace.rate()) is not None]
+        rate, slowest = min(paces, key=lambda pace: pace[0], default=(0.0, None))
+        return slowest if rate < self.limits.slow_rate else None
+
+    def _close(self, slot: Slot | None) -> bool:
+        if slot is None:
+            return False
+        self.release(slot)  # now, not when the loop gets to closing it: its place is taken at once
+        slot.drop()
+        return True
 
     def busy(self, slot: Slot) -> None:
         """See `Slot`, as for the two below."""
@@ -132,13 +154,16 @@ class HeadReader:
 
 
 def client_of(address: object) -> str:
-    """Whom a connection is counted under: an IPv4 address, an IPv6 network of 64 bits, or nothing (Unix sockets)."""
+    """Whom a connection is counted under: an IPv4 address, an IPv6 network of 64 bits; `""` on this machine, where one
+    address is everybody."""
     if not isinstance(address, tuple) or not address:
         return ""
     ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)
+        ip = ip.ipv4_mapped or ip
+    if ip.is_loopback:
+        return ""
+    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, 64), strict=False))
 
 
 def _nothing() -> None:

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelcar.serving.messages import Request, Response
+from modelcar.serving.pace import Pace
 
 __all__ = ["Exchange", "Meter", "NoObserver", "Observer"]
 
 
 class Meter:
-    """Counts the bytes of one body on its way out."""
+    """Counts the bytes of one body on its way out, for the pace of its connection, too."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("pace", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
         self.sent = 0
+        self.pace = pace
+
+    def add(self, count: int) -> None:
+        self.sent += count
+        self.pace.moved(count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,17 +19,20 @@ from modelcar.serving.checks import Refusal, check_head
 from modelcar.serving.connections import Connections, HeadReader, Slot
 from modelcar.serving.exchange import Exchange, Meter, NoObserver, Observer
 from modelcar.serving.messages import ClientGone, Content, Request, Response, Stream
+from modelcar.serving.pace import Pace
 from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
-from modelcar.serving.tls import Contexts, subject_of
+from modelcar.tls import Contexts, subject_of
 
 __all__ = ["Handler", "Listening", "listening"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+_NAME: Final = "modelcar"
 _READ_AHEAD: Final = 1 << 19  # bytes a connection may hold before its client has to wait; it can hold twice this
 _GRACE_SECONDS: Final = 2.0  # what a request gets to finish in once we are told to stop
 _BODY_STEP: Final = 1 << 14  # bytes that a client sends before it stalls; one that drips slower is dropped as well
+_STEP: Final = 1 << 18  # bytes of an answer that are sent at once: how fast a client takes them is seen after each
 _LINGER_SECONDS: Final = 2.0  # so long the body of a request that was refused is read, for the client to hear why
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _GONE = (
@@ -77,7 +80,12 @@ class Listening:
     """What goes on at one listener."""
 
     def __init__(
-        self, handler: Handler, listener: socket.socket, limits: Limits, tls: Contexts | None, observer: Observer
+        self,
+        handler: Handler,
+        listener: socket.socket,
+        limits: Limits,
+        tls: Contexts | None,
+        observer: Observer,
     ) -> None:
         self.connections = Connections(limits)
         self._handler = handler
@@ -155,7 +163,7 @@ class Listening:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in one
         self._running.add(task)
-        connection.begin()
+        connection.begin(task)
         try:
             return await self._answer(request, connection)
         finally:
@@ -164,10 +172,11 @@ class Listening:
 
     async def _answer(self, request: web.BaseRequest, connection: _Connection) -> web.StreamResponse:
         limits = self.limits
-        sending = _Sending(request, self._sender, limits.stall_seconds, last=self._stopping)
+        meter = Meter(connection.pace)
+        sending = _Sending(request, self._sender, meter, limits.stall_seconds, last=self._stopping)
         try:
             received = _received(request, connection, limits)
-            if len(self._running) > limits.requests:
+            if len(self._running) > limits.requests and not self.connections.drop_slowest():
                 raise Refusal(503, "there is too much to do; try again in a moment")
         except Refusal as e:
             return await _told(sending, e.response())
@@ -212,7 +221,9 @@ class _Connection(web.RequestHandler):
         super().__init__(server, **options)
         self.client = ""
         self.subject: str | None = None
+        self.pace = slot.pace
         self._slot = slot
+        self._task: asyncio.Task[Any] | None = None
         self._limits = limits
         self._head = HeadReader()
         self._timer: asyncio.TimerHandle | None = None
@@ -253,19 +264,39 @@ class _Connection(web.RequestHandler):
             self._timer = asyncio.get_running_loop().call_later(self._limits.header_seconds, self.drop)
         return True
 
-    def begin(self) -> None:
-        """A request's headers are complete."""
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """In our words: aiohttp's own name the libraries that we are made of, and repeat what was sent."""
+        super().handle_error(request, status, exc, message)
+        reason = "this is a fault of ours; the log says more" if status >= 500 else "this cannot be read as a request"
+        refusal = Refusal(status, reason).response()
+        headers = {**refusal.headers, "Server": _NAME}
+        answer = web.Response(status=status, headers=headers, body=cast("bytes", refusal.body))
+        answer.force_close()
+        return answer
+
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """A request's headers are complete, and `task` answers it."""
         self._stop_timer()
         self._head.reset()
+        self._task = task
         self._slot.busy()
 
     def end(self) -> None:
         """The request was answered; the next one's headers may come."""
+        self._task = None
         self._slot.idle()
 
     def drop(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        transport = self.transport
+        if transport is None:
+            return
+        if self._task is None:
+            transport.abort()
+        else:  # first: a `sendfile` that waits for room would go on to wait for whoever gets its socket's number next
+            self._task.add_done_callback(lambda _: transport.abort())
+            self._task.cancel()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -276,11 +307,12 @@ class _Connection(web.RequestHandler):
 class _Body:
     """A request's body as aiohttp receives it."""
 
-    def __init__(self, request: web.BaseRequest, stall_seconds: float) -> None:
+    def __init__(self, request: web.BaseRequest, pace: Pace, stall_seconds: float) -> None:
         self.length = request.content_length
         if self.length is None and not request.can_read_body:
             self.length = 0
         self._request = request
+        self._pace = pace
         self._stall_seconds = stall_seconds
 
     async def batches(self, size: int) -> AsyncIterator[Sequence[bytes]]:
@@ -293,8 +325,10 @@ class _Body:
         try:
             await self._invite()
             while not content.at_eof():
-                async with asyncio.timeout_at(deadline):
-                    piece, _ = await content.readchunk()
+                with self._pace.waiting():
+                    async with asyncio.timeout_at(deadline):
+                        piece, _ = await content.readchunk()
+                self._pace.moved(len(piece))
                 batch.append(piece)
                 held += len(piece)
                 since += len(piece)
@@ -328,7 +362,7 @@ def _received(request: web.BaseRequest, connection: _Connection, limits: Limits)
         path=request.path,
         query={name: query.getall(name) for name in query},
         headers=headers,
-        body=_Body(request, limits.stall_seconds),
+        body=_Body(request, connection.pace, limits.stall_seconds),
         client=connection.client,
         subject=connection.subject,
     )
@@ -337,8 +371,10 @@ def _received(request: web.BaseRequest, connection: _Connection, limits: Limits)
 class _Sending:
     """One answer on its way out. `broken` tells that it was cut short of its length."""
 
-    def __init__(self, request: web.BaseRequest, sender: FileSender, stall_seconds: float, *, last: bool) -> None:
-        self.meter = Meter()
+    def __init__(
+        self, request: web.BaseRequest, sender: FileSender, meter: Meter, stall_seconds: float, *, last: bool
+    ) -> None:
+        self.meter = meter
         self.broken = False
         self._request = request
         self._sender = sender
@@ -347,11 +383,12 @@ class _Sending:
 
     async def send(self, response: Response) -> web.StreamResponse:
         request = self._request
-        headers = {**response.headers, "Server": "modelcar"}
+        headers = {**response.headers, "Server": _NAME}
         if response.status not in (204, 304):
             headers["Content-Length"] = str(response.length)
         content = response.body
-        if isinstance(content, bytes) or request.method == "HEAD" or response.status == 304:
+        is_small = isinstance(content, bytes) and len(content) <= _STEP
+        if is_small or request.method == "HEAD" or response.status == 304:
             return await self._send_bytes(response, headers)
         stream = web.StreamResponse(status=response.status, headers=headers)
         if self._last:
@@ -377,14 +414,15 @@ class _Sending:
             plain.force_close()  # whether the body that was not asked for comes all the same, nobody can tell
         if self._last or headers.get("Connection") == "close":
             plain.force_close()
-        async with asyncio.timeout(self._stall_seconds):
-            await plain.prepare(request)
-            await plain.write_eof()
-            await request.writer.drain()  # aiohttp lets it lie in memory for as long as the client likes
-        self.meter.sent += len(body or b"")
+        with self.meter.pace.waiting():
+            async with asyncio.timeout(self._stall_seconds):
+                await plain.prepare(request)
+                await plain.write_eof()
+                await request.writer.drain()  # aiohttp lets it lie in memory for as long as the client likes
+        self.meter.add(len(body or b""))
         return plain
 
-    async def _stream(self, stream: web.StreamResponse, content: Content | Stream) -> None:
+    async def _stream(self, stream: web.StreamResponse, content: bytes | Content | Stream) -> None:
         async with aclosing(_pieces(content)) as pieces:
             async for piece in pieces:  # the first one opens its file, before any promise is made
                 if not stream.prepared:
@@ -405,7 +443,7 @@ class _Sending:
                 await self._sender.send(transport, piece, self.meter, self._stall_seconds)
                 return
             except asyncio.SendfileNotAvailableError:
-                if transport.is_closing():
+                if transport.is_closing() or _is_gone(transport):
                     raise ConnectionResetError from None
         done = self.meter.sent - before
         piece = replace(piece, offset=piece.offset + done, size=piece.size - done)
@@ -414,9 +452,10 @@ class _Sending:
                 await self._write(stream, part)
 
     async def _write(self, stream: web.StreamResponse, data: bytes) -> None:
-        async with asyncio.timeout(self._stall_seconds):
-            await stream.write(data)
-        self.meter.sent += len(data)
+        with self.meter.pace.waiting():
+            async with asyncio.timeout(self._stall_seconds):
+                await stream.write(data)
+        self.meter.add(len(data))
 
     def hang_up(self) -> web.StreamResponse:
         if self._request.transport is not None:
@@ -424,8 +463,20 @@ class _Sending:
         return web.Response(status=400)
 
 
-async def _pieces(content: Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:
-    if isinstance(content, Content):
+def _is_gone(transport: asyncio.Transport) -> bool:
+    """What asyncio has not noticed yet: the client's end was reset."""
+    try:
+        transport.get_extra_info("socket").getpeername()
+    except OSError:
+        return True
+    return False
+
+
+async def _pieces(content: bytes | Content | Stream) -> AsyncGenerator[bytes | FileSlice, None]:
+    if isinstance(content, bytes):
+        for offset in range(0, len(content), _STEP):
+            yield content[offset : offset + _STEP]
+    elif isinstance(content, Content):
         with content.map.open(content.offset, content.size) as reader:
             for piece in reader.slices():
                 yield piece

@@ -54,14 +54,15 @@ class FileSender:
         with open(piece.fd, "rb", buffering=0, closefd=False) as file:  # noqa: ASYNC230  # it is open
             while sent < piece.size:
                 began = time.monotonic()
-                async with asyncio.timeout(stall_seconds):
-                    n = await self._by_loop(transport, file, piece, sent, step)
+                with meter.pace.waiting():
+                    async with asyncio.timeout(stall_seconds):
+                        n = await self._by_loop(transport, file, piece, sent, step)
                 room = True
-                meter.sent += n
+                meter.add(n)
                 sent += n
                 while room and sent < piece.size:
                     n, room = await self._by_thread(transport, piece, sent)
-                    meter.sent += n
+                    meter.add(n)
                     sent += n
                 keeps_up = time.monotonic() - began < _SOON
                 step = min(step * 2, _LARGEST_LOOP_STEP) if keeps_up else _LOOP_STEP

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from modelcar.errors import UsageError
+from modelcar.tls import server_context
 
 __all__ = ["Authentication", "Level", "Limits", "LogFormat", "LogSettings", "Tls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one listener takes on. Near a limit on connections those that are idle longest are closed first."""
+    """What one listener takes on. At a limit the connection that is idle longest makes room, or else the slowest."""
 
     connections: int = 4096
     """Connections open at a time, from everyone together."""
     connections_per_client: int = 512
-    """Connections open at a time from one address (IPv6: one /64)."""
+    """Connections open at a time from one address (IPv6: one /64); from loopback, which is everybody there, any."""
+    slow_rate: int = 65536
+    """Bytes a second: a client that has taken or sent less for ten seconds makes room for others at a limit."""
     requests: int = 2048
     """Requests being answered at a time, streamed bodies included; others get 503."""
     header_bytes: int = 65536
@@ -44,8 +48,8 @@ class Limits:
             raise UsageError(f"header_bytes is {self.header_bytes}; it is from 1KiB to 1MiB")
         if min(self.header_seconds, self.idle_seconds, self.stall_seconds) <= 0:
             raise UsageError("header_seconds, idle_seconds and stall_seconds are more than 0")
-        if self.body_bytes < 0:
-            raise UsageError("body_bytes is not negative")
+        if min(self.body_bytes, self.slow_rate) < 0:
+            raise UsageError("body_bytes and slow_rate are not negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,15 @@ class Tls:
     client_ca_file: Path | None = None
     """Certificates that issue those of clients (PEM). With it every client must show one."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that `server_context` reads."""
+        return tuple(filter(None, (self.certificate_file, self.key_file, self.client_ca_file)))
+
+    def server_context(self) -> ssl.SSLContext:
+        """Raises `StorageError` where a file cannot be read, `UsageError` where it is not what it should be."""
+        return server_context(self.certificate_file, self.key_file, self.client_ca_file)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authentication:
@@ -71,14 +84,20 @@ class Authentication:
     htpasswd_file: Path | None = None
     """Names and bcrypt hashes of passwords, as `htpasswd -B` writes them."""
     tokens_file: Path | None = None
-    """A name, a colon and a token a line; for `Authorization: Bearer`, or Basic with the token as the password."""
+    """A name, a colon and a token of 16 characters or more a line; for `Authorization: Bearer`, or Basic with the token
+    as the password."""
     public_paths: tuple[str, ...] = ("/healthz", "/readyz")
     """Paths that everyone may ask for."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Who may ask."""
+        return tuple(filter(None, (self.htpasswd_file, self.tokens_file)))
+
+    @property
     def required(self) -> bool:
         """Whether anybody has to say who they are."""
-        return self.htpasswd_file is not None or self.tokens_file is not None
+        return bool(self.files)
 
 
 class LogFormat(StrEnum):

@@ -149,7 +149,7 @@ class Arriving:
     def _held_back(self) -> int:
         """From here on nothing of a blob without a chunk table is shown before all of it was found right: not what a
         peer sent, which may be anything, and not the end."""
-        last = min(len(self.grid) - 1, self.transfer.before_peers)
+        last = min(len(self.grid) - 1, self.partial.before_doubts)
         return self.grid.bounds(last)[0] if len(self.grid) else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -12,7 +12,7 @@ import click
 
 from registry_shim.operations.admin.client import AdminClient
 
-__all__ = ["ROOT_VARIABLE", "ago", "lasting", "root_option"]
+__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "root_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,12 @@ def root_option(command: F) -> F:
         return command(*args, client=AdminClient(root), **kwargs)
 
     return cast("F", wrapper)
+
+
+def called(image: Mapping[str, Any]) -> str:
+    """What to call an image in a table: one of its names, and how many more it has."""
+    names = image["names"] or [image["digest"]]
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else str(names[0])
 
 
 def ago(moment: float) -> str:

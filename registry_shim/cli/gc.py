@@ -10,7 +10,7 @@ from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.errors import UsageError
 from modelcar.serving.config.units import read_bytes
-from registry_shim.cli.asking import ago, root_option
+from registry_shim.cli.asking import ago, called, root_option
 from registry_shim.operations.admin.client import AdminClient
 
 __all__ = ["command"]
@@ -44,14 +44,11 @@ def command(free: str | None, dry_run: bool, client: AdminClient, output: Output
 def _show(answer: dict[str, Any], output: Output, wanted: int) -> None:
     images, loose = answer["images"], answer["loose"]
     if images:
-        rows = [
-            [(image["names"] or [image["digest"]])[0], human_size(image["freed"]), ago(image["used"])]
-            for image in images
-        ]
+        rows = [[called(image), human_size(image["freed"]), ago(image["used"])] for image in images]
         output.table(Table(columns=["image", "frees", "used"], rows=rows, right=frozenset({"frees"})))
     does = "would free" if answer["dry_run"] else "freed"
     counts = [_counted(len(images), "image"), _counted(len(loose), "loose blob")]
-    of = " and ".join(filter(None, counts)) or "nothing had to go"
+    of = " and ".join(filter(None, counts)) or ("nothing may go now" if wanted else "nothing had to go")
     output.line(f"{does} {human_size(answer['freed'])}: {of}")
     if answer["freed"] < wanted:
         output.aside(f"no more than that may go of the {human_size(wanted)}: see registry-shim status")

@@ -89,15 +89,20 @@ def _rate(text: str) -> int:
 def _wait(client: AdminClient, names: Sequence[str], output: Output) -> list[dict[str, Any]]:
     shown: dict[str, int] = {}
     done: dict[str, dict[str, Any]] = {}
+    whole: set[str] = set()  # here at the first look: a rate would be too good to be true
     with progress(output, "precache") as report:
         while len(done) < len(set(names)):
             for name in names:
                 if name not in done:
                     image = _look(client, name)
+                    is_new = name not in shown
                     _report(report, shown, name, image)
+                    if is_new and shown.get(name) == image["progress"]["total"]:
+                        whole.add(name)
                     if image["phase"] in _OVER and not image["running"]:
                         done[name] = image
-                        report.finish(name, "" if image["phase"] == "ready" else image["phase"])
+                        is_news = image["phase"] != "ready" or name in whole
+                        report.finish(name, image["phase"] if is_news else "")
             time.sleep(_POLL)
     return [done[name] for name in names]
 

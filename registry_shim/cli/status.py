@@ -10,7 +10,7 @@ import click
 
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, Table, human_size
-from registry_shim.cli.asking import ago, lasting, root_option
+from registry_shim.cli.asking import ago, called, lasting, root_option
 from registry_shim.operations.admin.client import AdminClient
 
 __all__ = ["command"]
@@ -72,7 +72,7 @@ def _room(space: dict[str, Any]) -> str:
 def _images(answer: dict[str, Any], output: Output) -> None:
     rows = [
         [
-            (image["names"] or [image["digest"]])[0],
+            called(image),
             human_size(image["size"]),
             "whole" if image["whole"] else "parts",
             " ".join(word for word in ("pinned", "in_use") if image[word]).replace("_", " "),

@@ -28,7 +28,7 @@ from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 
-__all__ = ["Case", "Workshop"]
+__all__ = ["Case", "Superseded", "Workshop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,8 +58,12 @@ class Workshop:
     """Called when a ruling is another than before."""
 
 
+class Superseded(Exception):
+    """Other rules hold by now: whoever waits has to ask anew, by those."""
+
+
 class Case:
-    """For the event loop alone."""
+    """For the event loop alone. What waits for a ruling raises `Superseded` once the case is closed."""
 
     def __init__(self, shop: Workshop, origin: Origin, root: Descriptor, rule: GateRule) -> None:
         self._shop = shop
@@ -72,17 +76,22 @@ class Case:
         self._scanning: asyncio.Task[None] | None = None
         self._scan: Scan | None = None
         self._failure: str | None = None
+        self._is_closed = False
 
     @property
     def current(self) -> Ruling | None:
         """The ruling, if it still stands."""
         fresh = self._version == self._shop.book.page.version and time.monotonic() < self._expires
-        return self.ruling if fresh else None
+        return self.ruling if fresh and not self._is_closed else None
 
     @property
     def stage(self) -> ScanStage | None:
         """Of the scan that is under way."""
         return self._scan.stage if self._scan is not None else None
+
+    @property
+    def is_scanning(self) -> bool:
+        return self._scanning is not None and not self._scanning.done()
 
     @property
     def _short(self) -> float:
@@ -96,17 +105,37 @@ class Case:
     async def decide(self) -> Ruling:
         """The ruling, from now if need be. It may be *pending*: then a scan is under way."""
         while (ruling := self.current) is None:
+            if self._is_closed:
+                raise Superseded
             if self._deciding is None or self._deciding.done():
                 self._deciding = asyncio.create_task(self._decide())
-            await asyncio.shield(self._deciding)
+            await _end_of(self._deciding)
         return ruling
 
     async def settle(self) -> Ruling:
         """As `decide`, once no scan is under way."""
         ruling = await self.decide()
         while ruling.state is State.PENDING and self._scanning is not None and not self._scanning.done():
-            await asyncio.shield(self._scanning)
+            await _end_of(self._scanning)
             ruling = await self.decide()
+        return ruling
+
+    async def foresee(self) -> Ruling:
+        """The ruling as far as it does not take a scan, which is not begun for it.
+
+        Raises:
+            ModelcarError: it cannot be looked at now.
+        """
+        if (current := self.current) is not None:
+            return current
+        page = self._shop.book.page
+        seen = await self._in(self._shop.deciders, self._examine, page)
+        if self._is_closed:
+            raise Superseded
+        ruling = self._judged(seen)
+        if ruling.state is State.REFUSED and not ruling.is_outdated:
+            self._seen = seen
+            self._take(ruling, page, self._short)
         return ruling
 
     def expire(self) -> None:
@@ -115,6 +144,7 @@ class Case:
 
     async def close(self) -> None:
         """Give everything up that is under way."""
+        self._is_closed = True
         if self._scan is not None:
             self._scan.cancel()
         tasks = [task for task in (self._deciding, self._scanning) if task is not None]
@@ -159,23 +189,25 @@ class Case:
         """By what has been seen, and this node's verdict as it is now."""
         if self._seen is None:
             return
-        settings = self._shop.settings
-        verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
-        ruling = judge(self.origin.name, self.rule, self._seen, verdict, settings.scan, datetime.now(UTC))
+        ruling = self._judged(self._seen)
         has_failed = ruling.state is State.PENDING and self._failure is not None
         if has_failed and self._failure is not None:
             # Else whoever makes a file that no scan survives has it streamed for ever.
             state = State.REFUSED if self.rule.on_pending is OnPending.STREAM else State.PENDING
             ruling = replace(ruling, state=state, reasons=(self._failure, *ruling.reasons))
         is_short = has_failed or ruling.state is State.REFUSED
-        self._take(ruling, page, self._short if is_short else settings.valid_seconds)
+        self._take(ruling, page, self._short if is_short else self._shop.settings.valid_seconds)
         if may_scan and (has_failed or ruling.state is State.PENDING or ruling.is_outdated):
             self._begin_scan(page)
+
+    def _judged(self, seen: Examination) -> Ruling:
+        verdict = self._shop.verdicts.get(self.root.digest) if self.rule.demands_scan else None
+        return judge(self.origin.name, self.rule, seen, verdict, self._shop.settings.scan, datetime.now(UTC))
 
     def _take(self, ruling: Ruling, page: Page, seconds: float) -> None:
         before, self.ruling = self.ruling, ruling
         self._version, self._expires = page.version, time.monotonic() + seconds
-        if before is None or (before.state, before.reasons) != (ruling.state, ruling.reasons):
+        if before is None or _gist(before) != _gist(ruling):
             _log.log(
                 logging.INFO if ruling.state is not State.REFUSED else logging.WARNING,
                 "%s@%s: %s (%s, rule %s)%s",
@@ -200,7 +232,7 @@ class Case:
         self._take(unseen(self.origin.name, self.root.digest, self.rule, verdict, error), page, soon)
 
     def _begin_scan(self, page: Page) -> None:
-        if self._scanning is None or self._scanning.done():
+        if not self.is_scanning:
             self._scanning = asyncio.create_task(self._run_scan(page))
 
     async def _run_scan(self, page: Page) -> None:
@@ -225,3 +257,16 @@ class Case:
         finally:
             self._scan = None
         self._rule(page, may_scan=False)
+
+
+def _gist(ruling: Ruling) -> tuple[object, ...]:
+    """What makes it another one."""
+    return ruling.state, ruling.reasons, ruling.evil
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for what others wait for, too. Raises what it ended with."""
+    await asyncio.wait([task])
+    if task.cancelled():
+        raise Superseded
+    task.result()

@@ -9,6 +9,8 @@ from typing import Final
 
 from modelcar.checkpoint.formats.sniff import detect_format
 from modelcar.checkpoint.roles import role_of
+from modelcar.layers.index import ModelIndex
+from modelcar.layers.outline import LARGEST, outline_index_layer
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.inspect import Inspected, inspect_image
 from modelcar.scanning.readings import titles
@@ -27,7 +29,6 @@ from registry_shim.origin import Origin
 
 __all__ = ["Examination", "contents_of", "examine", "reader"]
 
-_MAX_BLOB: Final = 512 << 20  # bytes of a model index with its tar; other documents are smaller
 _MOST_NAMED: Final = 5
 
 
@@ -76,7 +77,7 @@ def examine(
         InvalidContent: a document is not what it should be.
         NotFound, WorldError: something cannot be had.
     """
-    inspected = inspect_image(root, reader(place))
+    inspected = inspect_image(root, reader(place), models=_outline)
     about = [root.digest]
     if policies.wants_verdicts:
         about += [*inspected.indexes, *(m.descriptor.digest for m in inspected.manifests)]
@@ -119,9 +120,14 @@ def reader(place: Place) -> Callable[[Descriptor], bytes]:
     def read(descriptor: Descriptor) -> bytes:
         if is_document(descriptor):
             return place.document(descriptor).content
-        return place.blob(descriptor, _MAX_BLOB)
+        return place.blob(descriptor, LARGEST)
 
     return read
+
+
+def _outline(layer: bytes) -> ModelIndex:
+    """Policies ask about files; tensors take hundreds of megabytes, and nobody has vouched for the index yet."""
+    return outline_index_layer(lambda offset, size: layer[offset : offset + size], len(layer))
 
 
 def contents_of(inspected: Inspected) -> tuple[frozenset[Digest], tuple[Descriptor, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from modelcar.errors import Denied, InvalidContent, ModelcarError
 from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
@@ -18,22 +18,25 @@ from modelcar.serving.threads import in_thread
 from modelcar.signing.places import Place
 from modelcar.signing.policy.roots import authorities_of, prepare
 from registry_shim.engines.canary import MARK, is_canary
-from registry_shim.gate.cases import Case, Workshop
+from registry_shim.gate.cases import Case, Superseded, Workshop
 from registry_shim.gate.docket import Docket
 from registry_shim.gate.events import GateEvents, Unheard
 from registry_shim.gate.evidence import check_evidence, looks_like_evidence
 from registry_shim.gate.lineage import Known, Lineage
 from registry_shim.gate.policybook import Page, policy_book
+from registry_shim.gate.rescan import Rescan, When
 from registry_shim.gate.revoking import Revocations, RevokedBlobs
 from registry_shim.gate.rules import Rules
 from registry_shim.gate.ruling import Ruling, State
 from registry_shim.gate.scans import Leases
-from registry_shim.gate.settings import GateRule, GateSettings, Mode
+from registry_shim.gate.settings import GateRule, GateSettings, Mode, ScanDemand
 from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from registry_shim.origin import Origin
 
 __all__ = ["Gate"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("registry_shim.gate")
 _DECIDERS: Final = 4
@@ -69,6 +72,7 @@ class Gate:
         self._shop: Workshop | None = None
         self._docket: Docket  # both with `start`
         self._revocations: Revocations | None = None
+        self._is_closing = False
 
     async def start(self) -> None:
         """
@@ -81,6 +85,7 @@ class Gate:
 
     async def close(self) -> None:
         """Give up what is under way; scans begin anew the next time."""
+        self._is_closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -109,6 +114,9 @@ class Gate:
 
     async def admit(self, origin: Origin, descriptor: Descriptor, content: bytes) -> tuple[str, ...]:
         """As `Admission`."""
+        return await self._by_rules_of_the_end(origin, lambda: self._admit(origin, descriptor, content))
+
+    async def _admit(self, origin: Origin, descriptor: Descriptor, content: bytes) -> tuple[str, ...]:
         self.admit_repository(origin)
         rule = self._rules.of(origin)
         self._check_denied(origin, descriptor.digest, rule)
@@ -141,6 +149,9 @@ class Gate:
 
     async def admit_blob(self, origin: Origin, digest: Digest) -> None:
         """As `Admission`."""
+        await self._by_rules_of_the_end(origin, lambda: self._admit_blob(origin, digest))
+
+    async def _admit_blob(self, origin: Origin, digest: Digest) -> None:
         self.admit_repository(origin)
         rule = self._rules.of(origin)
         self._check_denied(origin, digest, rule)
@@ -154,6 +165,9 @@ class Gate:
         Raises:
             Denied: it may not.
         """
+        await self._by_rules_of_the_end(origin, lambda: self._ready(origin, descriptor))
+
+    async def _ready(self, origin: Origin, descriptor: Descriptor) -> None:
         self.admit_repository(origin)
         rule = self._rules.of(origin)
         self._check_denied(origin, descriptor.digest, rule)
@@ -161,6 +175,29 @@ class Gate:
             return
         ruling = await self._docket.case(origin, descriptor, rule).settle()
         if rule.mode is Mode.ENFORCE and ruling.state is not State.ALLOWED:
+            raise ruling.refusal()
+
+    async def foresee(self, origin: Origin, descriptor: Descriptor) -> None:
+        """Return unless an image will not be served whatever its layers hold: so nobody need fetch them to find out.
+
+        Raises:
+            Denied: it will not.
+        """
+        await self._by_rules_of_the_end(origin, lambda: self._foresee(origin, descriptor))
+
+    async def _foresee(self, origin: Origin, descriptor: Descriptor) -> None:
+        self.admit_repository(origin)
+        rule = self._rules.of(origin)
+        self._check_denied(origin, descriptor.digest, rule)
+        if rule is None or rule.mode is not Mode.ENFORCE:
+            return
+        try:
+            ruling = await self._docket.case(origin, descriptor, rule).foresee()
+        except InvalidContent:
+            raise
+        except ModelcarError:
+            return  # who fetches finds out what is the matter
+        if ruling.state is State.REFUSED and not ruling.is_outdated:
             raise ruling.refusal()
 
     def revoked(self, digest: Digest) -> str | None:
@@ -194,12 +231,33 @@ class Gate:
         await docket.close()
         await self._apply(before)
 
-    async def rescan(self, origin: Origin, digest: Digest) -> None:
-        """Forget what this node found about an image, so that it is scanned again when somebody asks for it."""
-        if self._shop is not None:
-            await in_thread(self._shop.verdicts.forget, digest)
-            if (case := self._docket.find(origin, digest)) is not None:
+    async def rescan(self, origin: Origin, digest: Digest) -> Rescan:
+        """Believe no longer what this node found in an image, and scan it again where its rule asks for that.
+
+        Raises:
+            StorageError: its verdict cannot be removed.
+        """
+        shop, rule, summary = self._opened, self._rules.of(origin), "no rule has this node scan it"
+        scans = rule is not None and rule.mode is not Mode.OFF and rule.scan is ScanDemand.NODE
+        before = await in_thread(shop.verdicts.doubt if scans else shop.verdicts.forget, digest)
+        if before is not None and self._revocations is not None:
+            await in_thread(self._revocations.doubt if scans else self._revocations.clear, before.layers)
+        found = before.outcome if before is not None else None
+        case = self._docket.find(origin, digest)
+        if case is None or not scans:
+            if case is not None:
                 case.expire()
+            when = When.NEXT_PULL if scans else When.NEVER
+            return Rescan(found=found, when=when, reason=None if scans else summary)
+        case.expire()
+        try:
+            ruling = await asyncio.wait_for(case.decide(), self.settings.decide_seconds)
+        except (TimeoutError, Superseded):  # that goes on, or begins with the next one who asks
+            return Rescan(found=found, when=When.NOW)
+        if case.is_scanning:
+            return Rescan(found=found, when=When.NOW)
+        why = ruling.reasons[0] if ruling.reasons else "a signed verdict suffices"
+        return Rescan(found=found, when=When.NEVER, reason=why)
 
     def status(self) -> dict[str, Any]:
         """For people: the state of policies, and where each image stands that somebody asked for."""
@@ -278,6 +336,13 @@ class Gate:
             self._events.refused("manifest")
             raise Denied(f"{origin}@{descriptor.digest} claims to be signatures, and is not: {e}") from None
 
+    async def _by_rules_of_the_end(self, origin: Origin, decide: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Where rules change while somebody waits, the new ones are asked."""
+        while not self._is_closing:
+            with suppress(Superseded):
+                return await decide()
+        raise Denied(f"{origin} is not served by this node: it stops", hint="try again later")
+
     @contextmanager
     def _counting(self, kind: str) -> Iterator[None]:
         try:
@@ -338,5 +403,7 @@ async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
     """Nobody waits for it."""
     try:
         await work
+    except Superseded:
+        pass
     except ModelcarError as e:
         _log.warning("an image is not looked at: %s", e)

@@ -146,7 +146,7 @@ class Lineage:
                 blobs=frozenset(map(Digest.parse, data["blobs"])),
                 is_evidence=data["evidence"],
             )
-        except (OSError, ValueError, KeyError, TypeError, ModelcarError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ModelcarError):
             _log.warning("%s is damaged: whoever pulls that image asks for its manifest again", path)
             return
         self._put(known)

@@ -61,10 +61,17 @@ class Revocations:
         """From now on nobody is sent the layers that a scan found malicious. Does not block."""
         self.evil |= dict.fromkeys(ruling.evil, ruling.reasons[0])
 
-    def clear(self, layers: Iterable[Digest], still: Container[Digest]) -> None:
-        """A new scan has not found again what an older one had, but for `still`."""
+    def doubt(self, layers: Iterable[Digest]) -> None:
+        """They are to be scanned again, and therefore fetched; nobody is sent them meanwhile."""
+        with self._lock:
+            for digest in layers:
+                if digest not in self._denied:
+                    self._blobs.allow(digest)
+
+    def clear(self, layers: Iterable[Digest], still: Container[Digest] = ()) -> None:
+        """What a scan had found no longer counts, but for `still`."""
         for digest in layers:
-            if digest not in still and self.evil.pop(digest, None) is not None:
+            if digest not in still and self.evil.pop(digest, None) is not None and digest not in self._denied:
                 self._blobs.allow(digest)
 
     def cut(self, origin: Origin, ruling: Ruling, served: Container[tuple[str, Digest]]) -> int:

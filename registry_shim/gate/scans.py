@@ -105,7 +105,7 @@ class Scan:
         def remembered(descriptor: Descriptor) -> bytes:
             return read.setdefault(descriptor.digest, read_one(descriptor))
 
-        inspected = inspect_image(self._root, remembered, models=False)
+        inspected = inspect_image(self._root, remembered, models=None)
         for each in inspected.manifests:
             if each.manifest.config.size <= MAX_DOCUMENT:
                 remembered(each.manifest.config)

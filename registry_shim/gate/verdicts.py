@@ -7,8 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -131,11 +130,23 @@ class VerdictStore:
         self.put(verdict)
         return before
 
-    def forget(self, digest: Digest) -> None:
-        """So that the image is scanned again."""
+    def forget(self, digest: Digest) -> NodeVerdict | None:
+        """So that the image is scanned again; returns what was there before. Raises `StorageError` if it stays."""
+        before = self.get(digest)
+        try:
+            self._file(digest).unlink(missing_ok=True)
+        except OSError as e:
+            raise explain(e, f"cannot remove {self._file(digest)}") from None
         self._unsaved.pop(digest, None)
-        with suppress(OSError):
-            self._file(digest).unlink()
+        return before
+
+    def doubt(self, digest: Digest) -> NodeVerdict | None:
+        """As `forget`, but *malicious* holds until a new scan has said otherwise."""
+        before = self.get(digest)
+        if before is None or before.outcome is not Outcome.MALICIOUS:
+            return self.forget(digest)
+        self.put(replace(before, by=""))
+        return before
 
     def all(self) -> Iterator[NodeVerdict]:
         """In no particular order."""

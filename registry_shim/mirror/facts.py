@@ -162,8 +162,8 @@ class Facts:
         atomic_write(path, str(size).encode())
 
     def read_list(self, origin: Origin, name: str) -> list[object] | None:
-        """A list as the upstream last gave it."""
-        with suppress(OSError, ValueError):
+        """A list as the upstream last gave it. What is damaged is not known."""
+        with suppress(OSError, ValueError, RecursionError):
             entries = json.loads(self._folder(origin, "_lists", f"{name}.json").read_bytes())
             return entries if isinstance(entries, list) else None
         return None

@@ -11,19 +11,18 @@ from contextlib import suppress
 from typing import Final
 
 from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError
+from modelcar.layers.outline import LARGEST, outline_index_layer
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest
-from modelcar.packaging.inspect import parse_index_layer
 from registry_shim.cache.lease import Leases, Purpose
-from registry_shim.cache.reading import arrival, content
+from registry_shim.cache.reading import arrival, reader
 from registry_shim.mirror.images import Part
 from registry_shim.mirror.pool import Pool
 from registry_shim.origin import Origin
 
 __all__ = ["Indexes", "Leases"]
 
-_LARGEST: Final = 64 << 20  # bytes of an index layer; one of a 2 TB model fits
-_REMEMBERED: Final = 32 << 20  # bytes of index layers; what is read of them takes about as much
+_REMEMBERED: Final = 32 << 20  # bytes of index layers; what is kept of them takes half as much
 _PATIENCE: Final = 300.0  # seconds
 _THREADS: Final = 2
 _ATTEMPTS: Final = 3  # each asks fewer of those who may have sent what was wrong, in the end the upstream alone
@@ -46,7 +45,7 @@ class Indexes:
 
     def begin(self, origin: Origin, index: Descriptor) -> Future[Tables] | None:
         """Fetch an index layer and read it, unless that has been done; `None` if it is too large."""
-        if index.size > _LARGEST:
+        if index.size > LARGEST:
             return None
         with self._lock:
             _, future = self._tables.get(index.digest, (0, None))
@@ -82,27 +81,28 @@ class Indexes:
 
     def _read(self, origin: Origin, index: Descriptor) -> Tables:
         try:
-            raw = self._insist(origin, index)
+            return self._insist(origin, index)
         except (ModelcarError, TimeoutError) as e:
             _log.warning("%s: the model index %s cannot be read: %s", origin, index.digest, e)
             raise
-        try:
-            model = parse_index_layer(raw)
-        except InvalidContent as e:  # for good: to find that out again and again takes long
-            _log.warning("%s: the model index %s is none: %s", origin, index.digest, e)
-            return {}
-        return {layer.digest: Grid.of_layer(layer) for layer in model.layers}
 
-    def _insist(self, origin: Origin, index: Descriptor) -> bytes:
+    def _insist(self, origin: Origin, index: Descriptor) -> Tables:
         for _ in range(_ATTEMPTS - 1):
             with suppress(DigestMismatch):
                 return self._bring(origin, index)
         return self._bring(origin, index)
 
-    def _bring(self, origin: Origin, index: Descriptor) -> bytes:
+    def _bring(self, origin: Origin, index: Descriptor) -> Tables:
         with self._leases.lease(origin, index, purpose=Purpose.PULL) as lease:
             arrival(lease, _PATIENCE)
-            return content(lease)
+            try:
+                model = outline_index_layer(reader(lease), index.size)
+            except DigestMismatch:  # it is not what was asked for
+                raise
+            except InvalidContent as e:  # for good: to find that out again and again takes long
+                _log.warning("%s: the model index %s is none: %s", origin, index.digest, e)
+                return {}
+        return {layer.digest: Grid.of_layer(layer) for layer in model.layers}
 
     def close(self) -> None:
         self._threads.close()

@@ -67,17 +67,25 @@ class Lists:
 
         # Else whoever makes up digests fills the disk with empty lists.
         real = self._facts.repository(origin).has_manifest(subject)
-        found, source = self._find(origin, f"{subject.algorithm}-{subject.hex}", ask, keep_empty=real)
+        here = self._facts.repository(origin).referrers(subject)
+        name = f"{subject.algorithm}-{subject.hex}"
+        found, source = self._find(origin, name, ask, keep_empty=real, stand_in=bool(here))
         listed = list(_descriptors(found))
         if source == "stale":
             known = {entry.digest for entry in listed}
-            here = self._facts.repository(origin).referrers(subject)
             listed += [entry for entry in here if entry.digest not in known]
         return Listed(tuple(listed), source)
 
     def _find(
-        self, origin: Origin, name: str, ask: Callable[[Registry], list[object]], *, keep_empty: bool
+        self,
+        origin: Origin,
+        name: str,
+        ask: Callable[[Registry], list[object]],
+        *,
+        keep_empty: bool,
+        stand_in: bool = False,
     ) -> tuple[list[object], str]:
+        """`stand_in`: something else can be said if neither the upstream answers nor a list of its is known."""
         known = self._facts.read_list(origin, name)
         if known is not None and self._gatekeeper.granted(origin) and self._fresh.get((origin.name, name)):
             return known, "hit"
@@ -86,7 +94,7 @@ class Lists:
             found = self._upstreams[origin.registry].ask(origin, ask)
         except (RegistryError, InvalidContent) as e:
             if name == _TAGS or not isinstance(e, RemoteNotFound):
-                return self._without(origin, name, known, e), "stale"
+                return self._without(origin, known, e, stand_in=stand_in), "stale"
             found = []
         if found:
             self._gatekeeper.grant(origin)
@@ -97,8 +105,11 @@ class Lists:
         self._fresh.put((origin.name, name), True)
         return found, "miss"
 
-    def _without(self, origin: Origin, name: str, known: list[object] | None, error: ModelcarError) -> list[object]:
-        self._gatekeeper.stand_in(origin, error, known=known is not None or name != _TAGS)
+    def _without(
+        self, origin: Origin, known: list[object] | None, error: ModelcarError, *, stand_in: bool
+    ) -> list[object]:
+        # That nothing refers to an image must not be said by mistake: it would hide an attestation against it.
+        self._gatekeeper.stand_in(origin, error, known=known is not None or stand_in)
         _log.info("%s: serving a list as it was, because %s", origin, error)
         return known or []
 

@@ -31,7 +31,17 @@ from registry_shim.origin import Origin
 from registry_shim.peers.access import Access
 from registry_shim.peers.directions import Directions
 from registry_shim.peers.holdings import Grids, Holdings, Leases, Shared
-from registry_shim.peers.protocol import AUTHORIZATION, HAVE, MOST_CHUNKS, ORIGIN, PREFIX, SENDER, SIZE, pack_map
+from registry_shim.peers.protocol import (
+    AUTHORIZATION,
+    HAVE,
+    MOST_CHUNKS,
+    ORIGIN,
+    PREFIX,
+    SENDER,
+    SENDING,
+    SIZE,
+    pack_map,
+)
 from registry_shim.peers.settings import PeerSettings
 from registry_shim.peers.streaming import Pieces
 
@@ -120,7 +130,9 @@ class PeerApi:
         here = await self._leases.find(digest, name)
         if here is None:
             raise Refusal(404, "nothing of it is here")
-        return Response(status=200, headers=self._map_of(here))
+        if not _is_whole(here.lease):
+            here = await self._leases.again(digest, name, here)
+        return Response(status=200, headers=self._state(here))
 
     async def _blob(self, request: Request, digest: Digest, name: str) -> Response:
         match = _RANGE.fullmatch(request.headers.get("range", ""))
@@ -134,6 +146,8 @@ class PeerApi:
         ):
             return _no(503, "too much is being sent", _PAUSE)
         here = await self._leases.find(digest, name)
+        if here is not None and not _has(here.lease, offset, length):
+            here = await self._leases.again(digest, name, here)
         if here is not None and _has(here.lease, offset, length):
             return self._sent(request, here, offset, length)
         grid = self._grid(request, digest, name, admitted.size, here)
@@ -141,7 +155,7 @@ class PeerApi:
             raise Refusal(416, "the blob ends before that")
         sender = request.headers.get(SENDER.lower(), "")
         if not await in_thread(self._accepts, grid, grid.numbers(offset, length), sender):
-            return _no(404, "it is not here, and this node is not its home", self._map_of(here))
+            return _no(404, "it is not here, and this node is not its home", self._state(here))
         return await self._fetched(request, admitted.origin, grid, offset, length)
 
     async def _fetched(self, request: Request, origin: Origin, grid: Grid, offset: int, length: int) -> Response:
@@ -156,7 +170,7 @@ class PeerApi:
                 ready = asyncio.wrap_future(lease.when(begin, size))
                 await asyncio.wait_for(ready, self._settings.hold_seconds)
             except TimeoutError:
-                return _no(503, "it is on its way", self._map_of(shared) | _PAUSE)
+                return _no(503, "it is on its way", self._state(shared) | _PAUSE)
         return self._sent(request, shared, offset, length)
 
     def _accepts(self, grid: Grid, numbers: range, sender: str) -> bool:
@@ -184,7 +198,7 @@ class PeerApi:
             headers={
                 "Content-Type": "application/octet-stream",
                 "Content-Range": f"bytes {offset}-{offset + length - 1}/{total}",
-                **self._map_of(shared),
+                **self._state(shared, beginning=1),
             },
             body=Pieces(
                 shared=shared,
@@ -195,8 +209,11 @@ class PeerApi:
             ),
         )
 
+    def _state(self, shared: Shared | None, *, beginning: int = 0) -> dict[str, str]:
+        """The headers that say what is here, and how much is being sent."""
+        return {SENDING: str(self._sending.total() + beginning), **self._map_of(shared)}
+
     def _map_of(self, shared: Shared | None) -> dict[str, str]:
-        """The header that says what is here."""
         if shared is None:
             return {}
         lease = shared.lease

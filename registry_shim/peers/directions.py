@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from modelcar.lazy.grid import Grid
 from registry_shim.peers.homes import HomeBook, Plan
@@ -22,6 +23,9 @@ class Direction:
 
     members: tuple[Member, ...] = ()
     ours: bool = False
+
+
+_OURS: Final = Direction(ours=True)
 
 
 class Directions:
@@ -44,7 +48,10 @@ class Directions:
         """Quick: all transfers wait for it."""
         plan, me = self._homes.quick_plan(grid), self._membership.me
         if plan.everywhere[number] == me:
-            return Direction(ours=True)
+            return _OURS
+        home = plan.zone[number]
+        if home != me and self._is_reliable(home) and not self._knowledge.has_refused(home, grid, number):
+            return Direction(members=(home,))
         ours = False
         doubtful: list[Member] = []
         for line in self._homes.lines(plan, grid, number):
@@ -57,7 +64,7 @@ class Directions:
                 if self._is_reliable(member):
                     return Direction(members=(member,))
                 doubtful.append(member)
-        return Direction(ours=True) if ours else Direction(members=tuple(dict.fromkeys(doubtful)))
+        return _OURS if ours else Direction(members=tuple(dict.fromkeys(doubtful)))
 
     def accepts(self, grid: Grid, number: int, sender: str) -> bool:
         """Whether this node fetches a chunk for `sender`: it is in line for it, and would not ask `sender` itself.

@@ -102,11 +102,23 @@ class Leases:
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
         self._shared: dict[_Key, Shared] = {}
+        self._replaced: list[Shared] = []  # and still in use
         self._making: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()  # while somebody waits
 
     async def find(self, digest: Digest, grid: str) -> Shared | None:
         """As `Holdings.find`."""
-        return await self._get(("find", digest, grid), _BRIEFLY, partial(self._holdings.find, digest, grid))
+        return await self._get(_found(digest, grid), _BRIEFLY, partial(self._holdings.find, digest, grid))
+
+    async def again(self, digest: Digest, grid: str, found: Shared) -> Shared:
+        """As `find`, when what it `found` is not enough: all of the blob may have come under another table since."""
+        lease = await in_thread(self._holdings.find, digest, grid)
+        if lease is None or lease.available(0) < lease.grid.size or self._shared.get(_found(digest, grid)) is not found:
+            if lease is not None:
+                await in_thread(lease.close)
+            return self._shared.get(_found(digest, grid), found)
+        self._replaced.append(found)
+        self._shared[_found(digest, grid)] = whole = Shared(lease, _BRIEFLY)
+        return whole
 
     async def fetch(self, origin: Origin, grid: Grid) -> Shared:
         """As `Holdings.fetch`."""
@@ -129,8 +141,17 @@ class Leases:
         """Let go of what nobody asked for of late. Call it every now and then."""
         for key in [key for key, shared in self._shared.items() if shared.forgotten]:
             await in_thread(self._shared.pop(key).lease.close)
+        for shared in [shared for shared in self._replaced if shared.forgotten]:
+            self._replaced.remove(shared)
+            await in_thread(shared.lease.close)
 
     async def close(self) -> None:
         """No request may run any more."""
         while self._shared:
             await in_thread(self._shared.popitem()[1].lease.close)
+        while self._replaced:
+            await in_thread(self._replaced.pop().lease.close)
+
+
+def _found(digest: Digest, grid: str) -> _Key:
+    return "find", digest, grid

@@ -25,6 +25,7 @@ _MOST_DELAYS: Final = 10_000
 _LEAST: Final = 8.0  # seconds that a chunk may be on its way
 _TIMES: Final = 5  # longer than is usual
 _WEIGHT: Final = 0.1  # of the newest sample in the average
+_FRESH: Final = 1.0  # seconds that what a peer says of its load is worth something
 _REFUSED: Final = 20.0  # seconds that a peer is not asked for a blob that it has refused
 
 
@@ -40,19 +41,27 @@ class Knowledge:
         self._held: dict[_Blob, bytes] = {}
         self._refused: dict[tuple[Member, _Blob], float] = {}
         self._delayed: OrderedDict[tuple[Member, _Blob, int], float] = OrderedDict()
+        self._news: dict[Member, float] = {}  # when a map of its last grew
         self._usual: float | None = None
         self._asked: Counter[Member] = Counter()
+        self._sending: dict[Member, tuple[int, float]] = {}  # bodies, and when it said so
 
     # What sources tell.
 
     def learnt(self, member: Member, grid: Grid, bits: bytes) -> None:
         with self._lock:
-            self._maps.setdefault(_blob(grid), {})[member] = bits
-            self._sum_up(_blob(grid))
+            maps = self._maps.setdefault(_blob(grid), {})
+            if maps.get(member) != bits:
+                maps[member] = bits
+                self._news[member] = self._clock()
+                self._sum_up(_blob(grid))
             self._maps.move_to_end(_blob(grid))
             if len(self._maps) > _MOST:
                 oldest, _ = self._maps.popitem(last=False)
                 self._sum_up(oldest)
+
+    def loaded(self, member: Member, sending: int) -> None:
+        self._sending[member] = (sending, self._clock())
 
     def refused(self, member: Member, grid: Grid) -> None:
         now = self._clock()
@@ -87,12 +96,18 @@ class Knowledge:
     # What follows.
 
     def has_refused(self, member: Member, grid: Grid, number: int) -> bool:
-        """Whether there is no use in asking a home for a chunk at the moment."""
+        """Whether there is no use in asking a home for a chunk at the moment: it said so, or we waited for long and it
+        got no others meanwhile. One that is well has many to fetch, and not all of them can be the first."""
+        if not self._refused and not self._delayed:
+            return False
         now, blob = self._clock(), _blob(grid)
         if self._refused.get((member, blob), 0.0) > now:
             return True
         since = self._delayed.get((member, blob, number))
-        return since is not None and now - since > self._worth_waiting()
+        if since is None:
+            return False
+        stuck = max(since, self._news.get(member, since))
+        return now - since > self._patience or now - stuck > self._worth_waiting()
 
     def _worth_waiting(self) -> float:
         """Seconds: longer where everybody's chunks take long, for then it is the upstream that is slow."""
@@ -110,12 +125,19 @@ class Knowledge:
         return bits is not None and is_in_map(bits, number)
 
     def busy(self, member: Member) -> int:
-        """How many requests of ours it is answering."""
-        return self._asked[member]
+        """How much it has to do, as far as is known: for us, and of late for all."""
+        sending, told = self._sending.get(member, (0, 0.0))
+        return self._asked[member] + (sending if self._clock() - told < _FRESH else 0)
+
+    def sharing(self, member: Member) -> int:
+        """How many bodies it was sending when it last said so, and at least one."""
+        return max(1, self._sending.get(member, (1, 0.0))[0])
 
     def forget(self, member: Member) -> None:
         """It is gone, or not to be believed."""
         with self._lock:
+            self._news.pop(member, None)
+            self._sending.pop(member, None)
             for blob, maps in self._maps.items():
                 maps.pop(member, None)
                 self._sum_up(blob)

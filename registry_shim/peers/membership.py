@@ -18,8 +18,8 @@ __all__ = ["Membership"]
 _FRESH: Final = 1.0  # seconds
 _BRIEFLY: Final = 0.1  # seconds
 _SLOW: Final = 4  # times slower than half of the members are
-_HOPELESS: Final = 8
-_ENOUGH: Final = 2.0  # seconds that tell how fast a member sends
+_HOPELESS: Final = 16  # times, for one answer: those that share a link share it badly
+_ENOUGH: Final = 3.0  # seconds that tell how fast a member sends
 _log = logging.getLogger("registry_shim.peers")
 
 

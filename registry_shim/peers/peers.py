@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import socket
-import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +16,7 @@ from modelcar.errors import UsageError
 from modelcar.lazy.sources import Router
 from modelcar.oci import Descriptor
 from modelcar.oci.reference import is_loopback
+from modelcar.renewed import Renewed
 from modelcar.serving import http
 from modelcar.serving.settings import Limits
 from registry_shim.cache.cache import RouterFor
@@ -38,6 +38,7 @@ from registry_shim.peers.settings import PeerSettings
 __all__ = ["Peers"]
 
 _TRIALS: Final = 1.0  # seconds between two looks whether a dead peer is to be tried
+_LOOKOUTS: Final = 8  # threads that ask what peers have of blobs that begin
 _MOST_BODY: Final = 64 << 20  # bytes: a chunk table
 _log = logging.getLogger("registry_shim.peers")
 
@@ -47,6 +48,7 @@ class Peers:
 
     Raises:
         UsageError: the settings allow strangers in, or name files that cannot be used.
+        StorageError: a file cannot be read.
     """
 
     def __init__(self, settings: PeerSettings) -> None:
@@ -59,6 +61,7 @@ class Peers:
         self._directions = Directions(self.membership, homes, self._knowledge)
         self._client = PeerClient(settings)
         self._turns = threading.Semaphore(settings.last_resort)
+        self._lookouts = threading.Semaphore(_LOOKOUTS)
         self._stopped = threading.Event()
 
     def router_for(self, behind: RouterFor) -> RouterFor:
@@ -73,6 +76,7 @@ class Peers:
                 knowledge=self._knowledge,
                 client=self._client,
                 turns=self._turns,
+                lookouts=self._lookouts,
             )
 
         return router
@@ -86,7 +90,7 @@ class Peers:
         """Answer the peers that come in on `listener`, and follow who they are, during the block."""
         api = PeerApi(self._settings, self._directions, holdings, access)
         tls = self._settings.tls
-        contexts = _Contexts(tls.server_context()) if tls is not None else None
+        contexts = Renewed("the certificate for peers", tls.server_context, tls.files) if tls is not None else None
         threads = [
             threading.Thread(target=partial(self._discovery.run, self.membership.replace), name="peers"),
             threading.Thread(target=self._try_the_dead, name="peers-trials"),
@@ -126,16 +130,6 @@ class Peers:
                 f"peers at {hosts[0]} can be reached from other machines, and there is no TLS",
                 hint="give certificates (`tls`), or say `insecure` if your network protects them",
             )
-
-
-class _Contexts:
-    """As a listener wants it; the context itself takes changed files up."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-
-    def context(self) -> ssl.SSLContext:
-        return self._context
 
 
 def _discovery(settings: PeerSettings) -> Discovery:

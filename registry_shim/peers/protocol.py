@@ -17,6 +17,7 @@ __all__ = [
     "ORIGIN",
     "PREFIX",
     "SENDER",
+    "SENDING",
     "SIZE",
     "blob_path",
     "grid_path",
@@ -36,6 +37,9 @@ SIZE: Final = "Modelcar-Size"
 """The blob's size in bytes."""
 HAVE: Final = "Modelcar-Have"
 """In answers: which chunks the node has."""
+SENDING: Final = "Modelcar-Sending"
+"""In answers: how many bodies the node is sending to its peers, this one included: what it has to share its uplink
+among."""
 
 MOST_CHUNKS: Final = 16_384
 """Of a blob with more chunks no map is sent: it would not fit into a header."""

@@ -56,15 +56,17 @@ class PeerRouter:
         knowledge: Knowledge,
         client: PeerClient,
         turns: threading.Semaphore,
+        lookouts: threading.Semaphore,
     ) -> None:
-        """`turns` bounds how much of what others should fetch is fetched from the upstream at once, by all routers."""
+        """What all routers share: `turns` bounds how much of what others should fetch is fetched from the upstream at
+        once, `lookouts` how many peers are asked what they have."""
         self._origins = origins
         self._behind = behind
         self._membership = membership
         self._directions = directions
         self._knowledge = knowledge
         self._client = client
-        self._turns = turns
+        self._turns, self._lookouts = turns, lookouts
         self._sources: dict[Member, PeerSource] = {}
 
     def background(self, grid: Grid) -> Iterable[int]:
@@ -109,7 +111,8 @@ class PeerRouter:
         elif not isinstance(source, PeerSource):
             self._behind.report(source, outcome, size, seconds)
         elif outcome is Outcome.DONE:
-            self._membership.succeeded(source.member, size, seconds)
+            # Who sends to many is not slow: only a part of its time was for us.
+            self._membership.succeeded(source.member, size, seconds / self._knowledge.sharing(source.member))
         elif outcome is Outcome.BROKEN:
             self._membership.failed(source.member)
         elif outcome is Outcome.SLOW:
@@ -124,32 +127,40 @@ class PeerRouter:
         holders = self._holders(grid, number)
         if not holders:
             return [self._source(home)]
-        found = list(dict.fromkeys([home, *holders]))
-        random.shuffle(found)
-        found.sort(key=self._knowledge.busy)
-        return [self._source(member) for member in found]
+        return [self._source(member) for member in self._idlest({home, *holders})]
 
     def _holders(self, grid: Grid, number: int) -> list[Member]:
         """Some who are known to have a chunk, in this zone."""
-        me = self._membership.me
         if not self._knowledge.is_held(grid, number):
             return []
-        reliable = self._membership.reliable()
-        well = [m for m in self._knowledge.holders(grid, number) if m in reliable and m.zone == me.zone and m != me]
-        random.shuffle(well)
-        return sorted(well, key=self._knowledge.busy)[:_HOLDERS]
+        reliable, me = self._membership.reliable(), self._membership.me  # which it does not count among them
+        known = self._knowledge.holders(grid, number)
+        return self._idlest(m for m in known if m in reliable and m.zone == me.zone)[:_HOLDERS]
+
+    def _idlest(self, members: Iterable[Member]) -> list[Member]:
+        """Those first who have least to do for us; among equals, chance decides."""
+        return sorted(members, key=lambda m: self._knowledge.busy(m) + random.random())  # noqa: S311 - not a secret
 
     def _look_around(self, grid: Grid) -> None:
         """Ask some who has what, so that a node that joins, or comes late, takes nothing from the upstream. In threads
         of their own, for a moment: who has nothing to tell by then is not waited for."""
-        well = [m for m in self._membership.ring() if m != self._membership.me]
-        asked = [self._source(m) for m in random.sample(well, min(_ASKED, len(well)))]
-        threads = [threading.Thread(target=s.look, args=(grid,), name="peer-look", daemon=True) for s in asked]
+        well = sorted(self._membership.reliable())
+        threads = [
+            threading.Thread(target=self._look, args=(self._source(member), grid), name="peer-look", daemon=True)
+            for member in random.sample(well, min(_ASKED, len(well)))
+            if self._lookouts.acquire(blocking=False)  # all of them may wait for peers that do not answer
+        ]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + _LOOK
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _look(self, source: PeerSource, grid: Grid) -> None:
+        try:
+            source.look(grid)
+        finally:
+            self._lookouts.release()
 
     def _source(self, member: Member) -> PeerSource:
         source = self._sources.get(member)

@@ -18,11 +18,12 @@ from modelcar.registry.transport import Answer, Broken
 from registry_shim.cache.origins import Origins
 from registry_shim.peers.client import PeerClient
 from registry_shim.peers.members import Member
-from registry_shim.peers.protocol import AUTHORIZATION, HAVE, ORIGIN, SIZE, blob_path, grid_path, unpack_map
+from registry_shim.peers.protocol import AUTHORIZATION, HAVE, ORIGIN, SENDING, SIZE, blob_path, grid_path, unpack_map
 
 __all__ = ["Notes", "PeerSource"]
 
 _RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+_COUNT: Final = re.compile(r"\d{1,4}")
 _PAUSE: Final = (0.05, 0.3)  # seconds until a peer is asked again that said it has it soon
 _NOT_HERE: Final = frozenset({401, 403, 404, 502, 504})
 """What it does not have, may not give us, or could not get itself: others may. Nothing is wrong with the peer."""
@@ -33,6 +34,12 @@ class Notes(Protocol):
 
     def learnt(self, member: Member, grid: Grid, bits: bytes) -> None:
         """Which chunks it has, as `protocol.unpack_map` returns them."""
+
+    def loaded(self, member: Member, sending: int) -> None:
+        """How many bodies it is sending."""
+
+    def sharing(self, member: Member) -> int:
+        """What it said last, and at least one."""
 
     def refused(self, member: Member, grid: Grid) -> None:
         """It is well, and neither has what it was asked for nor is going to."""
@@ -60,7 +67,7 @@ class PeerSource:
     notes: Notes
     wait: float
     lags: Callable[[Member, int, float], bool]
-    """Whether an answer that brought so many bytes in so many seconds is given up."""
+    """Whether a peer that sends so many bytes in so many seconds, to all, is given up."""
 
     @property
     def name(self) -> str:
@@ -149,18 +156,21 @@ class PeerSource:
         bits = unpack_map(text, len(grid)) if text else None
         if bits is not None:
             self.notes.learnt(self.member, grid, bits)
+        if _COUNT.fullmatch(sending := answer.headers.get(SENDING, "")):
+            self.notes.loaded(self.member, int(sending))
 
 
 class _Stream:
     def __init__(self, answer: Answer, scope: CancelScope, source: PeerSource) -> None:
         self._answer, self._scope, self._source = answer, scope, source
         self._began, self._received = time.monotonic(), 0
+        self._sharing = source.notes.sharing(source.member)
 
     def read(self, n: int, /) -> bytes:
         name = self._source.name
         with _given_up(name):
             self._scope.check()
-            if self._source.lags(self._source.member, self._received, time.monotonic() - self._began):
+            if self._source.lags(self._source.member, self._received * self._sharing, time.monotonic() - self._began):
                 raise Unreachable(f"{name} is much slower than others")
             try:
                 data = self._answer.read(n)

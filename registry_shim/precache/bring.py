@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import Final
 
@@ -72,6 +72,8 @@ class Bringing:
         self._step(Phase.RESOLVING)
         origin = self._doors.images.origin(self._reference)
         root, content = self._doors.images.manifest(origin, self._reference.digest or self._reference.tag or "")
+        if self._doors.guard is not None:  # before a byte of what cannot be served anyway
+            self._await(self._doors.guard.foresee(origin, root))
         parts = wanted(root, content, lambda d: self._doors.images.manifest(origin, d.digest)[1], self._platform())
         everything = (root, *parts.manifests, *parts.blobs)
         self._check_size(sum(part.size for part in everything))
@@ -80,7 +82,8 @@ class Bringing:
             self._fetch(origin, parts.blobs)
             self._attach(origin, (root, *parts.manifests))
             self._step(Phase.CHECKING)
-            self._check(origin, root)
+            if self._doors.guard is not None:
+                self._await(self._doors.guard.ready(origin, root))
             if self._image.pin:
                 self._doors.room.pin(self._reference)
             if self._doors.importer is not None and self._image.load:
@@ -136,10 +139,7 @@ class Bringing:
             except (RegistryError, InvalidContent, NotFound, TimeoutError) as e:
                 _log.warning("%s: what signs %s cannot be fetched: %s", origin, manifest.digest, e)
 
-    def _check(self, origin: Origin, root: Descriptor) -> None:
-        if self._doors.guard is None:
-            return
-        verdict = self._doors.guard.ready(origin, root)
+    def _await(self, verdict: Future[None]) -> None:
         try:
             while not wait([verdict], timeout=_POLL).done:
                 self._check_wanted()

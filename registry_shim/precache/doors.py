@@ -66,6 +66,10 @@ class Room(Protocol):
 class Guard(Protocol):
     """The gate."""
 
+    def foresee(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
+        """Fails with `Denied` if this image will not be served whatever its layers hold; nothing is fetched for it but
+        its documents and signatures."""
+
     def ready(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
         """Done once this image may be served and is not being scanned any more; fails with `Denied` if it may not."""
 

@@ -88,7 +88,8 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """For people and programs: everything."""
         progress = asdict(self.progress) | {"eta": self.progress.eta}
-        return self.to_record() | {"running": self.running, "progress": progress}
+        shown = {name: value for name, value in self.to_record().items() if name not in ("size", "chunks")}
+        return shown | {"running": self.running, "progress": progress}
 
     def to_record(self) -> dict[str, Any]:
         """What survives a restart."""
@@ -108,6 +109,8 @@ class Entry:
             "failures": self.failures,
             "retry_at": self.retry_at,
             "since": self.since,
+            "size": self.progress.total if self.phase is Phase.READY else 0,
+            "chunks": self.progress.chunks if self.phase is Phase.READY else 0,
         }
 
     @classmethod
@@ -126,9 +129,14 @@ class Entry:
                 failures=fields.size("failures"),
                 retry_at=fields.number("retry_at"),
                 since=fields.number("since"),
+                progress=_all_of(*(fields.size(name) if fields.has(name) else 0 for name in ("size", "chunks"))),
             )
         except (ModelcarError, ValueError) as e:
             raise InvalidDocument(f"{fields.path}: {e}") from None
+
+
+def _all_of(size: int, chunks: int) -> Progress:
+    return Progress(done=size, total=size, chunks=chunks, chunks_done=chunks)
 
 
 def image_from(fields: Fields) -> PrecacheImage:

@@ -79,6 +79,9 @@ class GateGuard:
         self._gate = gate
         self._loop = loop
 
+    def foresee(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(self._gate.foresee(origin, descriptor), self._loop)
+
     def ready(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(self._gate.ready(origin, descriptor), self._loop)
 

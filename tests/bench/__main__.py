@@ -16,7 +16,7 @@ from tests.bench.peers import CACHE, Peers, find_peers, kernel_version, python_v
 from tests.bench.race import Bench
 from tests.bench.report import Conditions, insert, to_json, to_markdown
 from tests.bench.results import Outcome
-from tests.bench.scenarios import SCENARIOS
+from tests.bench.scenarios import PARTS, SCENARIOS
 from tests.bench.workspace import NotReady, Workspace
 
 MIB: Final = 1 << 20
@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.write and (options.only or options.quick):
-        parser.error("--write takes the whole run, without --only and --quick")
-    names = options.only or list(SCENARIOS)
+        parser.error("--write takes whole parts, without --only and --quick")
+    parts = options.part or list(PARTS)
+    names = options.only or [name for part in parts for name in PARTS[part]]
     size = (options.size or (256 if options.quick else 2048)) * MIB
     repeats = options.repeats or (1 if options.quick else 3)
     workspace, peers = Workspace(CACHE), find_peers()
@@ -38,16 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with workspace.claimed(DISK_FACTOR * size):
             patience = Patience(0 if options.quick else options.patience * 60)
             bench = _bench(workspace, peers, size, repeats, patience)
-            outcomes = [_run(name, bench) for name in names]
+            outcomes = {name: _run(name, bench) for name in names}
     except NotReady as e:
         print(f"bench: {e}", file=sys.stderr)
         return 3
     conditions = _conditions(arguments, bench)
-    (CACHE / "results.json").write_text(to_json(conditions, outcomes))
-    text = to_markdown(conditions, outcomes)
-    print(f"\n{text}\nevery run: {os.path.relpath(CACHE / 'results.json')}")
-    if options.write:
-        insert(PAGE, text)
+    (CACHE / "results.json").write_text(to_json(conditions, list(outcomes.values())))
+    print(f"\n{to_markdown(conditions, list(outcomes.values()))}\nevery run: {os.path.relpath(CACHE / 'results.json')}")
+    for part in parts if options.write else ():
+        insert(PAGE, part, to_markdown(conditions, [outcomes[name] for name in PARTS[part]]))
     return 0
 
 
@@ -87,6 +87,7 @@ def _conditions(arguments: Sequence[str] | None, bench: Bench) -> Conditions:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Benchmarks beside other tools.")
     parser.add_argument("--only", action="append", choices=list(SCENARIOS), help="this scenario; may be repeated")
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="its scenarios; may be repeated")
     parser.add_argument("--quick", action="store_true", help="256 MiB, once: whether it works, not how fast it is")
     parser.add_argument("--size", type=int, metavar="MIB", help="of the model (default: 2048)")
     parser.add_argument("--repeats", type=int, metavar="N", help="runs of each contender (default: 3)")

@@ -13,8 +13,6 @@ from tests.bench.results import Outcome, Row, Target
 
 __all__ = ["Conditions", "insert", "to_json", "to_markdown"]
 
-BEGIN: Final = "<!-- bench:begin -->"
-END: Final = "<!-- bench:end -->"
 _MIB: Final = 1 << 20
 _MEANT_FOR: Final = 2048 * _MIB
 _HEAD: Final = (
@@ -71,13 +69,14 @@ def to_markdown(conditions: Conditions, outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def insert(page: Path, text: str) -> None:
-    """Put `text` between the page's markers. `ValueError` if they are not there."""
-    head, begin, rest = page.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} lacks {BEGIN} … {END}")
-    page.write_text(f"{head}{BEGIN}\n{text}{END}{tail}")
+def insert(page: Path, part: str, text: str) -> None:
+    """Put `text` between the page's markers of that part. `ValueError` if they are not there."""
+    begin, end = f"<!-- bench:{part}:begin -->", f"<!-- bench:{part}:end -->"
+    head, has_begin, rest = page.read_text().partition(begin)
+    _, has_end, tail = rest.partition(end)
+    if not has_begin or not has_end:
+        raise ValueError(f"{page} lacks {begin} … {end}")
+    page.write_text(f"{head}{begin}\n{text}{end}{tail}")
 
 
 def _target_table(targets: Sequence[Target]) -> list[str]:

@@ -103,6 +103,11 @@ class Arrivals:
             future.set_result(None)
         return FakeLease(self.store, descriptor, future)
 
+    def hold(self, digest: Digest) -> None:
+        """It is not here any more."""
+        self.held.add(digest)
+        self._waiting.pop(digest, None)
+
     def release(self, digest: Digest, error: ModelcarError | None = None) -> None:
         self.held.discard(digest)
         future = self._waiting.setdefault(digest, Future())

@@ -106,9 +106,9 @@ def _relevant(found: Iterator[Entry], path: str, size: int) -> Iterator[Entry]:
         yield entry
 
 
-def _by_folders(name: str) -> Sequence[str]:
+def _by_folders(name: str) -> list[str]:
     return name.split("/")
 
 
-def _by_names(name: str) -> Sequence[str]:
-    return name
+def _by_names(name: str) -> list[str]:
+    return [name]

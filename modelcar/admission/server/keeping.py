@@ -44,7 +44,7 @@ class Vault(Protocol):
 
 
 class Keeper:
-    """Certificates from a vault: `modelcar.serving.tls.Contexts`. Call `start` before anything else."""
+    """Certificates from a vault: `modelcar.tls.Contexts`. Call `start` before anything else."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Keeper:
             _log.info("the webhook's certificate is valid until %s", papers.server.until.isoformat())
         self._papers = papers
 
-    def context(self) -> ssl.SSLContext:
+    def current(self) -> ssl.SSLContext:
         if self._context is None:
             raise WorldError("there is no certificate yet")
         return self._context

@@ -18,6 +18,7 @@ from modelcar.admission.server.settings import ServerSettings, WebhookSettings
 from modelcar.admission.server.webhook import Operations, Webhook
 from modelcar.admission.settings import TrustSettings
 from modelcar.errors import UsageError
+from modelcar.renewed import Renewed
 from modelcar.serving import http, logs
 from modelcar.serving.address import Address, bound
 from modelcar.serving.config.reading import load_file
@@ -25,7 +26,7 @@ from modelcar.serving.config.reloading import Reloader
 from modelcar.serving.settings import Limits
 from modelcar.serving.signals import Stop, handled
 from modelcar.serving.threads import in_thread
-from modelcar.serving.tls import Contexts, ServerTls
+from modelcar.tls import Contexts
 
 __all__ = ["PROGRAM", "Service", "run", "serving"]
 
@@ -185,7 +186,7 @@ async def _contexts(
     server: ServerSettings, vault: Vault | None, ending: AsyncExitStack
 ) -> tuple[Contexts, Keeper | None]:
     if server.tls is not None:
-        return ServerTls(server.tls), None
+        return Renewed("the certificate", server.tls.server_context, server.tls.files), None
     own = server.certificates
     if vault is None or own.namespace is None:
         raise UsageError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from modelcar.errors import ModelcarError
-from modelcar.serving.stamps import stamps_of
+from modelcar.files import stamps_of
 from modelcar.serving.threads import in_thread
 
 __all__ = ["Reloader", "changes"]

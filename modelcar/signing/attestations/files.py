@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from modelcar.layers.hashing import Chunk
 from modelcar.layers.index import IndexedFile, IndexedLayer, ModelIndex
@@ -18,7 +18,7 @@ def files_of(model: ModelIndex) -> Iterator[tuple[IndexedFile, IndexedLayer]]:
     yield from sorted(pairs, key=lambda pair: pair[0].path.split("/"))
 
 
-def chunks_of(file: IndexedFile, layer: IndexedLayer) -> tuple[Chunk, ...] | None:
+def chunks_of(file: IndexedFile, layer: IndexedLayer) -> Sequence[Chunk] | None:
     """The chunks that are this file's content and nothing else; `None` if the chunks are cut in another way."""
     start = bisect_left(layer.chunks, file.offset, key=lambda chunk: chunk.offset)
     end = bisect_left(layer.chunks, file.offset + file.size, key=lambda chunk: chunk.offset)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from modelcar.layers.index import IndexedFile, IndexedLayer
 from modelcar.oci import Digest, Reference
-from modelcar.packaging.inspect import Inspected
+from modelcar.packaging.inspect import Inspected, InspectedManifest, index_layer_of
 from modelcar.signing.attestations.files import content_digest
 from modelcar.signing.policy.workload import Workload
 
@@ -84,7 +84,7 @@ def _files(inspected: Inspected) -> tuple[ModelFile, ...] | None:
     """Each different entry once. A manifest without an index counts as known if others that have one share its layers,
     as the ModelPack twin's.
     """
-    known = {d.digest for m in inspected.manifests if m.model is not None for d in m.manifest.layers}
+    known = {digest for m in inspected.manifests for digest in _accounted_for(m)}
     unknown = [m for m in inspected.manifests if not known.issuperset(d.digest for d in m.manifest.layers)]
     if unknown or inspected.model is None:
         return None
@@ -93,6 +93,16 @@ def _files(inspected: Inspected) -> tuple[ModelFile, ...] | None:
             ModelFile(path=f.path, role=f.role, format=f.format, digest=f.digest) for f, _ in _indexed(inspected)
         )
     )
+
+
+def _accounted_for(image: InspectedManifest) -> Iterator[Digest]:
+    """The layers that a manifest's model index speaks about, and those from the index upwards: it, and the base."""
+    if image.model is None:
+        return
+    yield from (layer.digest for layer in image.model.layers if layer.files)
+    layers, index = image.manifest.layers, index_layer_of(image.manifest)
+    if index is not None:
+        yield from (layer.digest for layer in layers[layers.index(index) :])
 
 
 def _indexed(inspected: Inspected) -> Iterator[tuple[IndexedFile, IndexedLayer]]:

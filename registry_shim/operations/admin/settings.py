@@ -13,4 +13,5 @@ class AdminSettings:
     """The administration API. On the node itself it is always there, at `control.sock` in `root`, for its owner."""
 
     tokens_file: Path | None = None
-    """Tokens, one a line, that may ask for pre-caching at `listen`; without it nobody may from there."""
+    """A name, a colon and a token of 16 characters or more a line: who may ask for pre-caching at `listen`. Without it
+    nobody may from there."""

@@ -10,6 +10,8 @@ from tests.bench.results import Outcome
 from tests.bench.scenarios import (
     build,
     build_push,
+    engines,
+    engines_later,
     memory,
     peers,
     policy,
@@ -23,23 +25,19 @@ from tests.bench.scenarios import (
     sign,
 )
 
-__all__ = ["SCENARIOS"]
+__all__ = ["PARTS", "SCENARIOS"]
+
+_MODULES: Final = {
+    "packaging": (build, push, build_push, registries, serve, memory),
+    "trust": (sign, policy, scan),
+    "shim": (shim_serve, shim_cold, shim_manifests, peers, engines, engines_later),
+}
+
+PARTS: Final[dict[str, tuple[str, ...]]] = {
+    part: tuple(module.NAME for module in modules) for part, modules in _MODULES.items()
+}
+"""What is measured and written in one go: the names of its scenarios."""
 
 SCENARIOS: Final[dict[str, Callable[[Bench], Outcome]]] = {
-    module.NAME: module.run
-    for module in (
-        build,
-        push,
-        build_push,
-        registries,
-        serve,
-        shim_serve,
-        shim_cold,
-        shim_manifests,
-        peers,
-        memory,
-        sign,
-        policy,
-        scan,
-    )
+    module.NAME: module.run for modules in _MODULES.values() for module in modules
 }

@@ -15,7 +15,7 @@ from tests.bench.results import Outcome, Row, Target, ratio_target
 from tests.bench.servers import embedded_registry
 from tests.support.swarm import swarm
 
-__all__ = ["NAME", "run"]
+__all__ = ["MBIT", "NAME", "SIZE", "model_repositories", "run"]
 
 NAME: Final = "peers"
 MBIT: Final = 200
@@ -28,7 +28,7 @@ _REPOSITORY: Final = "org/model"
 
 def run(bench: Bench) -> Outcome:
     model = random_model(bench.workspace.models / f"random-{SIZE // MIB}", SIZE)
-    root = _repositories(bench, model)
+    root = model_repositories(bench, model)
     taken: dict[str, list[float]] = {}
 
     def contender(count: int, *, peers: bool) -> Contender:
@@ -73,7 +73,7 @@ def run(bench: Bench) -> Outcome:
     )
 
 
-def _repositories(bench: Bench, model: Model) -> Path:
+def model_repositories(bench: Bench, model: Model) -> Path:
     """A folder that serves the model; made once."""
     root = bench.workspace.root / f"peers-{model.folder.name}"
     if root.exists():

@@ -36,7 +36,7 @@ def embedded_registry(folder: Path) -> Iterator[str]:
         "127.0.0.1:0",
     ]
     with serving(folder / "log", *command, "--ready-file", ready) as process:
-        eventually(lambda: ready.exists() or process.poll() is not None, "the embedded registry starts")
+        eventually(lambda: ready.exists() or process.poll() is not None, "the embedded registry starts", within=60)
         assert process.poll() is None, (folder / "log").read_text()
         yield ready.read_text().strip()
 

@@ -89,9 +89,14 @@ def test_json_has_every_run_and_verdict() -> None:
 
 def test_only_what_lies_between_the_markers_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n")
-    insert(page, "new\n")
-    assert page.read_text() == "before\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nafter\n"
+    page.write_text(
+        "before\n<!-- bench:a:begin -->\nold\n<!-- bench:a:end -->\n<!-- bench:b:begin -->\n<!-- bench:b:end -->\n"
+    )
+    insert(page, "a", "new\n")
+    assert (
+        page.read_text()
+        == "before\n<!-- bench:a:begin -->\nnew\n<!-- bench:a:end -->\n<!-- bench:b:begin -->\n<!-- bench:b:end -->\n"
+    )
     page.write_text("no markers\n")
     with pytest.raises(ValueError, match="lacks"):
-        insert(page, "new\n")
+        insert(page, "a", "new\n")

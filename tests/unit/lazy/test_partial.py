@@ -352,3 +352,22 @@ def test_one_error_line(blob: PartialBlob) -> None:
     except DigestMismatch as e:
         error = e
     assert str(error) == f"bytes 1000-1999 of {CONTENT.digest} are not what its index says"
+
+
+def test_doubts_outlive_the_process_and_end_with_the_chunk(tmp_path: Path) -> None:
+    content = Content(4 * CHUNK_SIZE)
+    chunks = [content.data[n * CHUNK_SIZE : (n + 1) * CHUNK_SIZE] for n in range(4)]
+    partial = PartialBlob.create(tmp_path / "blob", content.plain)
+    assert partial.before_doubts == 4
+    partial.put(0, chunks[0])
+    partial.put(2, chunks[2], doubtful=True)
+    assert partial.before_doubts == 2
+    partial.close()
+    partial = PartialBlob.open(tmp_path / "blob")
+    assert (partial.before_doubts, partial.map()) == (2, bytes([1, 0, 1, 0]))
+    assert not partial.put(2, chunks[2]), "it is here, and as doubtful as before"
+    assert partial.before_doubts == 2
+    partial.forget(2)
+    partial.put(2, chunks[2])
+    assert partial.before_doubts == 4
+    partial.close()

@@ -28,6 +28,7 @@ from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import ChunkSource, Outcome, SourceKind
 from modelcar.lazy.transfer import State, Transfer
 from modelcar.lazy.upstream import RegistrySource
+from modelcar.lazy.window import Window
 from modelcar.oci import Reference
 from modelcar.registry import ClientSettings, Registry
 from tests.support.chunks import Content, Fault, MemorySource, Reports
@@ -317,8 +318,11 @@ def test_a_chunk_that_somebody_waits_for_is_asked_of_a_second_source(bench: Benc
     assert quick.asked[0] == (0, SMALL)
 
 
-def test_the_upstream_is_not_asked_because_a_peer_is_slow(bench: Bench, content: Content) -> None:
-    slow = MemorySource(content.data, name="slow", kind=SourceKind.PEER, faults=[Fault(times=99, stall=0)])
+@pytest.mark.parametrize("kind", [SourceKind.PEER, SourceKind.MIRROR])
+def test_the_upstream_is_not_asked_because_a_neighbour_is_slow(
+    bench: Bench, content: Content, kind: SourceKind
+) -> None:
+    slow = MemorySource(content.data, name="slow", kind=kind, faults=[Fault(times=99, stall=0)])
     upstream = MemorySource(content.data)
     transfer = bench.transfer(content.table(SMALL), Reports(slow, upstream), replace(FAST, stall=60.0, hedge_after=0))
     transfer.start()
@@ -398,7 +402,7 @@ def test_a_failing_disk_is_our_error_and_not_the_sources(
     router = Reports(MemorySource(content.data))
     transfer = bench.transfer(content.table(SMALL), router)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StorageError("no space left")
 
     with monkeypatch.context() as patch:
@@ -529,3 +533,51 @@ def test_streams_are_spread_over_those_who_have_chunks(bench: Bench) -> None:
         source.gate.set()
     until(lambda: transfer.state is State.DONE)
     check(transfer, content)
+
+
+class Counting(Reports):
+    """Counts how often somebody is looked for."""
+
+    looked = 0
+
+    def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:
+        self.looked += 1
+        return super().candidates(grid, number)
+
+
+class Full:
+    """`Slots` of which none is free."""
+
+    def room(self, kind: SourceKind, *, urgent: bool) -> bool:
+        return False
+
+    def free(self, source: ChunkSource, *, urgent: bool) -> bool:
+        return False
+
+    def streams_of(self, source: ChunkSource) -> int:
+        return 9
+
+    def awaited(self, source: ChunkSource) -> bool:
+        return True
+
+
+def test_nobody_is_looked_for_while_no_stream_is_free(bench: Bench) -> None:
+    content = Content(40 * SMALL)
+    router = Counting(MemorySource(content.data, gate=threading.Event()))
+    transfer = bench.transfer(content.table(SMALL), router, replace(FAST, upstream_streams=1, blob_streams=1))
+    transfer.start()
+    until(lambda: transfer.status().streams == 1)
+    transfer.need(0, len(content.data))
+    with transfer._scheduler.lock:
+        before = router.looked
+        assert transfer.plan(time.monotonic(), Full()) is None
+        assert router.looked == before
+
+
+def test_waiting_for_what_a_source_has_to_get_first_is_not_its_slowness() -> None:
+    source = MemorySource(b"", kind=SourceKind.PEER)
+    window = Window(receiver=None, source=source, numbers=range(2), urgent=False)  # type: ignore[arg-type]
+    window.began, window.first_byte, window.flowed = 1.0, 61.0, 0.5
+    assert window.flowing(62.0) == 0.5
+    window.partial = 10
+    assert window.flowing(62.0) == 1.5

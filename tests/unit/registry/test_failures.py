@@ -20,6 +20,7 @@ from modelcar.errors import (
     RateLimited,
     RegistryError,
     RemoteNotFound,
+    StorageError,
     Unauthorized,
     Unreachable,
     UsageError,
@@ -207,12 +208,14 @@ def test_a_registry_that_forgets_its_tls_proxy(
     assert registry.manifest(reference(secure_server)) == image.index
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_ca_file_that_is_none(tmp_path_factory: pytest.TempPathFactory, content: str | None) -> None:
+@pytest.mark.parametrize(("content", "error"), [(None, StorageError), ("no certificate", UsageError)])
+def test_a_ca_file_that_is_none(
+    tmp_path_factory: pytest.TempPathFactory, content: str | None, error: type[Exception]
+) -> None:
     path = tmp_path_factory.mktemp("x") / "ca.pem"
     if content:
         path.write_text(content)
-    with pytest.raises(UsageError, match=r"ca\.pem"):
+    with pytest.raises(error, match=r"ca\.pem"):
         Registry(ClientSettings(ca_file=path))
 
 

@@ -10,10 +10,14 @@ import bcrypt
 import pytest
 
 from modelcar.errors import StorageError, UsageError
+from modelcar.renewed import Renewed
 from modelcar.serving import authentication
 from modelcar.serving.authentication import Authenticator
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.settings import Authentication
+
+from .raw import ask as raw
+from .raw import running
 
 TOKEN = "t0ken-of-the-node-agent"
 
@@ -35,6 +39,12 @@ def settings(tmp_path: Path, hashed: str) -> Authentication:
         htpasswd_file=secret(tmp_path / "users", f"# people\nalice:{hashed}\n"),
         tokens_file=secret(tmp_path / "tokens", f"agent:{TOKEN}\n\n"),
     )
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that change count at once, not within a second."""
+    monkeypatch.setattr(Renewed.__init__, "__kwdefaults__", {"look_seconds": 0})
 
 
 def basic(name: str, password: str) -> str:
@@ -142,9 +152,8 @@ def test_more_guesses_than_can_be_checked_are_turned_away(
 
 
 def test_who_may_ask_changes_with_the_files(
-    settings: Authentication, hashed: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Authentication, hashed: str, at_once: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(authentication, "_LOOK_SECONDS", 0)
     authenticator = Authenticator(settings)
     assert ask(authenticator, basic("alice", "open sesame")).status == 200
     assert settings.htpasswd_file is not None
@@ -181,23 +190,61 @@ async def _status(handler: authentication.Handler, request: Request) -> int:
     return (await handler(request)).status
 
 
+def test_a_password_that_is_taken_away_while_it_is_checked_is_not_remembered(
+    settings: Authentication, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticator = Authenticator(settings)
+    real = bcrypt.checkpw
+
+    def slowly(password: bytes, hashed: bytes) -> bool:
+        assert settings.htpasswd_file is not None
+        settings.htpasswd_file.write_text("")
+        assert ask(authenticator, f"Bearer {TOKEN}").status == 200, "which reads the file again"
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", slowly)
+    ask(authenticator, basic("alice", "open sesame"))
+    assert ask(authenticator, basic("alice", "open sesame")).status == 401
+
+
+def test_many_wrong_tokens_make_nobody_s_password_be_worked_out_again(
+    settings: Authentication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "_REMEMBERED", 3)
+    authenticator = Authenticator(settings)
+    assert ask(authenticator, basic("alice", "open sesame")).status == 200
+    for number in range(5):
+        assert ask(authenticator, f"Bearer guess-{number}").status == 401
+        assert ask(authenticator, basic(f"guess-{number}", "x")).status == 401
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: pytest.fail("it was known"))
+    assert ask(authenticator, basic("alice", "open sesame")).status == 200
+
+
+@pytest.mark.parametrize("header", [b"Bearer \xff", b"Basic \xff", b"\xff", b"Bearer \xc3\xa4" * 9])
+def test_bytes_that_are_no_token_reach_nobody(settings: Authentication, header: bytes) -> None:
+    async def main() -> bytes:
+        async with running(Authenticator(settings).guard(show)) as (_, port):
+            return await raw(
+                port, b"GET /v2/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\nAuthorization: " + header + b"\r\n\r\n"
+            )
+
+    assert asyncio.run(main()).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize(
-    ("field", "text", "problem"),
+    ("text", "problem"),
     [
-        ("htpasswd_file", "alice:secret", "1: the password of alice is not hashed by bcrypt"),
-        ("htpasswd_file", "\nalice:{SHA}abc", "2: the password of alice is not hashed"),
-        ("htpasswd_file", "alice:$2b$31$" + "a" * 53, "1: the password of alice is not hashed"),
-        ("htpasswd_file", "secret", "1 is not a name"),
-        ("tokens_file", "a:secret", "1: the token of a has less than 16"),
-        ("tokens_file", ":secretsecretsecret", "1 is not a name"),
+        ("alice:secret", "1: the password of alice is not hashed by bcrypt"),
+        ("\nalice:{SHA}abc", "2: the password of alice is not hashed"),
+        ("alice:$2b$31$" + "a" * 53, "1: the password of alice is not hashed"),
+        ("secret", "1 is not a name"),
+        (f"alice:$2b$10${'a' * 53}\nalice:$2b$10${'b' * 53}", "2: alice has a password already"),
     ],
 )
-def test_files_that_are_no_such_files(tmp_path: Path, field: str, text: str, problem: str) -> None:
+def test_files_that_are_no_such_files(tmp_path: Path, text: str, problem: str) -> None:
     path = secret(tmp_path / "file", text)
     with pytest.raises(UsageError) as caught:
-        Authenticator(
-            Authentication(htpasswd_file=path) if field == "htpasswd_file" else Authentication(tokens_file=path)
-        )
+        Authenticator(Authentication(htpasswd_file=path))
     assert str(caught.value).startswith(f"{path}:{problem}")
     assert "secret" not in str(caught.value)
 

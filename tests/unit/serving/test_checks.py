@@ -48,6 +48,8 @@ def status(answer: bytes) -> int:
         "*",
         "v2/",
         "//v2/../a",
+        "/v2/#a",
+        "/v2/a/tags/list?n=1#/../..",
     ],
 )
 def test_paths_that_lead_elsewhere(target: str) -> None:
@@ -79,6 +81,9 @@ def test_paths_that_are_only_unusual(target: str) -> None:
         ((HOST, "Content-Length: -1"), b""),
         ((HOST, "Content-Length: 0x5"), b"hello"),
         ((HOST, "Content-Length : 5"), b"hello"),
+        ((HOST, "Content-Length: " + "0" * 5000 + "5"), b"hello"),
+        ((HOST, "Authorization: Bearer \xff"), b""),
+        ((HOST, "Range: bytes=0-\xff"), b""),
         ((HOST, "Transfer-Encoding: gzip, chunked"), b"0\r\n\r\n"),
         ((HOST, "Transfer-Encoding: chunked, chunked"), b"0\r\n\r\n"),
         ((HOST, "Transfer-Encoding: chunked", "Transfer-Encoding: identity"), b"0\r\n\r\n"),
@@ -106,6 +111,35 @@ def test_heads_that_can_be_read_in_two_ways(lines: tuple[str, ...], body: bytes)
     assert status(answer) == 400, answer
     assert seen == []
     assert answer.count(b"HTTP/1.") == 1, "whatever came behind was no request"
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GET /v2/ HTTP/1.1\nHost: x\n\n", head(HOST, "X: a\r\n\tfolded"), head(HOST, target="/v2/ /x")]
+)
+def test_what_cannot_be_read_is_refused_in_our_words(request_: bytes) -> None:
+    (answer,) = answers(request_)
+    assert status(answer) == 400
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["errors"][0]["code"] == "UNSUPPORTED"
+    assert b"aiohttp" not in answer
+
+
+def test_a_fault_of_ours_says_so_and_nothing_more() -> None:
+    async def handler(_: Request) -> Response:
+        raise RuntimeError("secret")
+
+    async def main() -> bytes:
+        async with running(handler) as (_, port):
+            return await ask(port, head(HOST))
+
+    answer = asyncio.run(main())
+    assert status(answer) == 500
+    assert b"a fault of ours" in answer
+    assert b"secret" not in answer
+
+
+def test_noughts_make_no_length_small() -> None:
+    (answer,) = answers(head(HOST, "Content-Length: " + "0" * 20 + "70000", method="POST", target="/v2/"))
+    assert status(answer) in (400, 413)
 
 
 def test_bodies_of_pushes() -> None:

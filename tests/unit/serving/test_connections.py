@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from contextlib import AsyncExitStack
+import struct
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelcar.layers.bytemap import ByteMap, FileSlice
+from modelcar.serving import accepting, pace
 from modelcar.serving.connections import Connections, HeadReader, Slot, client_of
 from modelcar.serving.http import listening
-from modelcar.serving.messages import Request, Response
+from modelcar.serving.messages import Content, Request, Response
+from modelcar.serving.pace import Pace
+from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
 
 from .raw import ask, connected, echo, head, rest, running, until_running
@@ -83,12 +90,88 @@ def test_a_connection_that_is_gone_does_not_wait_again() -> None:
         (("2001:db8::1:2", 5, 0, 0), "2001:db8::/64"),
         (("::ffff:10.0.0.1", 5, 0, 0), "10.0.0.1"),
         (("fe80::1%eth0", 5, 0, 2), "fe80::/64"),
+        (("127.0.0.1", 5), ""),
+        (("127.8.0.1", 5), ""),
+        (("::1", 5, 0, 0), ""),
+        (("::ffff:127.0.0.1", 5, 0, 0), ""),
         ("", ""),
         (b"", ""),
     ],
 )
 def test_whom_a_connection_is_counted_under(address: object, client: str) -> None:
     assert client_of(address) == client
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_pace_is_of_the_time_that_a_client_is_waited_for() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    clock.now += 100
+    pace.moved(100)
+    assert pace.rate() is None, "it is not its turn"
+    with pace.waiting():
+        clock.now += 9
+        assert pace.rate() is None, "nobody can tell yet"
+        clock.now += 1
+        assert pace.rate() == 10
+    pace.moved(400)
+    assert pace.rate() is None
+    clock.now += 100
+    with pace.waiting():
+        clock.now += 5
+        assert pace.rate() == 500 / 15
+
+
+def test_a_pace_forgets() -> None:
+    """Who took much an hour ago takes nothing now."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.moved(1 << 30)
+    with pace.waiting():
+        rates = []
+        for _ in range(4):
+            clock.now += 10
+            rates.append(pace.rate())
+    assert rates == [(1 << 30) / 10, 0, 0, 0]
+
+
+class Steady(Pace):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self._rate = rate
+
+    def rate(self) -> float:
+        return self._rate
+
+
+def test_at_a_limit_the_slowest_gives_way_if_it_is_too_slow() -> None:
+    connections = Connections(Limits(connections=4, connections_per_client=2, slow_rate=100))
+    dropped: list[str] = []
+    for client, name, rate in (("a", "slow", 50), ("a", "slower", 20), ("b", "fast", 200), ("c", "slowest", 10)):
+        slot = admitted(connections, client, dropped, name)
+        slot.busy()
+        slot.pace = Steady(rate)
+    admitted(connections, "a", dropped, "new").busy()
+    assert dropped == ["slower"], "of its own"
+    admitted(connections, "d", dropped, "other").busy()
+    assert dropped == ["slower", "slowest"]
+    connections.limits = Limits(connections=4, connections_per_client=9, slow_rate=50)
+    assert connections.admit("d") is None, "nobody is that slow"
+    assert len(connections) == 4
+
+
+def test_on_this_machine_one_address_is_everybody() -> None:
+    connections = Connections(Limits(connections=3, connections_per_client=1))
+    for _ in range(3):
+        admitted(connections, client_of(("127.0.0.1", 1))).busy()
+    assert connections.admit("") is None
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(1, 7)))
@@ -109,7 +192,7 @@ def test_the_end_of_headers_is_found_however_they_are_cut(noise: bytes, cuts: li
 @pytest.mark.parametrize("first_bytes", [b"", b"GET /v2/ HTTP/1.1\r\nHost: r\r\nX-"])
 def test_idle_and_unfinished_connections_leave_room_for_others(first_bytes: bytes) -> None:
     async def main() -> None:
-        async with running(limits=Limits(connections_per_client=20)) as (served, port), AsyncExitStack() as stack:
+        async with running(limits=Limits(connections=20)) as (served, port), AsyncExitStack() as stack:
             readers = []
             for _ in range(60):
                 reader, writer = await stack.enter_async_context(connected(port))
@@ -251,7 +334,8 @@ def test_too_many_requests_at_once_are_told_to_come_back() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_has_all_its_connections_busy_is_refused() -> None:
+def test_a_client_that_has_all_its_connections_busy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "client_of", lambda _: "10.0.0.1")
     release = asyncio.Event()
 
     async def handler(_: Request) -> Response:
@@ -272,6 +356,90 @@ def test_a_client_that_has_all_its_connections_busy_is_refused() -> None:
             assert (await second).startswith(b"HTTP/1.1 200 ")
 
     asyncio.run(main())
+
+
+LARGE = 16 << 20  # bytes, more than sockets hold
+
+
+@pytest.fixture(params=["file", "bytes"])
+def large(request: pytest.FixtureRequest, tmp_path: Path) -> Response:
+    if request.param == "bytes":
+        return Response(status=200, body=bytes(LARGE))
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, LARGE)
+    return Response(status=200, body=Content(map=ByteMap.of_file(path, LARGE), offset=0, size=LARGE))
+
+
+@pytest.mark.parametrize("limits", [Limits(connections=8), Limits(requests=8)], ids=["connections", "requests"])
+def test_downloads_that_nobody_takes_leave_room_for_others(
+    large: Response, limits: Limits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever goes on taking keeps the connection, and so does who waits for us."""
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.6)
+    release = asyncio.Event()
+
+    async def handler(request: Request) -> Response:
+        if request.path == "/v2/late":
+            await release.wait()
+        return Response(status=200, body=b"soon") if request.path == "/v2/" else large
+
+    async def take(reader: asyncio.StreamReader) -> int:
+        taken = 0
+        with suppress(ConnectionResetError):
+            while piece := await reader.read(1 << 17):
+                taken += len(piece)
+                await asyncio.sleep(0 if release.is_set() else 0.03)
+        return taken
+
+    async def main() -> None:
+        async with running(handler, limits=limits) as (served, port), AsyncExitStack() as stack:
+            fast, late, *slow = [await stack.enter_async_context(connected(port)) for _ in range(8)]
+            late[1].write(head("Host: r", target="/v2/late"))
+            for _, writer in (fast, *slow):
+                writer.write(head("Host: r", target="/v2/large"))
+            await until_running(served, 8)
+            taking = asyncio.create_task(take(fast[0]))
+            async with asyncio.timeout(10):
+                while not (answer := await ask(port, HEAD)).endswith(b"soon"):
+                    assert answer.startswith(b"HTTP/1.1 503 "), "while nobody can tell yet who is slow"
+                    await asyncio.sleep(0.05)
+            release.set()
+            assert await taking > LARGE
+            assert await take(late[0]) > LARGE
+            taken = await asyncio.gather(*(take(reader) for reader, _ in slow))
+            assert min(taken) < LARGE, "somebody made room"
+
+    asyncio.run(main())
+    assert "Exception in callback" not in caplog.text, "a socket was closed while something waited for it"
+
+
+def test_of_a_file_whose_client_is_gone_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand clients that leave at once would take 256 KiB each."""
+    read: list[FileSlice] = []
+    monkeypatch.setattr(FileSender, "read", lambda _, piece: read.append(piece))
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, LARGE)
+    content = Content(map=ByteMap.of_file(path, LARGE), offset=0, size=LARGE)
+
+    async def handler(_: Request) -> Response:
+        return Response(status=200, body=content)
+
+    async def main() -> None:
+        async with running(handler) as (served, port):
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.sendall(HEAD)
+                    await until_running(served, 1)
+                    await asyncio.sleep(0.05)
+                async with asyncio.timeout(10):
+                    while served.running:  # noqa: ASYNC110  # nothing tells that it has ended
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert read == []
 
 
 def test_being_hurried_ends_the_grace_period() -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from modelcar.errors import StorageError, UsageError
 from modelcar.layers.bytemap import ByteMap
-from modelcar.serving import tls as tls_module
+from modelcar.renewed import Renewed
 from modelcar.serving.messages import Content, Request, Response
 from modelcar.serving.settings import Limits, Tls
-from modelcar.serving.tls import ServerTls, subject_of
+from modelcar.tls import subject_of
 
 from .certificates import Authority
 from .raw import ask, head, rest, running
@@ -41,6 +41,10 @@ def trusting(authority: Authority, identity: tuple[Path, Path] | None = None) ->
     return context
 
 
+def renewed(files: Tls) -> Renewed[ssl.SSLContext]:
+    return Renewed("the certificate", files.server_context, files.files, look_seconds=0)
+
+
 async def who(request: Request) -> Response:
     return Response(status=200, body=str(request.subject).encode())
 
@@ -56,7 +60,7 @@ def test_a_file_arrives_as_it_is(tmp_path: Path, authority: Authority, settings:
         )
 
     async def main() -> bytes:
-        async with running(handler, tls=ServerTls(settings)) as (_, port):
+        async with running(handler, tls=renewed(settings)) as (_, port):
             return await ask(port, HEAD, trusting(authority))
 
     assert asyncio.run(main()).partition(b"\r\n\r\n")[2] == content[5:-4]
@@ -72,7 +76,7 @@ def test_a_file_that_shrinks_breaks_off(tmp_path: Path, authority: Authority, se
         return Response(status=200, body=Content(map=map_, offset=0, size=1 << 20))
 
     async def main() -> bytes:
-        async with running(handler, tls=ServerTls(settings)) as (_, port):
+        async with running(handler, tls=renewed(settings)) as (_, port):
             return await ask(port, HEAD, trusting(authority))
 
     assert len(asyncio.run(main()).partition(b"\r\n\r\n")[2]) < 1 << 20
@@ -82,7 +86,7 @@ def test_a_file_that_shrinks_breaks_off(tmp_path: Path, authority: Authority, se
 def test_whoever_speaks_no_tls_is_cut_off(settings: Tls, speaks: bytes) -> None:
     async def main() -> None:
         limits = Limits(header_seconds=0.3)
-        async with running(tls=ServerTls(settings), limits=limits) as (served, port):
+        async with running(tls=renewed(settings), limits=limits) as (served, port):
             answer = await ask(port, speaks)
             assert b"HTTP" not in answer
             async with asyncio.timeout(5):
@@ -99,7 +103,7 @@ def test_old_versions_are_refused(authority: Authority, settings: Tls) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_1
 
     async def main() -> None:
-        async with running(tls=ServerTls(settings)) as (_, port):
+        async with running(tls=renewed(settings)) as (_, port):
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 await ask(port, HEAD, context)
 
@@ -111,7 +115,7 @@ def test_clients_that_must_show_a_certificate(tmp_path: Path, authority: Authori
     stranger = Authority.new(tmp_path / "stranger").issue("stranger")
 
     async def main() -> None:
-        async with running(who, tls=ServerTls(ours)) as (_, port):
+        async with running(who, tls=renewed(ours)) as (_, port):
             answer = await ask(port, HEAD, trusting(authority, authority.issue("node-7")))
             assert answer.endswith(b"node-7")
             for identity in (None, stranger):
@@ -129,11 +133,10 @@ async def refused(port: int, context: ssl.SSLContext) -> None:
 
 
 def test_a_certificate_is_renewed_while_old_connections_go_on(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tls_module, "_LOOK_SECONDS", 0)
     certificate, key = authority.issue("renewed")
-    server = ServerTls(Tls(certificate_file=certificate, key_file=key))
+    server = renewed(Tls(certificate_file=certificate, key_file=key))
 
     async def serial(port: int) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(authority))
@@ -150,22 +153,11 @@ def test_a_certificate_is_renewed_while_old_connections_go_on(
             before = await serial(port)
             certificate.write_text("half of a new one")
             assert await serial(port) == before
-            assert "not renewed" in caplog.text
+            assert caplog.text.count("the certificate not renewed") == 1
             authority.issue("renewed")
             assert await serial(port) != before
 
     asyncio.run(main())
-
-
-def test_other_files_count_for_the_next_connection(tmp_path: Path, authority: Authority, settings: Tls) -> None:
-    server = ServerTls(settings)
-    first = server.context()
-    with pytest.raises(StorageError):
-        server.adopt(Tls(certificate_file=tmp_path / "none", key_file=settings.key_file))
-    assert server.context() is first
-    certificate, key = authority.issue("elsewhere")
-    server.adopt(Tls(certificate_file=certificate, key_file=key))
-    assert server.context() is not first
 
 
 def test_what_is_no_certificate(tmp_path: Path, authority: Authority, settings: Tls) -> None:
@@ -173,11 +165,11 @@ def test_what_is_no_certificate(tmp_path: Path, authority: Authority, settings: 
     empty = tmp_path / "empty"
     empty.touch()
     with pytest.raises(UsageError, match="are not a certificate and its key"):
-        ServerTls(Tls(certificate_file=settings.certificate_file, key_file=other_key))
+        renewed(Tls(certificate_file=settings.certificate_file, key_file=other_key))
     with pytest.raises(StorageError, match=r"cannot read .*none: No such file"):
-        ServerTls(Tls(certificate_file=tmp_path / "none", key_file=other_key))
-    with pytest.raises(UsageError, match="has no certificates in PEM"):
-        ServerTls(Tls(certificate_file=settings.certificate_file, key_file=settings.key_file, client_ca_file=empty))
+        renewed(Tls(certificate_file=tmp_path / "none", key_file=other_key))
+    with pytest.raises(UsageError, match="holds no PEM certificate"):
+        renewed(Tls(certificate_file=settings.certificate_file, key_file=settings.key_file, client_ca_file=empty))
 
 
 def test_a_key_with_a_passphrase_asks_nobody(tmp_path: Path, settings: Tls) -> None:
@@ -194,7 +186,7 @@ def test_a_key_with_a_passphrase_asks_nobody(tmp_path: Path, settings: Tls) -> N
         )
     )
     with pytest.raises(UsageError, match="are not a certificate and its key"):
-        ServerTls(Tls(certificate_file=settings.certificate_file, key_file=sealed))
+        renewed(Tls(certificate_file=settings.certificate_file, key_file=sealed))
 
 
 @pytest.mark.parametrize(
@@ -212,8 +204,8 @@ def test_whom_a_certificate_names(certificate: object, subject: str | None) -> N
 
 def test_handshakes_that_stand_still_take_nobodys_place(authority: Authority, settings: Tls) -> None:
     async def main() -> None:
-        limits = Limits(connections_per_client=5)
-        async with running(tls=ServerTls(settings), limits=limits) as (served, port):
+        limits = Limits(connections=5)
+        async with running(tls=renewed(settings), limits=limits) as (served, port):
             silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
             try:
                 assert (await ask(port, HEAD, trusting(authority))).endswith(b"hello")

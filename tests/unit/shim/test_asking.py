@@ -1,4 +1,4 @@
-"""`registry-shim status`, `precache`, `pin`, `unpin` and `gc`, as people run them beside a running shim."""
+"""`registry-shim status`, `precache`, `pin`, `unpin`, `gc` and `rescan`, as people run them beside a running shim."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from modelcar.errors import Denied, Unreachable
 from registry_shim.cli import main
 from registry_shim.cli.asking import lasting
+from registry_shim.operations.admin.client import AdminClient
 from tests.unit.shim.operations.admin.node import Administered, listening
 from tests.unit.shim.precache.doors import until
 from tests.unit.shim.space.node import Node
@@ -77,7 +78,61 @@ def test_gc(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:
     assert "freed 418 kB" in shown.out
     assert "no more than that may go of the 1.0 GB" in shown.err
     assert not node.node.has(layer)
+    assert main(["gc", "--free", "1GB"]) == 0
+    assert Shown(capsys).out == "freed 0 B: nothing may go now\n"
     assert main(["gc", "--free", "much"]) == 2
+
+
+def test_an_image_of_several_names_is_listed_once_and_says_so(
+    node: Administered, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = node.node.layer(1)
+    for name in (V1, "r.example/org/m:v2", "r.example/other:v1"):
+        node.node.image(name, layer)
+    assert main(["status"]) == 0
+    assert "r.example/org/m:v1 and 2 more " in Shown(capsys).out
+    assert main(["gc", "--free", "1kB", "--dry-run"]) == 0
+    assert "r.example/org/m:v1 and 2 more " in Shown(capsys).out
+
+
+def test_what_was_here_already_came_at_no_rate(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:
+    content = bytes(64 << 20)
+    node.upstream.images.add(V1, content)
+    assert main(["precache", V1, "--wait"]) == 0
+    assert main(["precache", V1]) == 0
+    until(lambda: AdminClient(node.node.root).get("precache", reference=V1)["phase"] == "ready")
+    capsys.readouterr()
+    assert main(["precache", V1, "--wait"]) == 0
+    assert "/s" not in Shown(capsys).err
+
+
+@pytest.mark.parametrize(
+    ("found", "scan", "reason", "said"),
+    [
+        ("clean", "now", None, "clean is forgotten; it is being scanned"),
+        ("malicious", "now", None, "malicious until a new scan says otherwise; it is being scanned"),
+        (None, "next-pull", None, "this node had found nothing yet; it is scanned with the next pull"),
+        ("malicious", "never", "no rule asks", "malicious is forgotten; it is not scanned: no rule asks"),
+    ],
+)
+def test_rescan_says_what_becomes_of_it(
+    node: Administered,
+    capsys: pytest.CaptureFixture[str],
+    found: str | None,
+    scan: str,
+    reason: str | None,
+    said: str,
+) -> None:
+    node.rescanned = {"found": found, "scan": scan, "reason": reason}
+    assert main(["rescan", V1]) == 0
+    assert Shown(capsys).out == f"{V1}: {said}\n"
+    assert main(["rescan", V1, "--json"]) == 0
+    assert Shown(capsys).document["images"] == [{"reference": V1, **node.rescanned}]
+
+
+def test_rescan_of_what_is_not_known(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rescan", V1]) == 2
+    assert f"{V1} was never pulled" in Shown(capsys).err
 
 
 def test_precaching_until_all_is_ready(node: Administered, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ def test_the_first_replica_makes_what_all_show() -> None:
     asyncio.run(two.start())
     assert vault.writes == 1
     assert vault.bundles == [vault.data["ca.crt"]]
-    assert shown(one.context(), vault.bundles[-1]) == shown(two.context(), vault.bundles[-1])
+    assert shown(one.current(), vault.bundles[-1]) == shown(two.current(), vault.bundles[-1])
     assert one.until == two.until > dt.datetime.now(dt.UTC).timestamp()
 
 
@@ -82,7 +82,7 @@ def test_replicas_that_begin_at_once_agree() -> None:
     asyncio.run(late.start())
     assert vault.data == rival
     assert vault.bundles == [rival["ca.crt"]]
-    shown(late.context(), rival["ca.crt"])
+    shown(late.current(), rival["ca.crt"])
 
 
 def test_who_never_gets_a_turn_says_so() -> None:
@@ -98,7 +98,7 @@ def test_who_never_gets_a_turn_says_so() -> None:
 
 def test_without_a_certificate_there_is_no_context() -> None:
     with pytest.raises(WorldError, match="no certificate yet"):
-        keeper(MemoryVault()).context()
+        keeper(MemoryVault()).current()
 
 
 def test_a_renewal_by_one_is_taken_by_the_other() -> None:
@@ -107,13 +107,13 @@ def test_a_renewal_by_one_is_taken_by_the_other() -> None:
         one, two = keeper(vault, clock), keeper(vault, clock)
         await one.start()
         await two.start()
-        old = two.context()
+        old = two.current()
         clock.now += 7 * DAY
         await one.look()
-        assert two.context() is old
+        assert two.current() is old
         await two.look()
         assert vault.writes == 2
-        assert two.context() is not old
+        assert two.current() is not old
         assert one.until == two.until
 
     asyncio.run(main())
@@ -141,14 +141,14 @@ def test_what_cannot_be_renewed_goes_on_and_is_said(caplog: pytest.LogCaptureFix
         vault = MemoryVault()
         one = keeper(vault, look_seconds=0.01)
         await one.start()
-        context = one.context()
+        context = one.current()
         vault.broken = ClusterUnreachable("the API server at https://api does not answer")
         watching = asyncio.create_task(one.watch())
         async with asyncio.timeout(10):
             while "not renewed" not in caplog.text:  # noqa: ASYNC110  # a log has no event
                 await asyncio.sleep(0.01)
         watching.cancel()
-        assert one.context() is context
+        assert one.current() is context
 
     asyncio.run(main())
     assert "certificates are not renewed: the API server at https://api does not answer" in caplog.text

@@ -194,6 +194,23 @@ def test_what_a_peer_sends_is_not_shown_before_the_whole_is_right(content: Conte
         assert read(lease) == content.data
 
 
+def test_nor_is_it_after_a_restart(content: Content, make_cache: MakeCache) -> None:
+    lacks_the_end = [Fault(times=99, at=len(content.data) - 1, refuse=RemoteNotFound("that I have not"))]
+    peer = MemorySource(bytes(len(content.data)), name="peer", kind=SourceKind.PEER, faults=lacks_the_end)
+    cache = make_cache(peer, MemorySource(content.data, gate=threading.Event()))
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        lease.need(0, len(content.data))
+        until(lambda: sum(cache.chunks(content.digest, "plain") or b"") == len(content.plain) - 1)
+    cache = make_cache(MemorySource(content.data, gate=(gate := threading.Event())))
+    with cache.lease(ORIGIN, content.descriptor) as lease:
+        assert sum(cache.chunks(content.digest, "plain") or b"") == len(content.plain) - 1
+        assert lease.available(0) == 0
+        first = lease.when(0, 1)
+        gate.set()
+        with pytest.raises(InvalidContent):
+            first.result(TIMEOUT)
+
+
 def test_who_asks_again_at_once_does_not_get_what_is_wrong(content: Content, make_cache: MakeCache) -> None:
     liar = MemorySource(bytes(len(content.data)), name="peer", kind=SourceKind.PEER)
     cache = make_cache(liar, MemorySource(content.data))
@@ -513,7 +530,7 @@ def test_status_while_and_after(cache: Cache, content: Content, source: MemorySo
         source.gate.set()
         read(lease)
         until(lambda: cache.contains(content.digest))
-    assert cache.status() == []
+    until(lambda: cache.status() == [])
 
 
 def test_the_freshest_credentials_are_used(make_cache: MakeCache, content: Content) -> None:

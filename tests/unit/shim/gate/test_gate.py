@@ -529,6 +529,73 @@ def test_other_settings_hold_at_once_and_wrong_ones_never(tmp_path: Path, upstre
     run(scenario())
 
 
+class Deaf(Upstream):
+    """Says nothing before it is let."""
+
+    answers = threading.Event()
+
+    def reading(self, origin: Origin) -> LayoutPlace:
+        self.answers.wait(30)
+        return super().reading(origin)
+
+
+def test_who_waits_while_the_rules_change_is_answered_by_the_new_ones(tmp_path: Path, upstream: Upstream) -> None:
+    deaf = Deaf(upstream.store)
+    root = deaf.image()
+    layer = deaf.layers(root)[0]
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, deaf, signed_by(tmp_path, ALICE)) as gate:
+            asking = [
+                asyncio.create_task(admit(gate, deaf, root)),
+                asyncio.create_task(gate.ready(LLM, root)),
+                asyncio.create_task(admit(gate, deaf, root, OTHER)),
+            ]
+            await asyncio.sleep(0.05)
+            assert not any(task.done() for task in asking)
+            await gate.change(GateSettings(rules=(GateRule(images="**/llm", mode=Mode.OFF),)))
+            allowed, ready, refused = await asyncio.gather(*asking, return_exceptions=True)
+            deaf.answers.set()
+            assert (allowed, ready) == ((), None)
+            assert "none of the gate's rules speaks about it" in str(refused)
+            await gate.admit_blob(LLM, layer)
+
+    run(scenario())
+
+
+def test_who_is_held_while_the_rules_change_is_answered_by_the_new_ones(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    layer = upstream.layers(root)[0]
+    arrivals = Arrivals(upstream.store.content, held={layer})
+    held = GateRule(images="**", scan=ScanDemand.NODE, on_pending=OnPending.HOLD, hold_seconds=30)
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, held, arrivals=arrivals) as gate:
+            asking = asyncio.create_task(admit(gate, upstream, root))
+            await until(lambda: layer in arrivals.leased)
+            await gate.change(GateSettings(rules=(signed_by(tmp_path, ALICE),)))
+            with pytest.raises(Denied, match="ClusterImagePolicy policy"):
+                await asking
+
+    run(scenario())
+
+
+def test_who_waits_when_the_node_stops_is_told_so(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    layer = upstream.layers(root)[0]
+    arrivals = Arrivals(upstream.store.content, held={layer})
+    held = GateRule(images="**", scan=ScanDemand.NODE, on_pending=OnPending.HOLD, hold_seconds=30)
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, held, arrivals=arrivals) as gate:
+            asking = asyncio.create_task(admit(gate, upstream, root))
+            await until(lambda: layer in arrivals.leased)
+        with pytest.raises(Denied, match="it stops"):
+            await asking
+
+    run(scenario())
+
+
 def test_policies_are_read_again_without_being_told(tmp_path: Path, upstream: Upstream) -> None:
     root, events = upstream.image(), Watched()
 
@@ -679,6 +746,57 @@ def test_what_no_scan_survives_is_not_streamed_again(tmp_path: Path, upstream: U
                 await gate.admit_blob(LLM, layer)
             while why := await settled(gate, LLM, root):
                 assert "came to no verdict" in why
+
+    run(scenario())
+
+
+def test_what_is_refused_whatever_its_layers_hold_is_foreseen(tmp_path: Path, upstream: Upstream) -> None:
+    bare, signed = upstream.image(), upstream.image({"models/b.txt": b"signed"})
+    upstream.sign(signed, ALICE.key)
+    arrivals, events = Arrivals(upstream.store.content), Watched()
+
+    async def scenario() -> None:
+        rule = signed_by(tmp_path, ALICE, scan=ScanDemand.NODE)
+        async with running_gate(tmp_path, upstream, rule, arrivals=arrivals, events=events) as gate:
+            with pytest.raises(Denied, match="ClusterImagePolicy policy"):
+                await gate.foresee(LLM, bare)
+            with pytest.raises(Denied, match="rules speaks about it"):
+                await gate.foresee(Origin(registry="ghcr.io", repository="a/b"), signed)
+            await gate.foresee(LLM, signed)
+            assert [image["state"] for image in gate.status()["images"]] == ["refused"]
+            assert arrivals.leased == []  # whoever fetches does so at the pace that is set for it
+            upstream.is_down = True
+            await gate.foresee(LLM, signed)
+            upstream.is_down = False
+            assert await settled(gate, LLM, signed) is None
+            await gate.foresee(LLM, signed)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.AUDIT, Mode.WARN])
+def test_nothing_is_foreseen_where_nothing_is_refused(tmp_path: Path, upstream: Upstream, mode: Mode) -> None:
+    root = upstream.image()
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, signed_by(tmp_path, ALICE, mode=mode)) as gate:
+            await gate.foresee(LLM, root)
+
+    run(scenario())
+
+
+def test_malicious_by_older_rules_is_no_foregone_conclusion(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+    by_older_rules(tmp_path, root, Outcome.MALICIOUS, upstream.layers(root)[0])
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, NODE_SCAN) as gate:
+            await gate.foresee(LLM, root)
+            await until_served(gate, root)
+
+    async def until_served(gate: Gate, root: Descriptor) -> None:
+        while await settled(gate, LLM, root) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     run(scenario())
 

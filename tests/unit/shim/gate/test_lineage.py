@@ -41,15 +41,16 @@ def test_what_lists_a_blob_is_known_by_repository_and_after_a_restart(tmp_path: 
 
 def test_damaged_half_written_and_forgotten_files_are_none(tmp_path: Path) -> None:
     lineage = Lineage(tmp_path)
-    for name in (b"damaged", b"old"):
+    for name in (b"damaged", b"deep", b"old"):
         lineage.add(known(name, LAYER))
-    damaged, old = sorted(tmp_path.iterdir())
+    damaged, deep, old = sorted(tmp_path.iterdir())
+    deep.write_text("[" * 100_000)
     damaged.write_bytes(b"{")
     long_ago = time.time() - 100 * 86400
     os.utime(old, (long_ago, long_ago))
     (tmp_path / ".new.json.0123").write_bytes(b"half")
     assert Lineage(tmp_path).listing(HERE, LAYER) == ()
-    assert {path.name for path in tmp_path.iterdir()} == {damaged.name}
+    assert {path.name for path in tmp_path.iterdir()} == {damaged.name, deep.name}
 
 
 def test_who_is_asked_about_again_is_not_forgotten(tmp_path: Path) -> None:

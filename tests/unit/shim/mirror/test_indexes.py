@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from modelcar.checkpoint import open_checkpoint
+from modelcar.files import ReadAt
 from modelcar.layers.index import INDEX_PATH, IndexedLayer, ModelIndex
+from modelcar.layers.outline import outline_index_layer
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import SourceKind
@@ -114,11 +116,11 @@ def test_what_is_no_index_is_read_once_and_few_are_kept(
 ) -> None:
     parsed: list[int] = []
 
-    def parse(content: bytes) -> ModelIndex:
-        parsed.append(len(content))
-        return parse_index_layer(content)
+    def outline(read_at: ReadAt, size: int) -> ModelIndex:
+        parsed.append(size)
+        return outline_index_layer(read_at, size)
 
-    monkeypatch.setattr(indexes, "parse_index_layer", parse)
+    monkeypatch.setattr(indexes, "outline_index_layer", outline)
     monkeypatch.setattr(indexes, "_REMEMBERED", 1000)
     sound, client = model.index_layer, mirror()
     junk = Descriptor.of(LAYER_TAR, b"junk" * 100, annotations=sound.annotations)

@@ -105,7 +105,10 @@ def test_signatures_outlive_the_upstream(upstream: ScriptedRegistry, tmp_path: P
     assert [answer.body for answer in after] == [answer.body for answer in before]
 
 
-def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(upstream: ScriptedRegistry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["[{}]", "[1, null]", "{}", "", "\0\0", "[" * 100_000], ids=range(6))
+def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(
+    upstream: ScriptedRegistry, tmp_path: Path, damage: str
+) -> None:
     image = publish(upstream)
     signature = sign(upstream, image.root)
     settings = MirrorSettings(
@@ -116,7 +119,7 @@ def test_a_list_that_was_damaged_on_disk_hides_none_that_is_known(upstream: Scri
         Client(address).get(f"{REPO}/manifests/{signature.digest}")
     upstream.close()
     (kept,) = (tmp_path / "root").rglob(f"_lists/sha256-{image.root.digest.hex}.json")
-    kept.write_text("[{}]")
+    kept.write_text(damage)
     with running_mirror(settings, tmp_path / "root") as address:
         found = referrers_of(Client(address).get(f"{REPO}/referrers/{image.root.digest}"))
     assert [entry.digest for entry in found] == [signature.digest]
@@ -183,6 +186,15 @@ def test_a_signature_that_came_by_another_way_is_listed(mirror: MakeMirror, upst
     found = referrers_of(client.get(f"{REPO}/referrers/{image.root.digest}"))
     assert [entry.digest for entry in found] == [signature.digest]
     assert found[0].artifact_type == SIGNATURE
+
+
+def test_that_nothing_refers_to_an_image_is_not_said_by_mistake(mirror: MakeMirror, upstream: ScriptedRegistry) -> None:
+    """There may be an attestation against it: nobody has asked while the upstream was there."""
+    image = publish(upstream)
+    client = mirror({"repositories": ("**",)}, attachments=False)
+    assert client.manifest("v1").status == 200
+    upstream.close()
+    assert client.get(f"{REPO}/referrers/{image.root.digest}").status in (502, 503, 504)
 
 
 def test_made_up_digests_leave_nothing_on_disk(mirror: MakeMirror, upstream: ScriptedRegistry, tmp_path: Path) -> None:

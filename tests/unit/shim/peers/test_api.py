@@ -16,13 +16,14 @@ from modelcar.errors import Denied, Unauthorized, Unreachable, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest
-from registry_shim.cache.lease import Lease
+from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.origin import Origin
 from registry_shim.peers.access import Admitted
 from registry_shim.peers.peers import Peers
 from registry_shim.peers.protocol import unpack_map
 from registry_shim.peers.settings import PeerSettings
 from tests.support.chunks import Content, Fault, MemorySource
+from tests.unit.shim.peers.cluster import ORIGIN as OF
 from tests.unit.shim.peers.cluster import Node, free_addresses, pull, until
 
 ORIGIN = {"Modelcar-Origin": "registry.example/org/model", "Modelcar-Peer": "10.9.9.9:1"}
@@ -90,6 +91,7 @@ def test_a_home_fetches_what_it_is_asked_for_and_no_more(node: Node, content: Co
     assert answer.status == 206
     assert answer.body == content.data[CHUNK_SIZE : 2 * CHUNK_SIZE]
     assert answer.headers["Content-Range"] == f"bytes {CHUNK_SIZE}-{2 * CHUNK_SIZE - 1}/{grid.size}"
+    assert answer.headers["Modelcar-Sending"] == "1"
     assert node.upstream.sent == CHUNK_SIZE
     assert unpack_map(blob(node, grid, CHUNK_SIZE, CHUNK_SIZE + 1).headers["Modelcar-Have"], 3) == b"\2"
 
@@ -103,6 +105,18 @@ def test_who_is_no_home_gives_what_it_has_and_fetches_nothing(stranger: Node, co
     pull(stranger, content, None)
     answers = [blob(stranger, grid, *_bounds(grid, n)) for n in range(3)]
     assert b"".join(answer.body for answer in answers) == content.data
+    assert ask(stranger, "HEAD", f"blobs/{grid.digest}/{grid.name}/have").headers["Modelcar-Have"] == "all"
+
+
+def test_what_came_whole_under_another_table_is_found_at_once(stranger: Node, content: Content) -> None:
+    grid = content.table()
+    introduce(stranger, grid)
+    with stranger.cache.lease(OF, content.descriptor, grid=grid, purpose=Purpose.PEER) as lease:
+        lease.need(0, CHUNK_SIZE)
+        lease.when(0, CHUNK_SIZE).result(10)
+    assert blob(stranger, grid, *_bounds(grid, 0)).status == 206
+    pull(stranger, content, None)
+    assert blob(stranger, grid, *_bounds(grid, 2)).body == content.data[2 * CHUNK_SIZE :]
     assert ask(stranger, "HEAD", f"blobs/{grid.digest}/{grid.name}/have").headers["Modelcar-Have"] == "all"
 
 

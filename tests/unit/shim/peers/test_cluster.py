@@ -10,8 +10,11 @@ import pytest
 
 from modelcar.errors import Unreachable
 from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.grid import Grid
+from registry_shim.cache.origins import Origins
 from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
+from registry_shim.peers.source import PeerSource
 from tests.support.chunks import Content, Fault, MemorySource
 from tests.unit.shim.peers.cluster import Node, cluster, pull, pull_all, until
 
@@ -129,3 +132,27 @@ def test_a_member_that_joins_becomes_a_home(tmp_path: Path, content: Content) ->
             node.access.size = len(other.data)
         assert all(data == other.data for data in pull_all(nodes[:3], other, other.table()))
         assert mine.sent > 0
+
+
+def test_peers_that_do_not_answer_take_few_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many blobs begin meanwhile."""
+    content = Content(3 * CHUNK_SIZE)
+    answer = threading.Event()
+    looking: list[str] = []
+
+    def look(self: PeerSource, grid: Grid) -> None:
+        looking.append(self.name)
+        answer.wait(30)
+
+    monkeypatch.setattr(PeerSource, "look", look)
+    monkeypatch.setattr("registry_shim.peers.router._LOOK", 0.01)
+    with cluster(tmp_path, content, 5) as nodes:
+        until(lambda: len(nodes[0].peers.membership.reliable()) == 4)
+        router = nodes[0].peers.router_for(nodes[0]._behind)(content.descriptor, Origins())
+        for _ in range(5):
+            router.background(content.table())
+        assert len(looking) == 8
+        answer.set()
+        until(lambda: nodes[0].peers._lookouts._value == 8)
+        router.background(content.table())
+        until(lambda: len(looking) > 8)

@@ -173,6 +173,15 @@ class FakeGuard:
     """Says yes, or in turn what `answers` hold: a refusal, or a future of the test's own."""
 
     answers: list[ModelcarError | Future[None]] = field(default_factory=list)
+    foreseen: ModelcarError | None = None
+
+    def foresee(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
+        future: Future[None] = Future()
+        if self.foreseen is None:
+            future.set_result(None)
+        else:
+            future.set_exception(self.foreseen)
+        return future
 
     def ready(self, origin: Origin, descriptor: Descriptor) -> Future[None]:
         answer = self.answers.pop(0) if self.answers else None

@@ -109,6 +109,19 @@ def test_what_the_gate_refuses_is_never_ready_and_never_pinned(tmp_path: Path) -
     assert node.imported == []
 
 
+def test_nothing_is_fetched_of_what_is_refused_whatever_it_holds(tmp_path: Path) -> None:
+    node = FakeNode()
+    node.images.add(V1, b"one")
+    node.guard.foreseen = Denied("nobody has signed it")
+    with running(node, tmp_path) as precache:
+        precache.add(PrecacheImage(reference=V1), "command")
+        until(lambda: phase(precache) == "refused")
+        assert precache.get(V1)["error"] == "nobody has signed it"
+        assert node.images.leases == []
+        node.guard.foreseen = None  # signed by now
+        until(lambda: phase(precache) == "ready")
+
+
 def test_a_refusal_is_asked_again_because_policies_change(tmp_path: Path) -> None:
     node = FakeNode()
     node.images.add(V1, b"one")

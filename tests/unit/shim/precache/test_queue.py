@@ -56,6 +56,17 @@ def test_a_failed_one_is_due_again_at_its_time_and_not_before(tmp_path: Path) ->
     assert queue.take() is not None
 
 
+def test_how_large_a_ready_image_is_survives_a_restart(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "q.json")
+    queue.add(V1, "command")
+    entry = queue.take()
+    assert entry is not None
+    queue.report(entry, Progress(done=10, total=10, chunks=3, chunks_done=3, rate=5.0))
+    queue.settle(entry, Phase.READY, retry_in=None)
+    progress = Queue(tmp_path / "q.json").get(str(V1.name))["progress"]
+    assert (progress["done"], progress["total"], progress["chunks"], progress["chunks_done"]) == (10, 10, 3, 3)
+
+
 def test_asking_again_does_not_wait_for_the_next_try(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "q.json")
     queue.add(V1, "command")

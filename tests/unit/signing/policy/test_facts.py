@@ -119,6 +119,21 @@ def test_a_manifest_that_no_index_knows_leaves_the_image_unknown() -> None:
     assert "a manifest in it, has no model index" in decision.reasons[0]
 
 
+def test_an_index_that_leaves_a_layer_out_leaves_the_image_unknown() -> None:
+    """Else a signed index of nothing would make any model one of safe formats."""
+    other = Descriptor.of(media_types.LAYER_TAR, b"pickles")
+    image = describe([other, MODEL, INDEX_LAYER], platforms=1)
+    decision = decide(SAFE, image=facts(image.index, image))
+    assert not decision.allowed
+    assert "has no model index" in decision.reasons[0]
+
+
+def test_the_base_above_an_index_is_not_the_model() -> None:
+    base = Descriptor.of(media_types.LAYER_TAR, b"a shell")
+    image = describe([MODEL, INDEX_LAYER, base], platforms=1)
+    assert decide(SAFE, image=facts(image.index, image)).allowed
+
+
 def test_a_twin_of_the_same_layers_needs_no_index() -> None:
     plain = replace(INDEX_LAYER, annotations={})
     twin = describe([MODEL, plain], platforms=1)

@@ -9,8 +9,10 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from modelcar.errors import UsageError
+from modelcar.errors import NotFound, UsageError
+from modelcar.oci import Reference
 from modelcar.serving import http
 from modelcar.serving.http import Handler
 from registry_shim.operations.admin.api import Admin
@@ -31,6 +33,8 @@ class Administered:
     upstream: FakeNode = field(default_factory=FakeNode)
     calls: list[str] = field(default_factory=list)
     readable: bool = True
+    rescanned: dict[str, Any] | None = None
+    """What becomes of images that are scanned again; `None`: there is none."""
 
     @contextmanager
     def parts(self) -> Iterator[Parts]:
@@ -46,6 +50,7 @@ class Administered:
                 revoked=Revoked(self.node.root / "revoked.yaml"),
                 blobs=tuple,
                 judge=self._judge,
+                rescan=self._rescan,
                 reload=self._reload,
                 drain=self._drain,
             )
@@ -61,6 +66,11 @@ class Administered:
     async def _judge(self) -> bool:
         self.calls.append("judge")
         return self.readable
+
+    async def _rescan(self, reference: Reference) -> dict[str, Any]:
+        if self.rescanned is None:
+            raise NotFound(f"{reference} was never pulled")
+        return {"reference": str(reference), **self.rescanned}
 
     async def _reload(self) -> None:
         self.calls.append("reload")

@@ -188,14 +188,20 @@ def test_a_damaged_list_of_what_is_revoked_stops_the_shim(tmp_path: Path, conten
         Revoked(tmp_path / "revoked.yaml")
 
 
+def secret(path: Path, text: str) -> Path:
+    path.touch(0o600)
+    path.write_text(text)
+    return path
+
+
+async def others(_: Request) -> Response:
+    return Response(status=418)
+
+
 def remote(node: Administered, tokens: Path, path: str, authorization: str | None, method: str = "GET") -> Response:
     headers = {} if authorization is None else {"authorization": authorization}
     body = b'{"reference": "r.example/org/m:v1"}' if method == "POST" else b""
     request = Request(method=method, path=f"/api/v1/{path}", headers=headers, body=BytesBody(body))
-
-    async def others(_: Request) -> Response:
-        return Response(status=418)
-
     with node.admin() as admin:
         remote = RemoteAdmin(tokens, others)
         remote.admin = admin
@@ -203,14 +209,10 @@ def remote(node: Administered, tokens: Path, path: str, authorization: str | Non
 
 
 def test_what_is_not_of_the_api_goes_on_to_others(node: Administered, tmp_path: Path) -> None:
-    (tmp_path / "tokens").write_text(f"{TOKEN}\n")
-    assert remote(node, tmp_path / "tokens", "../../v2/", None).status == 401
+    tokens = secret(tmp_path / "tokens", f"pipeline:{TOKEN}\n")
+    assert remote(node, tokens, "../../v2/", None).status == 401
     request = Request(method="GET", path="/v2/")
-
-    async def others(_: Request) -> Response:
-        return Response(status=418)
-
-    assert asyncio.run(RemoteAdmin(tmp_path / "tokens", others).handle(request)).status == 418
+    assert asyncio.run(RemoteAdmin(tokens, others).handle(request)).status == 418
 
 
 @pytest.mark.parametrize(
@@ -228,21 +230,41 @@ def test_what_is_not_of_the_api_goes_on_to_others(node: Administered, tmp_path: 
 def test_from_elsewhere_it_takes_a_token(
     node: Administered, tmp_path: Path, authorization: str | None, status: int
 ) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"# a comment, as long as a token\n{TOKEN}\n")
+    tokens = secret(tmp_path / "tokens", f"# a comment, as long as a token\npipeline:{TOKEN}\n")
     assert remote(node, tokens, "precache", authorization).status == status
 
 
 def test_from_elsewhere_only_precaching_can_be_asked_for(node: Administered, tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"{TOKEN}\n")
+    tokens = secret(tmp_path / "tokens", f"pipeline:{TOKEN}\n")
     assert remote(node, tokens, "precache", f"Bearer {TOKEN}", "POST").status == 200
     for path in ("status", "pins", "gc", "revoked", "precache/../status"):
         assert remote(node, tokens, path, f"Bearer {TOKEN}").status == 404
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "short\n"])
-def test_tokens_that_protect_nothing_are_refused(node: Administered, tmp_path: Path, content: str) -> None:
-    (tmp_path / "tokens").write_text(content)
-    with pytest.raises(StorageError, match="needs tokens of 16 characters"):
-        remote(node, tmp_path / "tokens", "precache", "Bearer ")
+@pytest.mark.parametrize(("content", "mode"), [("a:short\n", 0o600), (f"{TOKEN}\n", 0o600), (f"a:{TOKEN}\n", 0o644)])
+def test_tokens_that_protect_nothing_are_refused(node: Administered, tmp_path: Path, content: str, mode: int) -> None:
+    tokens = secret(tmp_path / "tokens", content)
+    tokens.chmod(mode)
+    with pytest.raises(UsageError, match=r"less than 16 characters|is not a name, a colon|read by everyone"):
+        remote(node, tokens, "precache", "Bearer ")
+
+
+def test_a_token_that_is_taken_out_ends_at_once(node: Administered, tmp_path: Path) -> None:
+    tokens = secret(tmp_path / "tokens", f"a:{TOKEN}\nb:{TOKEN[::-1]}\n")
+
+    async def main() -> list[int]:
+        with node.admin() as admin:
+            door = RemoteAdmin(tokens, others)
+            door.admin = admin
+            statuses = []
+            for content in (None, f"a:{TOKEN}\nb", f"a:{TOKEN}\n", ""):
+                if content is not None:
+                    tokens.write_text(content)
+                for token in (TOKEN, TOKEN[::-1]):
+                    headers = {"authorization": f"Bearer {token}"}
+                    request = Request(method="GET", path="/api/v1/precache", headers=headers)
+                    statuses.append((await door.handle(request)).status)
+            return statuses
+
+    both, kept, one, none = [200, 200], [200, 200], [200, 401], [401, 401]
+    assert asyncio.run(main()) == [*both, *kept, *one, *none]
