@@ -8,6 +8,7 @@ from typing import Final
 from tests.bench.race import Bench
 from tests.bench.results import Outcome
 from tests.bench.scenarios import (
+    admission,
     build,
     build_push,
     memory,
@@ -41,5 +42,6 @@ SCENARIOS: Final[dict[str, Callable[[Bench], Outcome]]] = {
         sign,
         policy,
         scan,
+        admission,
     )
 }
