@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from modelcar.errors import Refused, UsageError
 
 __all__ = ["Busy", "Decided", "Decisions"]
 
+_LARGE: Final = 512 << 10  # bytes of a review; pods have a few thousand
 _STUCK_SECONDS: Final = 60.0  # longer than any time limit: a thread that takes it will never come back
 _log = logging.getLogger("modelcar.admission")
 
@@ -49,6 +52,7 @@ class Decisions:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "admission")
         self._accepted = 0
+        self._large = threading.Lock()
         self._begun: dict[object, float] = {}
 
     @property
@@ -95,12 +99,23 @@ class Decisions:
             raise TimeoutError
         self._begun[token] = began
         try:
-            question = read_review(body)
-            answer = self._answer(question, deadline - began)
-            encoded = answer.to_bytes()
+            with self._alone() if len(body) > _LARGE else nullcontext():
+                question = read_review(body)
+                answer = self._answer(question, deadline - began)
+                encoded = answer.to_bytes()
         finally:
             del self._begun[token]
         return Decided(question=question, answer=answer, body=encoded, seconds=time.monotonic() - began)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One large review at a time: in memory it is thirty times as large, and ordinary ones need the threads."""
+        if not self._large.acquire(blocking=False):
+            raise Busy
+        try:
+            yield
+        finally:
+            self._large.release()
 
     def _answer(self, question: Question, seconds: float) -> Answer:
         settings, pod = self.settings, question.object

@@ -234,6 +234,30 @@ def test_too_many_are_told_to_come_back(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_of_large_requests_there_is_one_at_a_time(tmp_path: Path) -> None:
+    """And ordinary ones go past it."""
+
+    async def main() -> None:
+        resolver = Watched(go=threading.Event())
+        large = asking()
+        large["metadata"]["annotations"]["example.com/large"] = "x" * (600 << 10)
+        async with running(tmp_path, resolver) as webhook:
+            first = asyncio.ensure_future(webhook.ask(raw(a_review(large))))
+
+            async def began() -> bool:
+                return len(resolver.callers) == 1
+
+            await until(began)
+            assert (await webhook.ask(raw(a_review(large)))).status == 503
+            assert (await webhook.ask(raw(a_review()))).status == 200
+            assert resolver.go is not None
+            resolver.go.set()
+            assert (await first).status == 200
+            assert (await webhook.ask(raw(a_review(large)))).status == 200
+
+    asyncio.run(main())
+
+
 def test_the_time_that_the_api_server_has_counts(tmp_path: Path) -> None:
     """It says `?timeout=2s`; policies then have less than that, and a decision that takes longer is none."""
 
