@@ -140,6 +140,26 @@ def test_hostile_requests_are_answered_and_leave_it_alive(tmp_path: Path) -> Non
         assert "Traceback" not in process.log
 
 
+def test_large_requests_at_once_stay_within_the_memory_of_the_manifests(tmp_path: Path) -> None:
+    trust, options = own_certificate(tmp_path)
+    body = b"[" + b",".join([b"{}"] * 1_000_000) + b"]"  # 3 MB, and in memory 90
+
+    async def ask(process: Process) -> int:
+        client = await process.connect(trust)
+        try:
+            return (await client.ask(body)).status
+        finally:
+            await client.close()
+
+    async def main(process: Process) -> set[int]:
+        return set(await asyncio.gather(*(ask(process) for _ in range(40))))
+
+    with webhook(tmp_path, SETTINGS, *options) as process:
+        assert asyncio.run(main(process)) == {400, 503}
+        status = Path(f"/proc/{process.popen.pid}/status").read_text()
+        assert int(status.partition("VmHWM:")[2].split()[0]) < 512 << 10  # kB
+
+
 def test_an_end_under_load_loses_no_request(tmp_path: Path) -> None:
     """Clients are as those of a Service: they stop opening connections soon after it says that it is not ready."""
     trust, options = own_certificate(tmp_path)

@@ -16,7 +16,7 @@ from modelcar.admission.admit import Caller, Resolver, admit
 from modelcar.admission.patch import patch_of
 from modelcar.admission.review import Answer, Question, allowed, denied, patched, read_review
 from modelcar.admission.settings import AdmissionSettings
-from modelcar.errors import Refused, UsageError
+from modelcar.errors import ModelcarError, Refused, UsageError
 
 __all__ = ["Busy", "Decided", "Decisions"]
 
@@ -86,14 +86,18 @@ class Decisions:
         job = asyncio.get_running_loop().run_in_executor(self._pool, self._decided, body, deadline)
         job.add_done_callback(self._done)
         async with asyncio.timeout(seconds):
-            return await asyncio.shield(job)  # a thread that began goes on: its place is taken until it ends
+            found = await asyncio.shield(job)  # a thread that began goes on: its place is taken until it ends
+        if isinstance(found, ModelcarError):
+            raise found
+        return found
 
     def _done(self, job: asyncio.Future[Any]) -> None:
         self._accepted -= 1
         with suppress(asyncio.CancelledError):
             job.exception()  # looked at, so that nobody reports one as forgotten whose client is gone
 
-    def _decided(self, body: bytes, deadline: float) -> Decided:
+    def _decided(self, body: bytes, deadline: float) -> Decided | ModelcarError:
+        """An error is returned bare: one that is raised holds all that was there, until somebody has looked at it."""
         began, token = time.monotonic(), object()
         if began >= deadline:
             raise TimeoutError
@@ -103,6 +107,9 @@ class Decisions:
                 question = read_review(body)
                 answer = self._answer(question, deadline - began)
                 encoded = answer.to_bytes()
+        except ModelcarError as e:
+            e.__context__ = None
+            return e.with_traceback(None)
         finally:
             del self._begun[token]
         return Decided(question=question, answer=answer, body=encoded, seconds=time.monotonic() - began)
