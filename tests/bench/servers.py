@@ -19,7 +19,7 @@ from typing import Final
 from tests.bench.measure import CommandFailed
 from tests.bench.workspace import Workspace
 
-__all__ = ["Server", "docker_registry", "embedded_registry", "mirror", "model_hub", "nginx"]
+__all__ = ["Server", "docker_registry", "embedded_registry", "mirror", "model_hub", "nginx", "webhook"]
 
 _PATIENCE: Final = 20.0  # seconds
 
@@ -89,6 +89,16 @@ def mirror(folder: Path, program: Path, upstream: str) -> Iterator[Server]:
     command: list[str | Path] = [program, "serve", "--root", root, "--listen", address, "--upstream", upstream]
     with _running(command, folder, address, root) as server:
         yield server
+
+
+@contextmanager
+def webhook(folder: Path, program: Path, config: Path) -> Iterator[Server]:
+    """`modelcar admission serve` with the settings in `config`; it speaks TLS alone."""
+    address, operations = _free_address(), _free_address()
+    command: list[str | Path] = [program, "admission", "serve", "--config", config]
+    command += ["--listen", address, "--operations-listen", operations]
+    with _running(command, folder, operations, folder) as server:
+        yield Server(address, server.pid, folder)
 
 
 @contextmanager

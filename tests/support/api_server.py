@@ -67,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*self._done(resource, namespace, name, subresource, body, query))
         except ClusterError as e:
             self._answer(e.status or 500, _status(e))
+        except OSError:
+            self.close_connection = True  # who asked has gone
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
 

@@ -96,7 +96,8 @@ def _requiring(required: Object, labels: list[str], stale: set[str]) -> Object:
 def _with(term: Object, wanted: list[Object]) -> Object:
     there = term.get("matchExpressions") or []
     missing = [each for each in wanted if each not in there]
-    return term | {"matchExpressions": [*there, *missing]} if any(term.values()) and missing else term
+    matches_some = there or term.get("matchFields")
+    return term | {"matchExpressions": [*there, *missing]} if matches_some and missing else term
 
 
 def _less(term: Object, going: list[Object]) -> Object:

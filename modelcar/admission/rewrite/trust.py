@@ -35,21 +35,25 @@ def judge(asked: Asked, facts: Facts, settings: TrustSettings) -> Judgement:
     """
     if settings.mode is TrustMode.OFF:
         return Judgement()
-    revoked, against, unknown, warnings = [], [], [], []
+    # Keys of dictionaries, since one image may be in the pod twice, pinned and not.
+    revoked: dict[str, None] = {}
+    against: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    warnings: dict[str, None] = {}
     written = {pinned(image, Digest.parse(digest)): image for image, digest in asked.pins.items()}
     for asked_of in asked.images:
         trust = facts.get(asked_of, ImageFact()).trust or _UNASKED
         image = written.get(asked_of, asked_of)  # so that a second pass says the same
-        revoked += [f"{image} may not run: {reason}" for reason in trust.revoked]
-        against += [f"{image} is against policy: {reason}" for reason in trust.denied]
-        unknown += [f"{image} could not be verified: {trust.unknown}"] if trust.unknown else []
-        warnings += [f"{image}: {warning}" for warning in trust.warnings]
-    enforcing = settings.mode is TrustMode.ENFORCE
-    noes = revoked + (against if enforcing else [])
-    noes += unknown if enforcing and settings.failure is Failure.CLOSED else []
+        revoked |= dict.fromkeys(f"{image} may not run: {reason}" for reason in trust.revoked)
+        against |= dict.fromkeys(f"{image} is against policy: {reason}" for reason in trust.denied)
+        unknown |= {f"{image} could not be verified: {trust.unknown}": None} if trust.unknown else {}
+        warnings |= dict.fromkeys(f"{image}: {warning}" for warning in trust.warnings)
+    noes = list(revoked)
+    if settings.mode is TrustMode.ENFORCE:
+        noes += [*against, *(unknown if settings.failure is Failure.CLOSED else ())]
     if noes:
         raise Denied(noes[0], reasons=tuple(noes), hint="`modelcar verify --policy` says more")
-    return _let_in(against, unknown, warnings, settings)
+    return _let_in(list(against), list(unknown), list(warnings), settings)
 
 
 def _let_in(against: list[str], unknown: list[str], warnings: list[str], settings: TrustSettings) -> Judgement:

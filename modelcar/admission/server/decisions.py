@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,10 +16,11 @@ from modelcar.admission.admit import Caller, Resolver, admit
 from modelcar.admission.patch import patch_of
 from modelcar.admission.review import Answer, Question, allowed, denied, patched, read_review
 from modelcar.admission.settings import AdmissionSettings
-from modelcar.errors import Refused, UsageError
+from modelcar.errors import ModelcarError, Refused, UsageError
 
 __all__ = ["Busy", "Decided", "Decisions"]
 
+_LARGE: Final = 512 << 10  # bytes of a review; pods have a few thousand
 _STUCK_SECONDS: Final = 60.0  # longer than any time limit: a thread that takes it will never come back
 _log = logging.getLogger("modelcar.admission")
 
@@ -49,6 +52,7 @@ class Decisions:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "admission")
         self._accepted = 0
+        self._large = threading.Lock()
         self._begun: dict[object, float] = {}
 
     @property
@@ -82,25 +86,43 @@ class Decisions:
         job = asyncio.get_running_loop().run_in_executor(self._pool, self._decided, body, deadline)
         job.add_done_callback(self._done)
         async with asyncio.timeout(seconds):
-            return await asyncio.shield(job)  # a thread that began goes on: its place is taken until it ends
+            found = await asyncio.shield(job)  # a thread that began goes on: its place is taken until it ends
+        if isinstance(found, ModelcarError):
+            raise found
+        return found
 
     def _done(self, job: asyncio.Future[Any]) -> None:
         self._accepted -= 1
         with suppress(asyncio.CancelledError):
             job.exception()  # looked at, so that nobody reports one as forgotten whose client is gone
 
-    def _decided(self, body: bytes, deadline: float) -> Decided:
+    def _decided(self, body: bytes, deadline: float) -> Decided | ModelcarError:
+        """An error is returned bare: one that is raised holds all that was there, until somebody has looked at it."""
         began, token = time.monotonic(), object()
         if began >= deadline:
             raise TimeoutError
         self._begun[token] = began
         try:
-            question = read_review(body)
-            answer = self._answer(question, deadline - began)
-            encoded = answer.to_bytes()
+            with self._alone() if len(body) > _LARGE else nullcontext():
+                question = read_review(body)
+                answer = self._answer(question, deadline - began)
+                encoded = answer.to_bytes()
+        except ModelcarError as e:
+            e.__context__ = None
+            return e.with_traceback(None)
         finally:
             del self._begun[token]
         return Decided(question=question, answer=answer, body=encoded, seconds=time.monotonic() - began)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One large review at a time: in memory it is thirty times as large, and ordinary ones need the threads."""
+        if not self._large.acquire(blocking=False):
+            raise Busy
+        try:
+            yield
+        finally:
+            self._large.release()
 
     def _answer(self, question: Question, seconds: float) -> Answer:
         settings, pod = self.settings, question.object

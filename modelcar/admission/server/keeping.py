@@ -80,6 +80,8 @@ class Keeper:
                 await self.look()
             except ModelcarError as e:
                 _log.error("the webhook's certificates are not renewed: %s", e)
+            except Exception as e:  # a defect, and still the one that is there has to be looked after
+                _log.error("the webhook's certificates are not renewed", exc_info=e)
 
     async def look(self) -> None:
         """Take what is in the vault, after renewing it if it is time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -165,6 +166,7 @@ def run(
                 hurried = asyncio.Event()
                 stop.hurry(hurried.set)
                 stop.hurry(service.listening.hurry)
+                gc.freeze()  # what is here now stays: no need to look through it while somebody waits
                 ready(service)
                 await stop.asked.wait()
                 service.drain()

@@ -89,7 +89,7 @@ class ServerSettings:
             requests=2 * self.connections,
             body_bytes=self.body_bytes,
             stall_seconds=self.request_seconds,
-            idle_seconds=120.0,
+            idle_seconds=120.0,  # longer than Go keeps one (90 s): no request meets a connection that is being closed
         )
 
 

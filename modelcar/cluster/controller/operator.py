@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import kopf
@@ -19,6 +20,7 @@ from modelcar.cluster.controller.writing import carry_out
 from modelcar.cluster.plan import plan
 from modelcar.cluster.resources import MODEL_CACHES, Resource
 from modelcar.errors import ClusterError, ObjectNotFound, WorldError
+from modelcar.registry.cancel import Cancelled, CancelScope
 from modelcar.serving.threads import in_thread
 
 __all__ = ["Controller", "ControllerSettings", "run"]
@@ -53,20 +55,23 @@ class Controller:
         """What ended `run`, other than being cancelled."""
         self._cluster = cluster
         self._settings = settings
+        self._scope = CancelScope()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until `stop`."""
         settings, loop = self._settings, asyncio.get_running_loop()
         refreshed = float("-inf")
         while True:
             self.changed.clear()
             try:
                 if loop.time() - refreshed >= settings.refresh:
-                    await in_thread(self.known.refresh, self._cluster)
+                    await in_thread(self._scope.run, partial(self.known.refresh, self._cluster))
                     refreshed = loop.time()
-                failures = await in_thread(self.reconcile)
+                failures = await in_thread(self._pass)
             except ClusterError as e:
                 failures = [e]
+            except Cancelled:
+                return
             for failure in failures[:10]:
                 _log.warning("%s", failure)
             if not failures:
@@ -74,6 +79,14 @@ class Controller:
             await asyncio.sleep(settings.patience if failures else settings.pause)
             if not failures:
                 await self._wait(settings.look)
+
+    def stop(self) -> None:
+        """End a pass that runs, at once."""
+        self._scope.cancel()
+
+    def _pass(self) -> list[ClusterError]:
+        with self._scope.active():
+            return self.reconcile()
 
     def reconcile(self) -> list[ClusterError]:
         """One pass; returns what failed. Raises `ClusterError` where not even pods can be listed."""
@@ -156,6 +169,7 @@ def _registry(controller: Controller, access: Access, stop: asyncio.Event) -> ko
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: Any) -> None:
+        controller.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from modelcar.cluster.api import Cluster
 from modelcar.cluster.patching import replacing
@@ -12,8 +13,11 @@ from modelcar.cluster.plan import Plan, View
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object, name_of, version_of
 from modelcar.cluster.words import FINALIZER, MANAGED_BY, by_name, spec_of, status_of
 from modelcar.errors import ClusterError, Conflict, ObjectNotFound
+from modelcar.registry.cancel import CancelScope, current_scope
 
 __all__ = ["carry_out"]
+
+_AT_ONCE: Final = 8
 
 
 def carry_out(cluster: Cluster, view: View, plan: Plan) -> list[ClusterError]:
@@ -22,9 +26,10 @@ def carry_out(cluster: Cluster, view: View, plan: Plan) -> list[ClusterError]:
     A ModelCache is let go only after every node was told to forget its image.
     """
     caches, nodes, reports = (by_name(list(items)) for items in (view.caches, view.nodes, view.model_nodes))
-    work: list[Callable[[], object]] = [
-        partial(_set_finalizers, cluster, caches[name], [*_finalizers(caches[name]), FINALIZER]) for name in plan.hold
-    ]
+    failures = _done(
+        [partial(_set_finalizers, cluster, caches[name], [*_finalizers(caches[name]), FINALIZER]) for name in plan.hold]
+    )
+    work: list[Callable[[], object]] = []
     for name, spec in plan.specs.items():
         if name not in reports:
             work.append(partial(cluster.create, MODEL_NODES, _model_node(nodes[name], spec)))
@@ -35,23 +40,29 @@ def carry_out(cluster: Cluster, view: View, plan: Plan) -> list[ClusterError]:
         if status_of(caches[name]) != status and name not in plan.release:
             change = {"status": replacing(status_of(caches[name]), status)}
             work.append(partial(cluster.patch, MODEL_CACHES, name, change, subresource="status"))
-    failures = _done(work)
+    failures += _done(work)
     for name in () if failures else plan.release:
         rest = [each for each in _finalizers(caches[name]) if each != FINALIZER]
         failures += _done([partial(_set_finalizers, cluster, caches[name], rest)])
     return failures
 
 
-def _done(work: Iterable[Callable[[], object]]) -> list[ClusterError]:
-    failures = []
-    for action in work:
+def _done(work: Sequence[Callable[[], object]]) -> list[ClusterError]:
+    """What failed, of work that is done several at a time. Raises `Cancelled` if nobody wants it any more."""
+    scope = current_scope() or CancelScope()
+
+    def attempt(action: Callable[[], object]) -> ClusterError | None:
         try:
-            action()
+            with scope.active():
+                action()
         except (Conflict, ObjectNotFound):
-            continue
+            return None
         except ClusterError as e:
-            failures.append(e)
-    return failures
+            return e
+        return None
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(work) or 1)) as pool:
+        return [failure for failure in pool.map(attempt, work) if failure is not None]
 
 
 def _finalizers(item: Object) -> list[str]:

@@ -30,13 +30,14 @@ def node_guard(chosen: Installation) -> list[Object]:
         "matchConstraints": {"resourceRules": rules},
         "matchConditions": [{"name": "a-shim", "expression": f"request.userInfo.username == '{who}'"}],
         "variables": [
-            {"name": "new", "expression": "has(object.metadata.labels) ? object.metadata.labels : {}"},
-            {"name": "old", "expression": "has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}"},
-            {"name": "notes", "expression": "has(object.metadata.annotations) ? object.metadata.annotations : {}"},
-            {
-                "name": "noted",
-                "expression": "has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {}",
-            },
+            _part("new", "object", "labels", "{}"),
+            _part("old", "oldObject", "labels", "{}"),
+            _part("notes", "object", "annotations", "{}"),
+            _part("noted", "oldObject", "annotations", "{}"),
+            _part("holds", "object", "finalizers", "[]"),
+            _part("held", "oldObject", "finalizers", "[]"),
+            _part("owners", "object", "ownerReferences", "[]"),
+            _part("owned", "oldObject", "ownerReferences", "[]"),
         ],
         "validations": [
             {
@@ -51,6 +52,8 @@ def node_guard(chosen: Installation) -> list[Object]:
                         same_labels.format(left="variables.new", right="variables.old"),
                         same_labels.format(left="variables.old", right="variables.new"),
                         "variables.notes == variables.noted",
+                        "variables.holds == variables.held",
+                        "variables.owners == variables.owned",
                         "object.spec == oldObject.spec",
                     ]
                 )
@@ -65,6 +68,11 @@ def node_guard(chosen: Installation) -> list[Object]:
         parts.made(api, "ValidatingAdmissionPolicy", _NAME, spec=spec),
         parts.made(api, "ValidatingAdmissionPolicyBinding", _NAME, spec=bound),
     ]
+
+
+def _part(name: str, whose: str, part: str, none: str) -> Object:
+    """A variable: a part of the metadata, or `none` where there is none of it."""
+    return {"name": name, "expression": f"has({whose}.metadata.{part}) ? {whose}.metadata.{part} : {none}"}
 
 
 def _rule(group: str, resources: list[str]) -> Object:

@@ -8,6 +8,7 @@ from typing import Final
 from tests.bench.race import Bench
 from tests.bench.results import Outcome
 from tests.bench.scenarios import (
+    admission,
     build,
     build_push,
     engines,
@@ -31,6 +32,7 @@ _MODULES: Final = {
     "packaging": (build, push, build_push, registries, serve, memory),
     "trust": (sign, policy, scan),
     "shim": (shim_serve, shim_cold, shim_manifests, peers, engines, engines_later),
+    "admission": (admission,),
 }
 
 PARTS: Final[dict[str, tuple[str, ...]]] = {

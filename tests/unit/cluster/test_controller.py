@@ -258,6 +258,23 @@ def test_a_defect_ends_the_process_and_is_one_line(monkeypatch: pytest.MonkeyPat
         client.close()
 
 
+def test_it_ends_in_the_midst_of_a_pass() -> None:
+    cluster, entered, release = small(), threading.Event(), threading.Event()
+    for number in range(50):
+        cluster.create(NODES, node(f"n{number}"))
+
+    def slow(method: str, resource: Resource, _name: str) -> None:
+        if (method, resource) == ("create", MODEL_NODES):
+            entered.set()
+            release.wait(30)
+
+    cluster.before = slow
+    with controller(cluster):
+        assert entered.wait(30)
+        threading.Timer(0.2, release.set).start()
+    assert len(cluster.list(MODEL_NODES).items) < 50, "what had not begun was left"
+
+
 def test_conflicts_are_no_failures() -> None:
     cluster = small()
     view = Controller(cluster, ControllerSettings())

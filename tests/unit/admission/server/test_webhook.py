@@ -18,7 +18,7 @@ from modelcar.admission.asked import Asked
 from modelcar.admission.facts import Facts
 from modelcar.admission.server.decisions import Decisions
 from modelcar.admission.settings import AdmissionSettings
-from modelcar.errors import ClusterUnreachable
+from modelcar.errors import ClusterUnreachable, UsageError
 from tests.support.webhooks import Answered, connect, running, webhook_settings
 from tests.unit.admission.reviews import UID, a_pod, a_review, patched_by, raw, response_of
 
@@ -196,6 +196,20 @@ def test_a_client_that_never_ends_its_body_is_told_and_dropped(tmp_path: Path) -
     assert asyncio.run(main()).status == 504
 
 
+def test_an_error_does_not_keep_the_review_in_memory() -> None:
+    """It waits to be looked at, and others fail meanwhile: what it holds adds up."""
+
+    async def main() -> None:
+        decisions = Decisions(AdmissionSettings(), Offline(), threads=1, waiting=1)
+        await decisions.decide(b"[{}]", 10)
+
+    with pytest.raises(UsageError) as caught:
+        asyncio.run(main())
+    assert caught.value.__context__ is None
+    assert "read_review" not in {entry.name for entry in caught.traceback}
+
+
+@pytest.mark.slow
 def test_a_thousand_at_once_are_all_answered(tmp_path: Path) -> None:
     """Many wait, some are told to come back; nobody is left without an answer."""
 
@@ -230,6 +244,30 @@ def test_too_many_are_told_to_come_back(tmp_path: Path) -> None:
             assert resolver.go is not None
             resolver.go.set()
             assert [(await first).status, (await second).status] == [200, 200]
+
+    asyncio.run(main())
+
+
+def test_of_large_requests_there_is_one_at_a_time(tmp_path: Path) -> None:
+    """And ordinary ones go past it."""
+
+    async def main() -> None:
+        resolver = Watched(go=threading.Event())
+        large = asking()
+        large["metadata"]["annotations"]["example.com/large"] = "x" * (600 << 10)
+        async with running(tmp_path, resolver) as webhook:
+            first = asyncio.ensure_future(webhook.ask(raw(a_review(large))))
+
+            async def began() -> bool:
+                return len(resolver.callers) == 1
+
+            await until(began)
+            assert (await webhook.ask(raw(a_review(large)))).status == 503
+            assert (await webhook.ask(raw(a_review()))).status == 200
+            assert resolver.go is not None
+            resolver.go.set()
+            assert (await first).status == 200
+            assert (await webhook.ask(raw(a_review(large)))).status == 200
 
     asyncio.run(main())
 
