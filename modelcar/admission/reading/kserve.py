@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from modelcar.admission.names import KSERVE_SOURCE, OURS
@@ -60,27 +59,24 @@ def kserve_injection(spec: dict[str, Any], annotations: Mapping[str, str], *, do
 def entries_of_kserve(
     spec: dict[str, Any], annotations: Mapping[str, str], injection: Injection, recorded: tuple[Entry, ...]
 ) -> list[Entry]:
-    """The models that KServe wants in the pod: those that it injected (now, or as `recorded` by a former pass of ours),
+    """The models that KServe wants in the pod: those `recorded` by a former pass of ours, else those that it injected,
     else that of its annotation.
 
     Raises:
         Denied: the annotation is malformed, or the pod has no container that could see the model.
     """
+    if recorded:
+        return list(recorded)
     source = parse_source(annotations.get(KSERVE_SOURCE, ""), KSERVE_SOURCE)
     named = _named(source, spec) if source else None
-    if not injection.models:
-        if recorded:
-            return list(recorded)
-        return [_with_containers(named)] if named else []
-    entries = []
-    for model in injection.models:
-        entry = _injected(model)
-        mode = named.mode if named and named.image == entry.image else None
-        same = named is not None and (named.image, named.path, named.containers) == (
-            entry.image, entry.path, entry.containers,
-        )  # fmt: skip
-        entries.append(named if named and same else replace(entry, mode=mode))
-    return entries
+    injected = [_injected(model, named) for model in injection.models]
+    if named is None or (injected and [_essence(each) for each in injected] != [_essence(named)]):
+        return injected
+    return [_with_containers(named)]
+
+
+def _essence(entry: Entry) -> tuple[object, ...]:
+    return entry.image, entry.path, entry.containers
 
 
 def _named(source: tuple[str, Mode | None], spec: dict[str, Any]) -> Entry:
@@ -98,12 +94,14 @@ def _with_containers(entry: Entry) -> Entry:
     return entry
 
 
-def _injected(model: Injected) -> Entry:
+def _injected(model: Injected, named: Entry | None) -> Entry:
+    image = check_image(SCHEME + model.image, model.where)
     return Entry(
         where=model.where,
         name=f"{_NAME}{model.suffix}",
-        image=check_image(SCHEME + model.image, model.where),
+        image=image,
         path=model.path,
+        mode=named.mode if named and named.image == image else None,
         containers=model.containers,
         found=True,
     )

@@ -22,10 +22,10 @@ def overlaid(existing: Object, wanted: Object) -> Object:
     return merged
 
 
-def upsert(things: list[Object], wanted: Object, *, key: tuple[str, ...] = ("name",)) -> None:
-    """Put `wanted` into `things`: over the one whose `key` is the same, else at the end."""
+def upsert(things: list[Object], wanted: Object) -> None:
+    """Put `wanted` into `things`: over the one of the same name, else at the end."""
     for number, thing in enumerate(things):
-        if all(thing.get(field) == wanted[field] for field in key):
+        if thing["name"] == wanted["name"]:
             things[number] = overlaid(thing, wanted)
             return
     things.append(wanted)

@@ -6,7 +6,7 @@ from typing import Final
 
 from modelcar.admission.names import CONTAINER, LINK, OURS, PATH
 from modelcar.admission.reading.paths import is_within
-from modelcar.admission.rewrite.lists import Object, upsert
+from modelcar.admission.rewrite.lists import Object
 from modelcar.admission.shape import shown
 from modelcar.errors import Denied
 
@@ -76,11 +76,12 @@ def with_mounts(spec: Object, container: Object, wanted: list[Object]) -> Object
 
 def merged(existing: list[Object], wanted: list[Object]) -> list[Object]:
     """Mounts of others as they are, and of ours those that are `wanted`."""
-    places = {(each["name"], each["mountPath"]) for each in wanted}
-    mounts = [each for each in existing if not is_ours(each) or (each["name"], each.get("mountPath")) in places]
-    for mount in wanted:
-        upsert(mounts, mount, key=("name", "mountPath"))
-    return mounts
+    places = {(each["name"], each["mountPath"]): each for each in wanted}
+    there = [
+        places.get((each.get("name", ""), each.get("mountPath", ""))) if is_ours(each) else each for each in existing
+    ]
+    mounts = [each for each in there if each is not None]
+    return [*mounts, *(each for each in wanted if each not in mounts)]
 
 
 def is_free(container: Object, path: str, wanted: list[Object]) -> bool:
