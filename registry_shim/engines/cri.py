@@ -76,7 +76,7 @@ class Cri:
         Raises:
             WorldError: nobody does, or an engine without CRI.
         """
-        content = self._call("/runtime.v1.RuntimeService/Version", b"", _QUICK_SECONDS).require(f"{self._path}")
+        content = self.call("/runtime.v1.RuntimeService/Version", b"", _QUICK_SECONDS).require(f"{self._path}")
         fields = dict(_fields(content))
         return Version(engine=fields.get(2, b"").decode(), version=fields.get(3, b"").decode())
 
@@ -86,7 +86,7 @@ class Cri:
         Raises:
             WorldError: nobody answers, or not within `seconds`.
         """
-        return self._call("/runtime.v1.ImageService/PullImage", _image_spec(image), seconds)
+        return self.call("/runtime.v1.ImageService/PullImage", _image_spec(image), seconds)
 
     def remove(self, image: str) -> Answer:
         """Forget an image, if it is there.
@@ -94,9 +94,14 @@ class Cri:
         Raises:
             WorldError: nobody answers.
         """
-        return self._call("/runtime.v1.ImageService/RemoveImage", _image_spec(image), _QUICK_SECONDS)
+        return self.call("/runtime.v1.ImageService/RemoveImage", _image_spec(image), _QUICK_SECONDS)
 
-    def _call(self, method: str, request: bytes, seconds: float) -> Answer:
+    def call(self, method: str, request: bytes, seconds: float) -> Answer:
+        """Any unary call: a method such as `/runtime.v1.RuntimeService/Version`, and a message of protobuf.
+
+        Raises:
+            WorldError: nobody answers, or not within `seconds`.
+        """
         deadline = time.monotonic() + seconds
         try:
             with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:

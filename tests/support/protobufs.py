@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["message", "varint"]
+__all__ = ["Read", "Value", "message", "read", "varint"]
 
 Value = int | float | bytes | str
+Read = dict[int, list[int | bytes]]
 
 
 def varint(number: int) -> bytes:
@@ -30,3 +31,28 @@ def message(*fields: tuple[int, Value]) -> bytes:
             data = value.encode() if isinstance(value, str) else value
             out += varint(number << 3 | 2) + varint(len(data)) + data
     return out
+
+
+def read(content: bytes) -> Read:
+    """The fields of a message by number, in order: varints as they are, everything else as bytes."""
+    fields: Read = {}
+    at = 0
+    while at < len(content):
+        key, at = _varint_at(content, at)
+        if key & 7 == 0:
+            value, at = _varint_at(content, at)
+            fields.setdefault(key >> 3, []).append(value)
+            continue
+        size, at = _varint_at(content, at) if key & 7 == 2 else ({1: 8, 5: 4}[key & 7], at)
+        fields.setdefault(key >> 3, []).append(content[at : at + size])
+        at += size
+    return fields
+
+
+def _varint_at(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (content[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if content[at - 1] < 0x80:
+            return value, at

@@ -19,7 +19,7 @@ __all__ = ["HERE", "OTHER", "write_base"]
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 HERE = _MACHINES.get(os.uname().machine, "amd64")
 OTHER = "arm64" if HERE == "amd64" else "amd64"
-_TOOLS = ("sh", "ln", "sleep", "ls", "mkdir", "echo", "[", "cat", "sha256sum", "kill", "test")
+_TOOLS = ("sh", "ln", "sleep", "ls", "mkdir", "echo", "[", "cat", "sha256sum", "kill", "test", "id", "mv", "rm")
 _OCI = "application/vnd.oci.image"
 
 Document = dict[str, Any]
@@ -31,14 +31,16 @@ def write_base(
     compress: bool = False,
     edit: Callable[[Document], object] = lambda _: None,
     files: Mapping[str, bytes] | None = None,
+    modes: Mapping[str, int] | None = None,
 ) -> Path:
     """Write an OCI layout with the image `latest`: an index of `architectures`, or without an index if it is but one.
 
-    Only this machine's busybox is real. `edit` may change each config before it is written, `files` adds some.
+    Only this machine's busybox is real. `edit` may change each config before it is written, `files` adds some,
+    0755 unless `modes` says otherwise.
     """
     (layout / "blobs/sha256").mkdir(parents=True)
     (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    entries = [_image(layout, a, compress, edit, files or {}) for a in architectures]
+    entries = [_image(layout, a, compress, edit, _root_file_system(a, files or {}, modes or {})) for a in architectures]
     if len(entries) > 1:
         index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": entries}
         entries = [_add_json(layout, index, index["mediaType"])]
@@ -54,9 +56,8 @@ def _image(
     architecture: str,
     compress: bool,
     edit: Callable[[Document], object],
-    files: Mapping[str, bytes],
+    tar: bytes,
 ) -> Document:
-    tar = _root_file_system(architecture, files)
     layer = _add(layout, gzip.compress(tar, 1) if compress else tar, _layer_type(compress))
     config: Document = {
         "created": "2020-01-01T00:00:00Z",
@@ -77,14 +78,14 @@ def _image(
     return {**entry, "platform": {"architecture": architecture, "os": "linux"}}
 
 
-def _root_file_system(architecture: str, files: Mapping[str, bytes]) -> bytes:
+def _root_file_system(architecture: str, files: Mapping[str, bytes], modes: Mapping[str, int]) -> bytes:
     busybox = Path(program("busybox")).read_bytes() if architecture == HERE else f"busybox for {architecture}".encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         _folder(tar, "bin")
         for name, content in {"bin/busybox": busybox, **files}.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o755
+            member.size, member.mode = len(content), modes.get(name, 0o755)
             tar.addfile(member, io.BytesIO(content))
         for tool in _TOOLS:
             link = tarfile.TarInfo(f"bin/{tool}")
