@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from modelcar.admission.names import INJECT, KSERVE_SOURCE, MODEL, MODELS
+from modelcar.admission.names import GROUP, INJECT, KSERVE_SOURCE
 from modelcar.admission.settings import TrustMode
 from modelcar.cluster.manifests import parts, programs
 from modelcar.cluster.manifests.certificates import webhook_certificate
@@ -124,8 +124,12 @@ def _probe(path: str, **more: int) -> Object:
 
 
 def _configuration(chosen: Installation) -> Object:
-    """Only pods that ask for a model come here; where this does not answer, those alone cannot start."""
+    """Only pods that ask for a model come here; where this does not answer, those alone cannot start.
+
+    With policies a pod cannot keep itself from being judged: its own label is then for the webhook to read.
+    """
     excluded = [chosen.namespace, chosen.shim_namespace, *_SYSTEM]
+    left_alone = {"key": INJECT, "operator": "NotIn", "values": ["false"]}
     more: dict[str, Any] = {}
     if chosen.cert_manager:
         note = {"cert-manager.io/inject-ca-from": f"{chosen.namespace}/{NAME}"}
@@ -159,10 +163,10 @@ def _configuration(chosen: Installation) -> Object:
                 "namespaceSelector": {
                     "matchExpressions": [
                         {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": excluded},
-                        {"key": INJECT, "operator": "NotIn", "values": ["false"]},
+                        left_alone,
                     ]
                 },
-                "objectSelector": {"matchExpressions": [{"key": INJECT, "operator": "NotIn", "values": ["false"]}]},
+                **({"objectSelector": {"matchExpressions": [left_alone]}} if chosen.trust is TrustMode.OFF else {}),
                 "matchConditions": [{"name": "asks-for-a-model", "expression": _asks(chosen)}],
             }
         ],
@@ -170,8 +174,9 @@ def _configuration(chosen: Installation) -> Object:
 
 
 def _asks(chosen: Installation) -> str:
-    """CEL over a pod: our annotations, KServe's, and what KServe's own webhook or controller may have made of them."""
-    annotated = " || ".join(f"'{name}' in object.metadata.annotations" for name in (MODEL, MODELS))
+    """CEL over a pod: our annotations (a mistyped one, too, or nobody would say so), KServe's, and what KServe's own
+    webhook or controller may have made of them."""
+    annotated = f"object.metadata.annotations.exists(k, k.startsWith('{GROUP}/'))"
     source = f"'{KSERVE_SOURCE}' in object.metadata.annotations"
     kserve = f"({source} && object.metadata.annotations['{KSERVE_SOURCE}'].contains('oci'))"
     initial = "c.name == 'storage-initializer' && has(c.args) && c.args.exists(a, a.startsWith('oci'))"
