@@ -20,6 +20,7 @@ _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ANY: Final = re.compile(r".+", re.DOTALL)  # of volumes: KServe makes names that are none, and they are taken away
 _KINDS: Final = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number"}
 _LONGEST: Final = 60
+_LONGEST_IMAGE: Final = 512
 _LARGEST_ID: Final = 2**31 - 1
 
 
@@ -92,6 +93,13 @@ def _texts(value: Any, where: str) -> None:
             raise Denied(f"{where}: {shown(key)} is {shown(text)}, and not text", hint="put it in quotes")
 
 
+def _image(value: Any, where: str) -> None:
+    """It is repeated in messages and annotations."""
+    _TEXT(value, where)
+    if len(value) > _LONGEST_IMAGE or not value.isprintable():
+        raise Denied(f"{where} is {shown(value)}, and no image")
+
+
 def _id(value: Any, where: str) -> None:
     _A_NUMBER(value, where)
     if not 0 <= value <= _LARGEST_ID:
@@ -113,7 +121,7 @@ _SECURITY: Final = _object(
 )
 _MOUNT: Final = _object(name=_TEXT, mountPath=_TEXT, subPath=_TEXT, subPathExpr=_TEXT)
 _CONTAINER: Final = _object(
-    image=_TEXT,
+    image=_image,
     command=_list(_TEXT),
     args=_list(_TEXT),
     env=_list(_object(name=_TEXT)),
@@ -130,7 +138,7 @@ _NODE_AFFINITY: Final = _object(
 _SPEC: Final = _object(
     containers=_named(_CONTAINER, _LABEL),
     initContainers=_named(_CONTAINER, _LABEL),
-    volumes=_named(_object(image=_object(reference=_TEXT)), _ANY),
+    volumes=_named(_object(image=_object(reference=_image)), _ANY),
     securityContext=_SECURITY,
     affinity=_object(nodeAffinity=_NODE_AFFINITY),
     nodeSelector=_texts,

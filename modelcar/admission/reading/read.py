@@ -24,7 +24,7 @@ from modelcar.admission.reading.injection import Injection
 from modelcar.admission.reading.kserve import KSERVE_PATH, entries_of_kserve, kserve_injection
 from modelcar.admission.reading.paths import check_apart, check_path
 from modelcar.admission.settings import AdmissionSettings, Link, TrustMode
-from modelcar.admission.shape import Pod, check_shape
+from modelcar.admission.shape import Pod, check_shape, shown
 from modelcar.errors import Denied
 from modelcar.oci import Digest
 
@@ -160,4 +160,4 @@ def _images(models: tuple[Model, ...], scene: Scene, settings: AdmissionSettings
 def _notices(scene: Scene) -> Iterator[str]:
     for name in scene.annotations:
         if name.startswith(f"{GROUP}/") and name not in KNOWN:
-            yield f"annotation {name} is not known"
+            yield f"annotation {shown(name)[1:-1]} is not known"

@@ -57,6 +57,9 @@ HOSTILE: dict[str, Any] = {
     "a name is endless": pod(containers=[{"name": LONG}]),
     "two containers of one name": pod(containers=[{"name": "a"}, {"name": "a"}]),
     "an init container has a container's name": pod(initContainers=[{"name": "server"}]),
+    "a container's image has lines": pod(containers=[{"name": "a", "image": "a/b:1\nadmitted"}]),
+    "a container's image is endless": pod(containers=[{"name": "a", "image": LONG}]),
+    "a volume's image has lines": pod(volumes=[{"name": "v", "image": {"reference": "a/b\r"}}]),
     "an image is a list": pod(containers=[{"name": "a", "image": ["x"]}]),
     "mounts are text": pod(containers=[{"name": "a", "volumeMounts": "x"}]),
     "a mount path is a number": pod(containers=[{"name": "a", "volumeMounts": [{"name": "v", "mountPath": 1}]}]),
@@ -187,6 +190,12 @@ def test_what_nobody_reads_may_be_anything() -> None:
     deep = pod(None, securityContext={"runAsUser": 1, "runAsGroup": 1}, futureField=nested(50_000))
     outcome = admit(deep, Offline(), CALLER, AdmissionSettings())
     assert outcome.pod["spec"]["futureField"] is deep["spec"]["futureField"]
+
+
+def test_notices_are_lines() -> None:
+    noisy = pod({"modelcar.dev/x\ny": "", "modelcar.dev/inject": "false"})
+    (notice,) = admit(noisy, Offline(), CALLER, AdmissionSettings()).warnings
+    assert notice.isprintable()
 
 
 def test_a_thousand_containers_see_it() -> None:
