@@ -10,11 +10,13 @@ import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from modelcar.admission.server.certificates import Lifetimes, Papers, renewed
 from modelcar.errors import Conflict, ModelcarError, WorldError
 from modelcar.serving.threads import in_thread
+from modelcar.tls import server_context
 
 __all__ = ["Keeper", "Kept", "Vault"]
 
@@ -116,13 +118,9 @@ class Keeper:
 
 def context_of(chain: bytes) -> ssl.SSLContext:
     """For connections to the owner of this certificate and key. The key reaches no disk."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
     memory = os.memfd_create("certificate")
     with open(memory, "wb") as file:
         file.write(chain)
         file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{memory}")
-    return context
+        path = Path(f"/proc/self/fd/{memory}")
+        return server_context(path, path)
