@@ -30,7 +30,7 @@ SERVICE = "modelcar-webhook.models.svc"
 
 
 def asking() -> bytes:
-    pod = a_pod(modelcar_dev__model="oci://registry.invalid/acme/llm:v1")
+    pod = a_pod(modelcar_dev__model="oci://127.0.0.1:1/acme/llm:v1")
     pod["metadata"]["annotations"]["modelcar.dev/mode"] = "image-volume"  # so that nothing has to be known of images
     return raw(a_review(pod))
 
