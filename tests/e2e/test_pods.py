@@ -31,7 +31,7 @@ from tests.e2e.conftest import Published
 from tests.e2e.support.commands import Modelcar, eventually
 from tests.e2e.support.cri import PAUSE, CriClient, cri_engine
 from tests.e2e.support.cri_pods import Kubelet, RunningPod
-from tests.e2e.support.servers import publish_server, python_files
+from tests.e2e.support.servers import PASSWD, publish_server, python_files
 from tests.e2e.support.shims import running_shim
 from tests.support.checkpoints import make_checkpoint
 from tests.support.weights import safetensors_bytes
@@ -417,3 +417,32 @@ def test_a_pod_whose_image_came_through_the_shim(
         weights = [layer["digest"] for layer in layers if layer["annotations"]["dev.modelcar.layer"] == "weights"]
         assert len(weights) == 3
         assert all(shim.has(digest) for digest in (built["digest"], *weights))
+
+
+@pytest.mark.parametrize("execs", [True, False])
+def test_who_only_changed_its_user_is_closed_to_others(
+    kubelet: Kubelet, build: Build, python_server: str, execs: bool
+) -> None:
+    """A process that gave up root by itself is not dumpable until it runs another program."""
+    stay = "os.execv('/bin/busybox', ['sleep', '600'])" if execs else "time.sleep(600)"
+    become = f"import os, time; os.setgroups([]); os.setgid(1000); os.setuid(1000); {stay}"
+    sidecar = {"name": "sidecar", "image": python_server, "command": ["/opt/python/bin/python3", "-c", become]}
+    server = {"name": "server", "image": build("root"), "command": PAUSE}
+    confined = {"runAsUser": 1000, "runAsGroup": 1000, "capabilities": {"drop": ["ALL"]}}
+    containers = [
+        {**sidecar, "securityContext": {"runAsUser": 0, "runAsGroup": 0}},
+        {**server, "securityContext": confined},
+    ]
+    bare = {"metadata": {"name": "bare"}, "spec": {"shareProcessNamespace": True, "containers": containers}}
+    with kubelet.running(bare) as running:
+        process = Path(f"/proc/{running.pid('sidecar')}")
+        name = "busybox" if execs else "python3"
+
+        def is_somebody_else() -> bool:
+            status = (process / "status").read_text()
+            return f"Name:\t{name}\n" in status and "Uid:\t1000\t" in status
+
+        eventually(is_somebody_else, "it is somebody else")
+        inside = (process / "status").read_text().partition("NSpid:")[2].split()[1]
+        done = running.execute("server", "cat", f"/proc/{inside}/root/etc/passwd")
+        assert (done.status, done.stdout) == ((0, PASSWD.decode()) if execs else (1, ""))
