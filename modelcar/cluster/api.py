@@ -35,6 +35,7 @@ Patch = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _PAGE: Final = 500  # objects a request
 _MAX_ANSWER: Final = 64 << 20  # bytes
 _MAX_EVENT: Final = 16 << 20  # bytes; etcd keeps no object of more than 1.5 MiB
+_CONNECTIONS: Final = 16
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.5  # seconds before the second attempt
 _LONGEST_PAUSE: Final = 5.0
@@ -107,7 +108,9 @@ class ApiServer:
     def __init__(self, access: Access, *, timeout: float = 30.0) -> None:
         """`timeout` is in seconds: how long an answer may take."""
         self.access = access
-        self._transport = Transport(ClientSettings(timeout=timeout, direct=True), access.context)
+        self._transport = Transport(
+            ClientSettings(timeout=timeout, direct=True, concurrency=_CONNECTIONS), access.context
+        )
 
     def close(self) -> None:
         self._transport.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import repeat
 from typing import Any, Final
 
 import kopf
@@ -140,10 +141,19 @@ def _is_installed(cluster: Cluster) -> bool:
     return True
 
 
+class _Patience:
+    """Seconds between attempts to reach an API server that is away: without end, where kopf's own list ends it."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (1.0, 2.0, 5.0, 10.0)
+        yield from repeat(20.0)
+
+
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False  # its own events about our handlers are nobody's business
     settings.scanning.disabled = True  # nor has it to follow definitions and namespaces
+    settings.networking.error_backoffs = _Patience()
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
     return settings
