@@ -24,7 +24,6 @@ class Caller:
 
     Attributes:
         owner: the controller of the pod (`uid`), so that replicas agree on what a tag means; `None` for a bare pod.
-        workload: kind and labels, for policies with `match`.
     """
 
     namespace: str
