@@ -125,7 +125,7 @@ class ApiServer:
         query = _query(labels, fields) | {"limit": str(_PAGE)}
         while True:
             page = self._object("GET", resource.path(namespace), query=query)
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind} | i for i in page.get("items") or []]
+            items += [_typed(resource, item) for item in page.get("items") or []]
             meta = page.get("metadata") or {}
             if not meta.get("continue"):
                 return Listing(items, str(meta.get("resourceVersion") or ""))
@@ -165,10 +165,11 @@ class ApiServer:
             answer.close()
 
     def create(self, resource: Resource, body: Object) -> Object:
-        return self._object("POST", resource.path(namespace_of(body)), body=body)
+        return self._object("POST", resource.path(namespace_of(body)), body=_typed(resource, body))
 
     def replace(self, resource: Resource, body: Object, *, subresource: str | None = None) -> Object:
-        return self._object("PUT", resource.path(namespace_of(body), name_of(body), subresource), body=body)
+        path = resource.path(namespace_of(body), name_of(body), subresource)
+        return self._object("PUT", path, body=_typed(resource, body))
 
     def patch(
         self,
@@ -244,6 +245,11 @@ class ApiServer:
     def _unreachable(self, error: Broken) -> ClusterUnreachable:
         hint = None if error.connected else "check the address in the kubeconfig, and that the API server runs"
         return ClusterUnreachable(f"the API server at {self.access.server} does not answer: {error}", hint=hint)
+
+
+def _typed(resource: Resource, item: Object) -> Object:
+    """An API server leaves these two out of lists, and wants them of whoever writes."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind} | item
 
 
 def _query(labels: str | None, fields: str | None) -> dict[str, str]:

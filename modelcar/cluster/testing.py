@@ -80,7 +80,17 @@ class MemoryCluster:
     ) -> Iterator[Event]:
         with self._changed:
             self._asked("watch", resource, "")
-        seen, end = int(version or 0), monotonic() + seconds
+        return self._events(resource, namespace, int(version or 0), monotonic() + seconds, labels, fields)
+
+    def _events(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        seen: int,
+        end: float,
+        labels: str | None,
+        fields: str | None,
+    ) -> Iterator[Event]:
         while monotonic() < end:
             with self._changed:
                 if seen < self._oldest:

@@ -82,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET":
                 selectors = {"labels": query.get("labelSelector"), "fields": query.get("fieldSelector")}
                 return 200, _page(resource, cluster.list(resource, namespace, **selectors), query)
+            case "POST" | "PUT" if not {"apiVersion", "kind"} <= body.keys():
+                raise ClusterError("the object provided is unrecognized", status=400)
             case "POST":
                 if namespace:
                     body.setdefault("metadata", {}).setdefault("namespace", namespace)

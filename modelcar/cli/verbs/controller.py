@@ -15,7 +15,13 @@ __all__ = ["command"]
 
 
 @click.command("controller")
-@click.option("--listen", metavar="HOST:PORT", default="0.0.0.0:8081", show_default=True, help="Where /healthz is.")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="0.0.0.0:8081",
+    show_default=True,
+    help="Where /healthz is; port 0 for nowhere.",
+)
 @click.option(
     "--kubeconfig", metavar="FILE", type=click.Path(path_type=Path), help="The cluster, where it runs in none."
 )
@@ -51,8 +57,9 @@ def command(listen: str, kubeconfig: Path | None, log_format: str, output: Outpu
     access = find_access(kubeconfig)
     logs.configure("modelcar controller", LogSettings(format=LogFormat(log_format)))
     cluster = ApiServer(access)
-    output.document({"cluster": access.server, "health": f"http://{address}/healthz"})
+    health = f"http://{address}/healthz" if address.port else None
+    output.document({"cluster": access.server, "health": health})
     try:
-        asyncio.run(run(cluster, access, liveness=f"http://{address}/healthz"))
+        asyncio.run(run(cluster, access, liveness=health))
     finally:
         cluster.close()

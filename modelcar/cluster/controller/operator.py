@@ -112,7 +112,7 @@ async def run(
 
     Raises:
         ClusterError: the API server cannot be asked at all.
-        WorldError: a defect of ours ended it: whoever runs it starts it again.
+        WorldError: something else ended it, a defect of ours, say: whoever runs it starts it again.
     """
     chosen = settings or ControllerSettings()
     controller = Controller(cluster, chosen)
@@ -120,14 +120,17 @@ async def run(
         _log.warning("there are no ModelCaches in this cluster yet: modelcar manifests | kubectl apply -f -")
         await asyncio.sleep(chosen.patience)
     ended = stop or asyncio.Event()
-    await kopf.operator(
-        registry=_registry(controller, access, ended),
-        settings=_kopf_settings(),
-        clusterwide=True,
-        standalone=True,
-        liveness_endpoint=liveness,
-        stop_flag=ended,
-    )
+    try:
+        await kopf.operator(
+            registry=_registry(controller, access, ended),
+            settings=_kopf_settings(),
+            clusterwide=True,
+            standalone=True,
+            liveness_endpoint=liveness,
+            stop_flag=ended,
+        )
+    except Exception as e:  # kopf's, aiohttp's, or the system's: a port that is taken
+        raise WorldError(f"the controller ended: {str(e) or type(e).__name__}") from e
     if controller.defect is not None:
         kind = type(controller.defect).__name__
         raise WorldError(f"the controller ended: internal error: {kind}: {controller.defect}") from controller.defect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -255,6 +256,18 @@ def test_a_defect_ends_the_process_and_is_one_line(monkeypatch: pytest.MonkeyPat
         client = ApiServer(access)
         with pytest.raises(WorldError, match="RuntimeError: a defect of ours"):
             asyncio.run(run(client, access, ControllerSettings(pause=0.05)))
+        client.close()
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with served(small()) as server, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        access = Access(server=server, context=None)
+        client = ApiServer(access)
+        health = f"http://127.0.0.1:{taken.getsockname()[1]}/healthz"
+        with pytest.raises(WorldError, match="address already in use"):
+            asyncio.run(run(client, access, ControllerSettings(pause=0.05), liveness=health))
         client.close()
 
 
