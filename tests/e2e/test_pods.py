@@ -24,7 +24,7 @@ import pytest
 from modelcar.admission.admit import Caller, admit
 from modelcar.admission.facts import User
 from modelcar.admission.resolve import Images
-from modelcar.admission.settings import AdmissionSettings, Cluster
+from modelcar.admission.settings import AdmissionSettings, Cluster, Requests, Rewriting
 from modelcar.errors import Denied
 from modelcar.registry import ClientSettings
 from tests.e2e.conftest import Published
@@ -41,6 +41,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("containerd
 SHARDS = [f"model-{i:05}-of-00003.safetensors" for i in (1, 2, 3)]
 PATH = "/mnt/models"
 READ = f'echo "ran by $(id -u):$(id -g)"; cd {PATH} && sha256sum *.safetensors'
+# What sidecars get by default suffices, and makes whoever waits for a pod of theirs wait for seconds.
+AMPLE = Requests(cpu="500m")
 Build = Callable[..., str]
 
 
@@ -87,8 +89,10 @@ def pod(image: str, model: str, *command: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def rewritten(pod: dict[str, Any], images: Images, **cluster: bool) -> dict[str, Any]:
-    settings = AdmissionSettings(cluster=Cluster(**cluster))
+def rewritten(
+    pod: dict[str, Any], images: Images, *, native: bool = True, requests: Requests = AMPLE
+) -> dict[str, Any]:
+    settings = AdmissionSettings(cluster=Cluster(native_sidecars=native), rewriting=Rewriting(requests=requests))
     return admit(pod, images, Caller(namespace="default"), settings).pod
 
 
@@ -150,7 +154,8 @@ def test_whom_the_pod_names_reads_the_model(
 
 
 def test_a_confined_server_reads_the_model(kubelet: Kubelet, images: Images, build: Build, model: Published) -> None:
-    """Under Kubernetes' restricted profile, with supplementary groups and a root that it cannot write to."""
+    """Under Kubernetes' restricted profile, with supplementary groups and a root that it cannot write to. The sidecar
+    has no more than it gets by default."""
     context = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -161,7 +166,7 @@ def test_a_confined_server_reads_the_model(kubelet: Kubelet, images: Images, bui
     of_pod = {"runAsUser": 2000, "fsGroup": 4000, "supplementalGroups": [5000, 6000]}
     image = build("name", user="vllm")
     wanted = pod(image, model.ref, "sh", "-c", READ, container={"securityContext": context}, securityContext=of_pod)
-    with kubelet.running(rewritten(wanted, images)) as running:
+    with kubelet.running(rewritten(wanted, images, requests=Requests())) as running:
         assert running.ended() == "Succeeded"
         assert running.log("server") == f"ran by 2000:2001\n{sums(model)}"
 
@@ -222,7 +227,7 @@ def test_an_older_clusters_sidecar(kubelet: Kubelet, images: Images, build: Buil
     wanted = pod(
         build("name", user="vllm"), model.ref, "sh", "-c", f"{READ}; {' '.join(PAUSE[2:])}", restartPolicy="Always"
     )
-    with kubelet.running(rewritten(wanted, images, native_sidecars=False)) as running:
+    with kubelet.running(rewritten(wanted, images, native=False)) as running:
         eventually(lambda: running.log("server").count("\n") == 4, "the server has read the model")
         assert running.log("server") == f"ran by 2000:2001\n{sums(model)}"
 
