@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -97,10 +98,29 @@ class Kubernetes:
         """`kubectl apply` of these documents."""
         return self.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(d) for d in documents))
 
-    def config_for(self, namespace: str, service_account: str) -> Path:
-        """A kubeconfig with a token of a service account: what a program in the cluster may do."""
-        token = self.kubectl("-n", namespace, "create", "token", service_account).strip()
-        file = self.folder / f"{namespace}.{service_account}.kubeconfig"
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str | None = None
+    ) -> tuple[int, Any, list[str]]:
+        """Status, document and warnings of one request, as an administrator or with another token.
+
+        What is patched is merged.
+        """
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": kind}
+        with urllib3.PoolManager(ca_certs=str(self.ca_file), retries=False, timeout=30) as pool:
+            answer = pool.request(method, self.url + path, json=body, headers=headers)
+        warnings = re.findall(r'\b299 - "((?:[^"\\]|\\.)*)"', answer.headers.get("Warning", ""))
+        return answer.status, answer.json(), [re.sub(r"\\(.)", r"\1", warning) for warning in warnings]
+
+    def token_for(self, namespace: str, service_account: str, *bound_to: str) -> str:
+        """A token of a service account. `bound_to` is a kind and a name, as that of a pod's own token."""
+        options = ("--bound-object-kind", bound_to[0], "--bound-object-name", bound_to[1]) if bound_to else ()
+        return self.kubectl("-n", namespace, "create", "token", service_account, *options).strip()
+
+    def config_for(self, namespace: str, service_account: str, *bound_to: str) -> Path:
+        """A kubeconfig with such a token: what a program in the cluster may do."""
+        token = self.token_for(namespace, service_account, *bound_to)
+        file = self.folder / f"{'.'.join((namespace, service_account, *bound_to))}.kubeconfig"
         _write_kubeconfig(file, self.url, self.ca_file, token)
         return file
 
