@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotInTime
 from functools import partial
@@ -22,7 +22,7 @@ from modelcar.admission.resolve.memory import Look, Memory, NotAtHand, Problem
 from modelcar.admission.resolve.needs import needs
 from modelcar.admission.resolve.verdicts import Judge
 from modelcar.admission.settings import AdmissionSettings, TrustMode, TrustSettings
-from modelcar.errors import ModelcarError, WorldError
+from modelcar.errors import ModelcarError, UsageError, WorldError
 from modelcar.oci import Reference
 from modelcar.registry import ClientSettings, Registry
 from modelcar.signing.policy import Workload
@@ -49,13 +49,20 @@ class Images:
         client: how registries are reached. Its login files are used for images that no pull secret of the pod is for,
             as those of a node are by its kubelet.
         secrets: where pull secrets come from; `None`: pods have none.
+        may_ask: whether the registry of an image may be asked at all.
     """
 
     def __init__(
-        self, trust: TrustSettings, *, client: ClientSettings = _CLIENT, secrets: PullSecrets | None = None
+        self,
+        trust: TrustSettings,
+        *,
+        client: ClientSettings = _CLIENT,
+        secrets: PullSecrets | None = None,
+        may_ask: Callable[[Reference], bool] = lambda _: True,
     ) -> None:
         self._registry = Registry(client)
         self._secrets = secrets
+        self._may_ask = may_ask
         self._lanes = Lanes(seconds=_GO_ON_SECONDS)
         self._keyrings: Memory[tuple[str, tuple[str, ...], str], Keyring] = Memory(
             _REMEMBERED, seconds=_SECRETS_SECONDS
@@ -91,7 +98,7 @@ class Images:
         late: list[tuple[str, Question, Future[ImageFact] | None]] = []
         for image, need in needs(pod, asked).items():
             try:
-                ref = Reference.parse(image)
+                ref = self._askable(image)
             except ModelcarError as e:
                 facts[image] = ImageFact.unknown(str(e), asked_policies=workload is not None)
                 continue
@@ -116,6 +123,12 @@ class Images:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _askable(self, image: str) -> Reference:
+        ref = Reference.parse(image)
+        if not self._may_ask(ref):
+            raise UsageError(f"{ref.registry} is no registry that may be asked about images (server.registries)")
+        return ref
 
     def _new_lookup(self, trust: TrustSettings) -> Lookup:
         return Lookup(Access(self._registry, seconds=trust.remember_seconds), Judge(trust))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatchcase
 
 from modelcar.admission.server.certificates import Lifetimes
 from modelcar.admission.settings import AdmissionSettings
 from modelcar.errors import UsageError
+from modelcar.oci import Reference
 from modelcar.serving.settings import Limits, LogSettings, Tls
 
 __all__ = ["OwnCertificates", "ServerSettings", "WebhookSettings"]
@@ -62,6 +65,9 @@ class ServerSettings:
     """Bytes of all requests that are here at a time."""
     connections: int = 1024
     """Connections open at a time."""
+    registries: tuple[str, ...] = ()
+    """Registries that may be asked about images, as HOST[:PORT] with `*` for any characters; without any, all but
+    loopback and link-local addresses. Whoever may create pods chooses whom the webhook asks."""
     drain_seconds: float = 5.0
     """Seconds between not being ready and taking no more connections: others have to hear of it first."""
     stop_seconds: float = 15.0
@@ -80,6 +86,12 @@ class ServerSettings:
         if min(self.drain_seconds, self.stop_seconds) < 0:
             raise UsageError("drain_seconds and stop_seconds are not negative")
 
+    def may_ask(self, ref: Reference) -> bool:
+        """Whether the registry of an image may be asked."""
+        if self.registries:
+            return any(fnmatchcase(ref.registry, pattern) for pattern in self.registries)
+        return not (ref.is_loopback or _is_link_local(ref.host))
+
     @property
     def limits(self) -> Limits:
         """Of the listener. A cluster has few API servers, and each may have all connections."""
@@ -91,6 +103,14 @@ class ServerSettings:
             stall_seconds=self.request_seconds,
             idle_seconds=120.0,  # longer than Go keeps one (90 s): no request meets a connection that is being closed
         )
+
+
+def _is_link_local(host: str) -> bool:
+    """Where clouds hand out credentials, among others."""
+    try:
+        return ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

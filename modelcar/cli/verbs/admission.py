@@ -83,7 +83,7 @@ def serve(
             options = replace(options, namespace=cluster.access.namespace)
             settings = options.over(settings)
         secrets = ClusterSecrets(cluster) if cluster is not None else None
-        images = ending.enter_context(Images(settings.trust, secrets=secrets))
+        images = ending.enter_context(Images(settings.trust, secrets=secrets, may_ask=settings.server.may_ask))
         images.open()
         vault = _vault(settings, cluster)
         run(

@@ -12,7 +12,7 @@ from modelcar.admission.asked import Asked, Model
 from modelcar.admission.facts import ImageFact
 from modelcar.admission.resolve import Images, PullSecrets
 from modelcar.admission.settings import AdmissionSettings, Link, TrustSettings
-from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
+from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_types
 from modelcar.registry import ClientSettings
 from tests.support.tars import make_tar
 from tests.unit.registry.server import ScriptedRegistry
@@ -126,9 +126,15 @@ def asking(registry: Stocked) -> Iterator[Callable[..., Asker]]:
     """Makes resolvers: of `secrets`, and settings for trust."""
     made: list[Images] = []
 
-    def make(secrets: PullSecrets | None = None, client: ClientSettings | None = None, **trust: Any) -> Asker:
+    def make(
+        secrets: PullSecrets | None = None,
+        client: ClientSettings | None = None,
+        may_ask: Callable[[Reference], bool] = lambda _: True,
+        **trust: Any,
+    ) -> Asker:
         settings = TrustSettings(**{"seconds": 20, **trust})
-        images = Images(settings, client=client or ClientSettings(timeout=5, attempts=1), secrets=secrets)
+        client = client or ClientSettings(timeout=5, attempts=1)
+        images = Images(settings, client=client, secrets=secrets, may_ask=may_ask)
         made.append(images)
         images.open()
         return Asker(images, AdmissionSettings(trust=settings))

@@ -17,6 +17,7 @@ from modelcar.admission.admit import Caller
 from modelcar.admission.facts import ImageFact, Publisher, User
 from modelcar.admission.resolve import PullSecret
 from modelcar.admission.resolve import images as module
+from modelcar.admission.server.settings import WebhookSettings
 from modelcar.errors import Unreachable
 from modelcar.oci import Digest
 from modelcar.packaging.annotations import LAYER
@@ -448,3 +449,14 @@ def test_secrets_are_asked_for_again_after_a_minute(
     vault.secrets = {"ml": login(registry, "alice", "sesame")}
     time.sleep(0.03)
     assert ask.server(image).digest == digest
+
+
+def test_a_registry_that_may_not_be_asked_is_not(registry: Stocked, asking: Asking) -> None:
+    """Pods name hosts; the webhook is not their way into the network."""
+    image, _ = registry.put()
+    ask = asking(may_ask=WebhookSettings().server.may_ask)
+    fact = ask.model(image)
+    assert fact.digest is None
+    assert fact.problem is not None
+    assert "no registry that may be asked about images (server.registries)" in fact.problem
+    assert registry.seen == []
