@@ -76,4 +76,5 @@ def _part(name: str, whose: str, part: str, none: str) -> Object:
 
 
 def _rule(group: str, resources: list[str]) -> Object:
-    return {"apiGroups": [group], "apiVersions": ["*"], "resources": resources, "operations": ["UPDATE"]}
+    kinds = {"apiGroups": [group], "apiVersions": ["*"], "resources": resources, "scope": "Cluster"}
+    return {**kinds, "operations": ["UPDATE"]}
