@@ -30,8 +30,8 @@ test: install install-debian  ## all tests that a Debian machine can run
 	$(FAST) $(PYTEST) -n auto $(UNIT) tests/property
 	$(PYTEST) -m "not conformance and not soak" tests/e2e
 
-test-cluster: install install-debian  ## what needs the network and minutes: the OCI conformance suite, cosign, npm's sigstore
-	$(PYTEST) -m conformance tests/e2e
+test-cluster: install install-debian  ## what needs the network and minutes: a Kubernetes API server, conformance suites, engines, cosign
+	$(PYTEST) -m conformance tests/e2e tests/cluster
 
 check: lint types readme test  ## what CI runs: format, lint, types, architecture, README against --help, tests
 
