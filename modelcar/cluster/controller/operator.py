@@ -155,7 +155,6 @@ class _Patience:
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False  # its own events about our handlers are nobody's business
-    settings.scanning.disabled = True  # nor has it to follow definitions and namespaces
     settings.networking.error_backoffs = _Patience()
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300

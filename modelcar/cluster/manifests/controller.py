@@ -7,7 +7,7 @@ from typing import Final
 from modelcar.cluster.manifests import parts, programs
 from modelcar.cluster.manifests.network import controller_policy
 from modelcar.cluster.manifests.settings import Installation
-from modelcar.cluster.resources import MODEL_CACHES, Object
+from modelcar.cluster.resources import CUSTOM_RESOURCES, MODEL_CACHES, Object
 
 __all__ = ["NAME", "controller"]
 
@@ -22,6 +22,7 @@ def controller(chosen: Installation) -> list[Object]:
         parts.rule(group, ["modelcaches"], [*watch, "patch"]),
         parts.rule(group, ["modelcaches/status"], ["patch"]),
         parts.rule(group, ["modelnodes"], [*watch, "create", "patch", "delete"]),
+        parts.rule(CUSTOM_RESOURCES.group, [CUSTOM_RESOURCES.plural], ["list", "watch"]),  # they may come later than it
         parts.rule("", ["nodes"], ["list", "watch"]),
         parts.rule("", ["pods"], ["list"]),
     ]

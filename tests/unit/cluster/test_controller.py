@@ -184,7 +184,7 @@ def controller(cluster: MemoryCluster, **settings: float) -> Iterator[None]:
             yield
         finally:
             loop.call_soon_threadsafe(stop.set)
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()
             loop.close()
             client.close()
