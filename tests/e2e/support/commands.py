@@ -67,7 +67,7 @@ def serving(
             process.wait()
 
 
-def eventually(condition: Callable[[], object], what: str, within: float = 15.0) -> None:
+def eventually(condition: Callable[[], object], what: str, within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
