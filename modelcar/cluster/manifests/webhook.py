@@ -71,7 +71,7 @@ def _settings(chosen: Installation) -> Object:
     settings: Object = {"cluster": {"native_sidecars": True, "image_volumes": False}}
     if chosen.policies:
         settings["trust"] = {"mode": str(chosen.trust), "policies": [f"{_FOLDER}-policies"]}
-    server: Object = {"log": {"format": "json"}}
+    server: Object = {"log": {"format": "json", "level": "info"}}  # a line for every decision
     if chosen.cert_manager:
         folder = f"{_FOLDER}-certificates"
         server["tls"] = {"certificate_file": f"{folder}/tls.crt", "key_file": f"{folder}/tls.key"}
