@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -99,6 +100,7 @@ class ScriptedRegistry:
         self.guard: Callable[[Request], Reply | None] = lambda _: None
         self.knows_referrers = False
         self.location_query = ""  # what upload locations carry, as a signature would
+        self._sessions = itertools.count()
         self._rules: list[Rule] = []
         self._lock = threading.RLock()
         self._connections: set[socket.socket] = set()
@@ -216,7 +218,7 @@ class ScriptedRegistry:
             mount = request.query.get("mount")
             if mount is not None and mount in self.blobs:
                 return Reply(201, {"Location": f"/v2/{repository}/blobs/{mount}", "Docker-Content-Digest": mount})
-            session = f"s{len(self.uploads) + len(self.deleted_uploads) + len(self.seen)}"
+            session = f"s{next(self._sessions)}"
             self.uploads[session] = bytearray()
             return Reply(202, self._session_headers(repository, session))
         if session not in self.uploads:
