@@ -31,7 +31,7 @@ def judge(asked: Asked, facts: Facts, settings: TrustSettings) -> Judgement:
     """Whether the pod may run.
 
     Raises:
-        Denied: it may not; `reasons` has everything that is against it.
+        Denied: it may not; its line and `reasons` have everything that is against it.
     """
     if settings.mode is TrustMode.OFF:
         return Judgement()
@@ -52,7 +52,7 @@ def judge(asked: Asked, facts: Facts, settings: TrustSettings) -> Judgement:
     if settings.mode is TrustMode.ENFORCE:
         noes += [*against, *(unknown if settings.failure is Failure.CLOSED else ())]
     if noes:
-        raise Denied(noes[0], reasons=tuple(noes), hint="`modelcar verify --policy` says more")
+        raise Denied(noes[0], reasons=tuple(noes[1:]), hint="`modelcar verify --policy` says more")
     return _let_in(list(against), list(unknown), list(warnings), settings)
 
 

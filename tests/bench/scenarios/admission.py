@@ -101,5 +101,5 @@ def _settings(folder: Path, signer: Path, certificate: Path, key: Path) -> dict[
     (folder / "policy.yaml").write_text(json.dumps(policy))
     return {
         "trust": {"mode": "enforce", "policies": [str(folder / "policy.yaml")]},
-        "server": {"tls": {"certificate_file": str(certificate), "key_file": str(key)}},
+        "server": {"registries": ["127.0.0.1:*"], "tls": {"certificate_file": str(certificate), "key_file": str(key)}},
     }
