@@ -26,6 +26,10 @@ demo: install  ## a real checkpoint to an image, to a registry, and back
 test-unit: install  ## the fast tests alone
 	$(FAST) $(PYTEST) -n auto -m "not slow" $(UNIT)
 
+coverage: install  ## lines and branches that the fast tests run; fails below 90 % and 85 %
+	$(FAST) $(PYTEST) -n auto --cov --cov-report= $(UNIT) tests/property
+	@$(BIN)/python -m scripts.coverage_floor
+
 test: install install-debian  ## all tests that a Debian machine can run
 	$(FAST) $(PYTEST) -n auto $(UNIT) tests/property
 	$(PYTEST) -m "not conformance and not soak" tests/e2e
@@ -60,8 +64,10 @@ install-debian:
 fuzz: install  ## ten minutes of coverage-guided fuzzing for each of the scanner's parsers
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-soak: install install-debian  ## the proof of the shim at full size: 2 GiB, 200 kills; about an hour
+soak: install install-debian  ## the proofs of shim and mounts at full size: 2 GiB, thousands of faults; some hours
 	SHIM_PROOF_MIB=2048 SHIM_PROOF_KILLS=200 $(PYTEST) -x tests/e2e/shim_proof $(ARGS)
+	LAZY_PROOF_RUNS=1000 $(PYTEST) -x tests/e2e/mounts/proof $(ARGS)
+	$(PYTEST) -x -m soak tests/e2e/mounts/test_erofs_crashes.py tests/e2e/mounts/test_fuse_crashes.py $(ARGS)
 
 bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed
 	@$(BIN)/python -m tests.bench.peers
@@ -73,4 +79,4 @@ scan-table: install  ## ask picklescan, modelscan and fickling about the corpus,
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster check lint types readme docs format install-debian soak bench fuzz scan-table clean
+.PHONY: help install demo test-unit test test-cluster coverage check lint types readme docs format install-debian soak bench fuzz scan-table clean

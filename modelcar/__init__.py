@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelcar import errors
     from modelcar.checkpoint import Checkpoint, open_checkpoint
+    from modelcar.conversion import convert
     from modelcar.errors import ModelcarError
+    from modelcar.images.opening import open_model
     from modelcar.images.operations import build, pull, push
+    from modelcar.loading.load import load, stream
     from modelcar.oci import Reference
     from modelcar.progress import Progress
     from modelcar.registry import ClientSettings, Registry
@@ -38,10 +41,14 @@ __all__ = [
     "Registry",
     "__version__",
     "build",
+    "convert",
     "errors",
+    "load",
     "open_checkpoint",
+    "open_model",
     "pull",
     "push",
+    "stream",
 ]
 
 _MODULES = {
@@ -53,9 +60,13 @@ _MODULES = {
     "Reference": "oci",
     "Registry": "registry",
     "build": "images.operations",
+    "convert": "conversion",
+    "load": "loading.load",
     "open_checkpoint": "checkpoint",
+    "open_model": "images.opening",
     "pull": "images.operations",
     "push": "images.operations",
+    "stream": "loading.load",
 }
 
 

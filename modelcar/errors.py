@@ -5,12 +5,14 @@ ModelcarError                 one clear line for a person; `hint` says what to d
 ├── UsageError            2   the request makes no sense: unknown option value, malformed reference
 │   ├── InvalidDigest         not `sha256:<64 hex>` or `sha512:<128 hex>`
 │   ├── InvalidReference      not `registry/repo:tag@digest`
+│   ├── TooLarge              a registry is known to take no layer of this size
 │   └── SourceError           what was given to package cannot be packaged
 │       ├── EmptySource           nothing to package there
 │       ├── UnsafePath            a path or link leaves the checkpoint, collides, or no tar can hold it
 │       └── MalformedFile         a model file is truncated, lies about itself, or is not what its name says
 ├── NotFound              2   no such image, blob or file where it was looked for
 ├── Refused               1   the answer is no: not verified, denied, differs
+│   ├── AlreadyExists         the name is in use
 │   ├── NotVerified           no signature or attestation says what was asked for, by whom it was asked for
 │   ├── Denied                a policy says no
 │   └── InvalidContent        bytes do not agree with what describes them
@@ -67,6 +69,10 @@ class InvalidReference(UsageError):
     pass
 
 
+class TooLarge(UsageError):
+    pass
+
+
 class SourceError(UsageError):
     pass
 
@@ -89,6 +95,10 @@ class NotFound(ModelcarError):
 
 class Refused(ModelcarError):
     exit_status = 1
+
+
+class AlreadyExists(Refused):
+    pass
 
 
 class NotVerified(Refused):

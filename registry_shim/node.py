@@ -10,17 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from modelcar.cache.cache import Cache
+from modelcar.cache.lease import Purpose
+from modelcar.cache.origin import Origin
+from modelcar.cache.scrub import Scrubber
 from modelcar.errors import Denied, ModelcarError, NotFound, UsageError
 from modelcar.lazy.scheduler import Scheduler
+from modelcar.mounts.host import MountHost
+from modelcar.mounts.link.server import LinkServer
 from modelcar.oci import Digest, Reference
 from modelcar.serving.address import Address, bound
 from modelcar.serving.config.reading import load
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.threads import in_thread
 from modelcar.store.layout import OciLayout
-from registry_shim.cache.cache import Cache
-from registry_shim.cache.lease import Purpose
-from registry_shim.cache.scrub import Scrubber
 from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
 from registry_shim.distribution.repositories import Repositories
@@ -33,10 +36,10 @@ from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.sources import upstream_router
 from registry_shim.mirror.upstreams import Upstreams
+from registry_shim.mounts.node import NodeMounts
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.settings import NodeSettings
-from registry_shim.origin import Origin
 from registry_shim.peers.access import SameAsClients
 from registry_shim.peers.caching import CacheHoldings
 from registry_shim.peers.peers import Peers
@@ -64,6 +67,7 @@ class Node:
     precache: Precache
     peers: Peers | None
     revoked: Revoked | None
+    mounts: NodeMounts | None
 
     async def handle(self, request: Request) -> Response:
         return await self.mirror.handle(request) or await self.distribution.handle(request)
@@ -141,8 +145,9 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
         ending.push_async_callback(mirror.close)
         ending.push_async_callback(in_thread, cache.park)  # ends whoever waits for it, too
         distribution = await _distribution(root, layout, settings, ending)
+        images = MirrorImages(upstreams, library, cache, loop)
         doors = Doors(
-            images=MirrorImages(upstreams, library, cache, loop),
+            images=images,
             room=space,
             guard=GateGuard(gate, loop),
             importer=StoreImporter(Importer(settings.imports), cache) if settings.imports else None,
@@ -158,6 +163,7 @@ async def node(root: Path, layout: OciLayout, settings: NodeSettings, metrics: M
             precache=Precache(root, settings.precache, doors, _read_list),
             peers=peers,
             revoked=revoked,
+            mounts=await _mounts(root, cache, library, images, gate, ending) if settings.mirrors else None,
         )
         if settings.mirrors:
             await _begin(served, settings, metrics, ending)
@@ -179,6 +185,17 @@ async def _begin(served: Node, settings: NodeSettings, metrics: Metrics, ending:
         await ending.enter_async_context(served.peers.serving(holdings, access, listener))
     ending.push_async_callback(in_thread, served.precache.close)
     await in_thread(served.precache.start)
+
+
+async def _mounts(
+    root: Path, cache: Cache, library: Library, images: MirrorImages, gate: Gate, ending: AsyncExitStack
+) -> NodeMounts:
+    """What the snapshotter beside this node asks for; mounts of before go on."""
+    host = await in_thread(partial(MountHost, root, cache, indexes=library.tables.indexes))
+    ending.push_async_callback(in_thread, host.close)
+    link = LinkServer(root / "mounts.sock", host)
+    ending.push_async_callback(in_thread, link.close)
+    return NodeMounts(host, root / "mounts.sock", images, gate, asyncio.get_running_loop())
 
 
 def _judging(settings: NodeSettings, revoked: Revoked | None) -> GateSettings:

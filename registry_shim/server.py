@@ -161,6 +161,7 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
         gate=served.gate.status,
         peers=served.peers.membership.all if served.peers else dict,
         precache=served.precache.status,
+        mounts=served.mounts.figures if served.mounts else tuple,
     )
 
 
@@ -225,6 +226,7 @@ def _admin(
         space=served.space,
         precache=served.precache,
         revoked=revoked,
+        mounts=served.mounts,
         blobs=served.cache.status,
         gate=served.gate.status,
         peers=served.describe_peers,

@@ -8,13 +8,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.skips import unavailable
+
+settings.register_profile("modelcar", deadline=None)  # a machine that has other work is no defect
+settings.load_profile("modelcar")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell's `&` and nohup have those they start ignore signals; what is tested here must not inherit that."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 

@@ -17,10 +17,12 @@ __all__ = [
     "MODEL",
     "MODELS",
     "NODE_MODEL_PREFIX",
+    "NODE_MODEL_READY",
     "OURS",
     "PATH",
     "PULL_POLICY",
     "STATUS",
+    "node_label",
 ]
 
 GROUP: Final = "modelcar.dev"
@@ -54,5 +56,14 @@ OURS: Final = "modelcar-"
 
 KSERVE_SOURCE: Final = "internal.serving.kserve.io/storage-initializer-sourceuri"
 
+_LABEL_DIGITS: Final = 40  # a label's name has at most 63 characters
+
 NODE_MODEL_PREFIX: Final = f"models.{GROUP}/"
 """Labels that the shim keeps on its node: this and the first 40 hex digits of the index's digest = `ready`."""
+
+NODE_MODEL_READY: Final = "ready"
+
+
+def node_label(digest: str) -> str:
+    """The label of nodes that have the image at `digest` (`sha256:…`): the shim sets it, the webhook looks for it."""
+    return NODE_MODEL_PREFIX + digest.partition(":")[2][:_LABEL_DIGITS]

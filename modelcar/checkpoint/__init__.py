@@ -1,7 +1,7 @@
 """What gets packaged: a tree of named files, where they came from, and what they say about themselves.
 
 ```python
-checkpoint = open_checkpoint("hf://sentence-transformers/all-MiniLM-L6-v2")
+checkpoint = open_checkpoint("hf://Qwen/Qwen3-0.6B")
 for file in checkpoint.files:
     print(file.path, file.role, file.size)
 checkpoint.headers()["model.safetensors"].tensors
@@ -16,6 +16,7 @@ from modelcar.checkpoint.file import CheckpointFile, Role
 from modelcar.checkpoint.formats.header import Header, Tensor
 from modelcar.checkpoint.formats.read import read_header
 from modelcar.checkpoint.hub import HubOptions
+from modelcar.checkpoint.remote import Remote, RemoteFile, RemoteSource
 from modelcar.checkpoint.source import open_checkpoint
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
     "HubOptions",
     "ModelFacts",
     "Provenance",
+    "Remote",
+    "RemoteFile",
+    "RemoteSource",
     "Role",
     "Tensor",
     "open_checkpoint",

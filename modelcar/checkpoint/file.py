@@ -39,6 +39,8 @@ class CheckpointFile:
             otherwise; `None` for texts and whatever else has no format of its own.
         known_sha256: what the Hub says that the content hashes to. A key to look a digest up with, never a digest to
             believe: the file may have been changed since it was downloaded.
+        awaited: whether the bytes are elsewhere still. Then `source` only says where, and of `stamp` only the size
+            counts; `Checkpoint.remote` brings them.
     """
 
     path: str
@@ -47,6 +49,7 @@ class CheckpointFile:
     role: Role
     format: str | None
     known_sha256: str | None = None
+    awaited: bool = False
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ Source: huggingface_hub 2.4, `file_download.py` and `utils/_shared_blobs.py`; ol
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,18 @@ class HubSnapshot:
     @property
     def root(self) -> Path:
         return self.folder / "snapshots" / self.commit
+
+    def write_ref(self, revision: str) -> None:
+        """Note that `revision`, if it is no commit, stands for this one now. `OSError` if that cannot be written."""
+        if _COMMIT.fullmatch(revision):
+            return
+        ref = self.folder / "refs" / revision
+        if ref.exists() and ref.read_text(encoding="ascii", errors="replace") == self.commit:
+            return
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        temporary = ref.with_name(f".{ref.name}.{os.getpid()}")
+        temporary.write_text(self.commit)
+        temporary.replace(ref)
 
     def owns(self, target: Path) -> bool:
         """Whether a link of this snapshot may lead to `target`, an absolute path without links."""

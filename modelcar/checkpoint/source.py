@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modelcar.checkpoint.checkpoint import Checkpoint, Provenance
 from modelcar.checkpoint.file import Role
@@ -13,6 +14,7 @@ from modelcar.checkpoint.formats.shards import shard_of
 from modelcar.checkpoint.hubcache import HubSnapshot, find_snapshot, select_snapshot
 from modelcar.checkpoint.links import resolve_link
 from modelcar.checkpoint.names import check_name
+from modelcar.checkpoint.objects.names import SCHEMES, parse_location
 from modelcar.checkpoint.walk import read_file_entry, walk
 from modelcar.errors import SourceError, StorageError
 
@@ -21,21 +23,34 @@ if TYPE_CHECKING:
 
     from modelcar.checkpoint.hub import HubOptions
 
-__all__ = ["open_checkpoint"]
+__all__ = ["RANK_FILE", "REMOTE_SCHEMES", "open_checkpoint"]
 
-_HUB_SCHEME = "hf://"
-_WHAT_TO_NAME = "name a folder, a weights file, or hf://org/name"
+RANK_FILE: Final = "modelcar-rank.json"
+"""Marks a folder with what some ranks need of a model."""
+REMOTE_SCHEMES: Final = ("hf://", *SCHEMES)
+_HUB_SCHEME: Final = "hf://"
+_WHAT_TO_NAME: Final = "name a folder, a weights file, hf://org/name, or s3://bucket/folder"
 
 
-def open_checkpoint(source: str | PathLike[str], *, hub: HubOptions | None = None, complete: bool = True) -> Checkpoint:
-    """Find out what there is to package at `source`. No weight is read.
+def open_checkpoint(
+    source: str | PathLike[str],
+    *,
+    hub: HubOptions | None = None,
+    complete: bool = True,
+    lazy: bool = False,
+    spool: Path | None = None,
+) -> Checkpoint:
+    """Find out what there is to package at `source`. No weight of a folder is read.
 
     Args:
         source: a folder; a snapshot or a repository's folder in the Hub's cache; one weights file; or
-            `hf://org/name[@revision]`, which is downloaded into the Hub's cache unless it is there already.
-        hub: how to talk to the Hub; by default as its own tools do.
-        complete: whether it has to be something to package. If not, any single file will do, and Git LFS pointers are
-            files like others.
+            `hf://org/name[@revision]`, which is downloaded into the Hub's cache unless it is there already; or
+            `s3://bucket/folder`, `gs://…`, `az://…`, which is brought into a cache of ours.
+        hub: how to talk to the Hub, by default as its own tools do; its patterns hold for object stores, too.
+        complete: whether it has to be something to package. If not, any single file will do, Git LFS pointers are
+            files like others, and weights may be there in several formats.
+        lazy: leave weights where they are until somebody wants their bytes; see `Checkpoint.remote`.
+        spool: with `lazy`, a folder to bring them to instead of the cache.
 
     Raises:
         SourceError: it cannot be packaged; see its subclasses.
@@ -43,17 +58,53 @@ def open_checkpoint(source: str | PathLike[str], *, hub: HubOptions | None = Non
     """
     source = fspath(source)
     if source.startswith(_HUB_SCHEME):
-        from modelcar.checkpoint.hub import HubOptions, download_snapshot
-
-        options = hub or HubOptions()
-        root, endpoint = download_snapshot(source.removeprefix(_HUB_SCHEME), options)
-        return _open_folder(root, endpoint=endpoint, complete=complete)
+        checkpoint = _open_hub(source.removeprefix(_HUB_SCHEME), hub, complete=complete, spool=spool)
+        return checkpoint if lazy else checkpoint.local()
+    if source.startswith(SCHEMES):
+        checkpoint = _open_objects(source, hub, complete=complete, spool=spool)
+        return checkpoint if lazy else checkpoint.local()
     real = _existing(source)
     if real.is_dir():
         return _open_folder(real, complete=complete)
     if real.is_file():
         return _open_single(Path(source), complete=complete)
     raise SourceError(f"{printable(source, 400)} is neither a folder nor a file", hint=_WHAT_TO_NAME)
+
+
+def _open_hub(name: str, options: HubOptions | None, *, complete: bool, spool: Path | None) -> Checkpoint:
+    from modelcar.checkpoint.hub import HubOptions, is_wanted, parse_hub_name
+    from modelcar.checkpoint.hub_source import open_hub
+    from modelcar.checkpoint.listing import open_remote
+    from modelcar.checkpoint.spool import Spooled
+    from modelcar.checkpoint.twice import check_one_format
+
+    options = options or HubOptions()
+    wanted = parse_hub_name(name, options)
+    found = open_hub(wanted, options)
+    if isinstance(found, Path):
+        whole = _open_folder(found, endpoint=wanted.endpoint, complete=complete)
+        checkpoint = replace(whole, files=tuple(f for f in whole.files if is_wanted(f.path, options)))
+    else:
+        checkpoint = open_remote(found if spool is None else Spooled(found, spool), complete=complete)
+    if complete:
+        check_one_format(checkpoint.files, str(wanted))
+    return checkpoint
+
+
+def _open_objects(source: str, options: HubOptions | None, *, complete: bool, spool: Path | None) -> Checkpoint:
+    from modelcar.checkpoint.hub import HubOptions, is_wanted
+    from modelcar.checkpoint.listing import open_remote
+    from modelcar.checkpoint.objects.source import open_objects
+    from modelcar.checkpoint.spool import Spooled
+    from modelcar.checkpoint.twice import check_one_format
+
+    options = options or HubOptions()
+    patterns = bool(options.allow_patterns or options.ignore_patterns)
+    found = open_objects(parse_location(source), lambda path: not patterns or is_wanted(path, options))
+    checkpoint = open_remote(found if spool is None else Spooled(found, spool), complete=complete)
+    if complete:
+        check_one_format(checkpoint.files, found.name)
+    return checkpoint
 
 
 def _existing(source: str) -> Path:
@@ -73,6 +124,11 @@ def _open_folder(real: Path, *, endpoint: str | None = None, complete: bool) -> 
     root = snapshot.root if snapshot else real
     snapshot = snapshot or find_snapshot(real)
     files, excluded = walk(root, snapshot, complete=complete)
+    if complete and any(file.path == RANK_FILE for file in files):
+        raise SourceError(
+            f"{root} holds what some ranks need of a model ({RANK_FILE}), and not the model",
+            hint="package the original, or pull it without --rank",
+        )
     return Checkpoint(root=root, provenance=_provenance(snapshot, endpoint), files=files, excluded=excluded)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from modelcar.checkpoint.hubcache import HubSnapshot
 
-__all__ = ["EXCLUDED_FOLDERS", "EXCLUDED_NAMES", "MAX_FILES", "read_file_entry", "walk"]
+__all__ = ["EXCLUDED_FOLDERS", "EXCLUDED_NAMES", "MAX_FILES", "excluded_part", "read_file_entry", "walk"]
 
 MAX_FILES = 100_000
 EXCLUDED_FOLDERS = frozenset({".git", "__pycache__", ".ipynb_checkpoints", ".cache/huggingface"})
@@ -78,6 +78,22 @@ def read_file_entry(source: Path, path: str, known_sha256: str | None, *, comple
     return file
 
 
+def excluded_part(path: str) -> str | None:
+    """The part of a file's `path` that is left out, a folder with a trailing slash; `None` if it is packaged."""
+    parts = path.split("/")
+    for end in range(1, len(parts) + 1):
+        folder = end < len(parts)
+        if _is_left_out("/".join(parts[:end]), parts[end - 1], folder=folder):
+            return "/".join(parts[:end]) + ("/" if folder else "")
+    return None
+
+
+def _is_left_out(path: str, name: str, *, folder: bool) -> bool:
+    if name in EXCLUDED_NAMES or name == ".git":
+        return True
+    return folder and (name in EXCLUDED_FOLDERS or path in EXCLUDED_FOLDERS)
+
+
 @dataclass(kw_only=True)
 class _Walker:
     root: Path
@@ -106,13 +122,10 @@ class _Walker:
                 raise _special(path)
 
     def _is_excluded(self, path: str, name: str, mode: int) -> bool:
-        if name in EXCLUDED_NAMES or name == ".git":
-            self.excluded.append(path + ("/" if stat.S_ISDIR(mode) else ""))
-            return True
-        if stat.S_ISDIR(mode) and (name in EXCLUDED_FOLDERS or path in EXCLUDED_FOLDERS):
-            self.excluded.append(f"{path}/")
-            return True
-        return False
+        if not _is_left_out(path, name, folder=stat.S_ISDIR(mode)):
+            return False
+        self.excluded.append(path + ("/" if stat.S_ISDIR(mode) else ""))
+        return True
 
     def _add(self, file: CheckpointFile) -> None:
         self.files.append(file)

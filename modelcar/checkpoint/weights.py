@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelcar.checkpoint.formats.header import Header, Tensor
 
-__all__ = ["WeightFacts", "is_projector", "weigh"]
+__all__ = ["WeightFacts", "is_projector", "preferred_copies", "weigh"]
 
 _T = TypeVar("_T")
 
@@ -70,7 +70,7 @@ def _one_copy(headers: Mapping[str, Header], *, components: bool) -> list[Tensor
         folders = {top: folders[top]}
     tensors: list[Tensor] = []
     for paths in folders.values():
-        chosen = _preferred(paths)
+        chosen = preferred_copies(paths)
         inside = [tensor for path in chosen for tensor in headers[path].tensors]
         if len({tensor.name for tensor in inside}) != len(inside):
             return None
@@ -78,7 +78,7 @@ def _one_copy(headers: Mapping[str, Header], *, components: bool) -> list[Tensor
     return tensors
 
 
-def _preferred(paths: list[str]) -> list[str]:
+def preferred_copies(paths: list[str]) -> list[str]:
     """Without variants and without Mistral's second copy, if something else remains."""
     plain = [path for path in paths if not _VARIANT.search(path)] or paths
     return [path for path in plain if not path.rpartition("/")[2].startswith("consolidated")] or plain

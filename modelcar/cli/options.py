@@ -13,7 +13,7 @@ from modelcar.cli.output import Output
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.locations import Location, StoredLocation, parse_location
-from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
+from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 
 __all__ = [
     "BASE",
@@ -24,6 +24,7 @@ __all__ = [
     "max_layers_option",
     "network_options",
     "output_options",
+    "packing_options",
     "platform_option",
 ]
 
@@ -126,3 +127,18 @@ def max_layers_option(command: F) -> F:
         help="Pack small shards together rather than have more layers.",
     )
     return option(command)
+
+
+def packing_options(command: F) -> F:
+    """`--estargz` and `--soci`, handed on as `packing`."""
+
+    @click.option("--estargz", is_flag=True, help="Pack the weights for stargz-snapshotter, not for modelcar's mounts.")
+    @click.option("--soci", is_flag=True, help="Add a SOCI index, for the SOCI snapshotter (one more hash).")
+    @wraps(command)
+    def wrapper(*args: Any, estargz: bool, soci: bool, **kwargs: Any) -> Any:
+        if estargz and soci:
+            raise UsageError("an image is packed for one snapshotter", hint="leave out --estargz or --soci")
+        packing = Packing.ESTARGZ if estargz else Packing.SOCI if soci else Packing.TAR
+        return command(*args, packing=packing, **kwargs)
+
+    return cast("F", wrapper)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -15,7 +16,7 @@ import click
 from modelcar.errors import StorageError
 from modelcar.progress import human_size
 
-__all__ = ["Output", "Table", "human_size", "is_terminal", "printable"]
+__all__ = ["Output", "Table", "human_size", "is_terminal", "printable", "write_ready_file"]
 
 _ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
 
@@ -62,6 +63,20 @@ class Output:
 def is_terminal(stream: IO[str] | None) -> bool:
     """Whether `stream` (`None` where it was closed before the program began) is a terminal."""
     return stream is not None and stream.isatty()
+
+
+def write_ready_file(path: Path, *addresses: str) -> None:
+    """Say to whoever waits for the file where a server listens, an address a line; the file appears whole.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text("".join(f"{address}\n" for address in addresses))
+        temporary.replace(path)
+    except OSError as e:
+        raise StorageError(f"cannot write {path}: {e.strerror}") from None
 
 
 def printable(text: str) -> str:

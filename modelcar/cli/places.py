@@ -8,7 +8,7 @@ from modelcar.cli.images import existing_local_store
 from modelcar.cli.output import Output
 from modelcar.images.local import look_up
 from modelcar.oci import Descriptor
-from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource, StoreSource
+from modelcar.packaging.fetch import LayoutSource, RangedSource, RegistrySource, StoreSource
 from modelcar.packaging.locations import Location, StoredLocation
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
@@ -44,7 +44,7 @@ def open_place(
     return RegistryPlace(registry, location), registry.resolve(location)
 
 
-def image_source(place: RegistryPlace | LayoutPlace, root: Descriptor) -> ImageSource:
+def image_source(place: RegistryPlace | LayoutPlace, root: Descriptor) -> RangedSource:
     """Reads exactly the image `root` at `place`, wherever a tag has moved since."""
     if isinstance(place, LayoutPlace):
         return StoreSource(place.layout, root)

@@ -64,26 +64,31 @@ def find_access(kubeconfig: Path | None = None) -> Access:
     raise UsageError("no cluster is known", hint="--kubeconfig FILE, or run it in a pod with a service account")
 
 
-def in_cluster(account: Path = ACCOUNT) -> Access:
-    """As the service account of this pod.
+def in_cluster(account: Path = ACCOUNT, server: str | None = None) -> Access:
+    """As the service account of this pod, at `server` or the cluster that this runs in.
 
     Raises:
         UsageError: this is no pod, or its account is not mounted.
     """
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host:
-        raise UsageError("this is no pod: KUBERNETES_SERVICE_HOST is not set", hint="--kubeconfig FILE")
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    server = (server or _own_server()).rstrip("/")
+    secure = server.startswith("https:")
     _text(account / "token")  # now, rather than at the first request
-    authority = _text(account / "ca.crt").encode()
+    authority = _text(account / "ca.crt").encode() if secure else None
     namespace = _text(account / "namespace") if (account / "namespace").exists() else "default"
     return Access(
         server=server,
-        context=_context(authority, None, account),
+        context=_context(authority, None, account) if secure else None,
         token=lambda: _text(account / "token"),
         namespace=namespace or "default",
         authority=authority,
     )
+
+
+def _own_server() -> str:
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host:
+        raise UsageError("this is no pod: KUBERNETES_SERVICE_HOST is not set", hint="--kubeconfig FILE")
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def from_kubeconfig(path: Path) -> Access:

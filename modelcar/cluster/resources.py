@@ -10,12 +10,11 @@ from modelcar.errors import UsageError
 
 __all__ = [
     "CUSTOM_RESOURCES",
+    "ENDPOINT_SLICES",
     "EVENTS",
-    "LEASES",
     "MODEL_CACHES",
     "MODEL_NODES",
     "MUTATING_WEBHOOKS",
-    "NAMESPACES",
     "NODES",
     "PODS",
     "SECRETS",
@@ -65,11 +64,10 @@ class Resource:
 
 PODS: Final = Resource(plural="pods", kind="Pod")
 NODES: Final = Resource(plural="nodes", kind="Node", namespaced=False)
-NAMESPACES: Final = Resource(plural="namespaces", kind="Namespace", namespaced=False)
 SECRETS: Final = Resource(plural="secrets", kind="Secret")
 SERVICE_ACCOUNTS: Final = Resource(plural="serviceaccounts", kind="ServiceAccount")
 EVENTS: Final = Resource(plural="events", kind="Event")
-LEASES: Final = Resource(group="coordination.k8s.io", plural="leases", kind="Lease")
+ENDPOINT_SLICES: Final = Resource(group="discovery.k8s.io", plural="endpointslices", kind="EndpointSlice")
 MUTATING_WEBHOOKS: Final = Resource(
     group="admissionregistration.k8s.io",
     plural="mutatingwebhookconfigurations",

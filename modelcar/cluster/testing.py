@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from modelcar.cluster.api import Event, Listing, Patch
 from modelcar.cluster.patching import json_patched, merged
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, Object, Resource, name_of, namespace_of
 from modelcar.cluster.selectors import matches_fields, matches_labels
+from modelcar.cluster.words import timestamp
 from modelcar.errors import Conflict, Expired, InvalidObject, ObjectNotFound
 from modelcar.registry.cancel import current_scope
 
@@ -121,8 +121,7 @@ class MemoryCluster:
                 raise Conflict(what, status=409, reason="AlreadyExists")
             if resource in _WITH_STATUS:
                 item.pop("status", None)
-            now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now, "generation": 1}
+            meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp(), "generation": 1}
             item = {"apiVersion": resource.api_version, "kind": resource.kind} | item
             return self._store("ADDED", resource, item)
 
@@ -154,7 +153,7 @@ class MemoryCluster:
             if not item["metadata"].get("finalizers"):
                 self._remove(resource, item)
             elif "deletionTimestamp" not in item["metadata"]:
-                item["metadata"]["deletionTimestamp"] = datetime.now(UTC).isoformat(timespec="seconds")
+                item["metadata"]["deletionTimestamp"] = timestamp()
                 self._store("MODIFIED", resource, item)
 
     def _update(self, resource: Resource, old: Object, new: Object, subresource: str | None) -> Object:

@@ -33,15 +33,16 @@ class Followed:
         resource: Resource,
         *,
         changed: threading.Event,
+        namespace: str | None = None,
         labels: str | None = None,
         fields: str | None = None,
         pause: float = _FIRST_PAUSE,
     ) -> None:
-        """`changed` is set whenever something did."""
+        """`changed` is set whenever something did; `namespace` is `None` for all of them."""
         self._cluster = cluster
         self._resource = resource
         self._changed = changed
-        self._labels, self._fields = labels, fields
+        self._namespace, self._labels, self._fields = namespace, labels, fields
         self._pause = pause
         self._lock = threading.Lock()
         self._objects: dict[_Key, Object] | None = None
@@ -75,13 +76,14 @@ class Followed:
                     continue
                 except ClusterError as e:
                     self._scope.check()
-                    _log.warning("%s cannot be followed: %s", self._resource.plural, e)
+                    hint = f"; {e.hint}" if e.hint else ""
+                    _log.warning("%s cannot be followed: %s%s", self._resource.plural, e, hint)
                     pause = min(_LONGEST_PAUSE, self._pause * 2**failures)
                     failures += failures < 10
                     self._scope.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all nodes ask at once
 
     def _list(self) -> str:
-        listing = self._cluster.list(self._resource, labels=self._labels, fields=self._fields)
+        listing = self._cluster.list(self._resource, self._namespace, labels=self._labels, fields=self._fields)
         with self._lock:
             self._objects = {_key(item): item for item in listing.items}
         self._changed.set()
@@ -89,7 +91,9 @@ class Followed:
 
     def _watch(self, version: str) -> str:
         """Returns the version from which to go on."""
-        for event in self._cluster.watch(self._resource, version=version, labels=self._labels, fields=self._fields):
+        for event in self._cluster.watch(
+            self._resource, self._namespace, version=version, labels=self._labels, fields=self._fields
+        ):
             version = version_of(event.object) or version
             if event.type == "BOOKMARK":
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ __all__ = [
     "labels_of",
     "spec_of",
     "status_of",
+    "timestamp",
 ]
 
 FINALIZER: Final = f"{GROUP}/in-use"
@@ -51,6 +53,11 @@ def labels_of(item: Object) -> dict[str, str]:
 def is_deleted(item: Object) -> bool:
     """Whether it goes as soon as its finalizers are gone."""
     return bool(_part(item, "metadata").get("deletionTimestamp"))
+
+
+def timestamp() -> str:
+    """This moment, as Kubernetes writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def by_name(items: list[Object]) -> dict[str, Object]:

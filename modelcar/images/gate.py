@@ -12,15 +12,16 @@ from modelcar.checkpoint import Checkpoint
 from modelcar.errors import Denied
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest
+from modelcar.packaging.plan import PlannedLayer
 from modelcar.registry.cancel import CancelScope
-from modelcar.scanning.checkpoint import scan_checkpoint
+from modelcar.scanning.checkpoint import report_on, scan_checkpoint, scan_file
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.findings import Finding, Outcome, Severity
 from modelcar.scanning.memo import ReportMemo
-from modelcar.scanning.report import Report
+from modelcar.scanning.report import FileReport, Report
 from modelcar.scanning.settings import ScanSettings
 
-__all__ = ["ScanGate", "gated", "remember"]
+__all__ = ["ArrivalGate", "ScanGate", "gated", "remember"]
 
 Upload = Callable[[Descriptor, ByteMap], None]
 _MOST_REASONS = 10
@@ -64,6 +65,20 @@ class ScanGate:
 
         return later
 
+    def ready(self, timeout: float) -> bool:
+        """Whether bytes may leave, waited for at most `timeout` seconds.
+
+        Raises:
+            Denied, WorldError: as `require`.
+        """
+        if not self._done.wait(timeout):
+            return False
+        self.require()
+        return True
+
+    def look(self, layer: PlannedLayer) -> None:
+        """Nothing: all files are here, and looked at in their own order."""
+
     def watch(self, layer: Descriptor, content: ByteMap) -> None:  # noqa: ARG002  # an `Upload`
         """Nothing, unless the scan has said no meanwhile: so that a build need not go on until its end.
 
@@ -96,9 +111,60 @@ class ScanGate:
             return None
 
 
+class ArrivalGate:
+    """A scan of files that come one after the other: each layer is looked at before it goes on its way.
+
+    No layer waits for files that are not here yet; that all are well is only known at the end, as is the image's name.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: ScanSettings, subject: str | None) -> None:
+        self._checkpoint, self._subject = checkpoint, subject
+        self._scanner = FileScanner(settings)
+        self._lock = Lock()
+        self._reports: dict[str, FileReport] = {}
+
+    def look(self, layer: PlannedLayer) -> None:
+        """Scan the files of `layer`.
+
+        Raises:
+            Denied: one of them is *malicious*.
+            WorldError: one cannot be read, or changed meanwhile.
+        """
+        for file in layer.files:
+            report = scan_file(file, self._scanner, self._checkpoint.remote)
+            with self._lock:
+                self._reports[file.path] = report
+            if report.outcome is Outcome.MALICIOUS:
+                raise _denied(report_on(self._checkpoint, [report], self._scanner, subject=self._subject))
+
+    def require(self) -> Report:
+        """The verdict on all.
+
+        Raises:
+            Denied: it is *malicious*.
+        """
+        files = [self._reports[file.path] for file in self._checkpoint.files]
+        report = report_on(self._checkpoint, files, self._scanner, subject=self._subject)
+        if report.outcome is Outcome.MALICIOUS:
+            raise _denied(report)
+        return report
+
+    def hold(self, upload: Upload) -> Upload:
+        """`upload`: `look` has come before."""
+        return upload
+
+    def watch(self, layer: Descriptor, content: ByteMap) -> None:
+        """Nothing: `look` has come before."""
+
+
 @contextmanager
-def gated(checkpoint: Checkpoint, settings: ScanSettings, subject: str | None = None) -> Iterator[ScanGate]:
+def gated(
+    checkpoint: Checkpoint, settings: ScanSettings, subject: str | None = None
+) -> Iterator[ScanGate | ArrivalGate]:
     """Scan `checkpoint` while the block runs; leaving it early ends the scan. `subject` is what people call it."""
+    if checkpoint.remote is not None:
+        yield ArrivalGate(checkpoint, settings, subject)
+        return
     gate, scope = ScanGate(), CancelScope()
 
     def work() -> None:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Final
 
 from modelcar.checkpoint import Checkpoint, open_checkpoint
+from modelcar.errors import UsageError
 from modelcar.images.gate import gated
 from modelcar.images.local import find_local, new_name
 from modelcar.images.publish import publish_image
@@ -27,7 +29,7 @@ from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, hold
 from modelcar.packaging.build import BuiltImage, build_image
 from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
 from modelcar.packaging.locations import StoredLocation, parse_location
-from modelcar.packaging.plan import DEFAULT_MAX_LAYERS
+from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 from modelcar.packaging.unpack import Unpacked, unpack_model
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
@@ -46,6 +48,7 @@ def build(
     base: str = "holder",
     platforms: Sequence[str | Platform] = (),
     max_layers: int = DEFAULT_MAX_LAYERS,
+    packing: str | Packing = Packing.TAR,
     content_digests: bool = False,
     scan: bool = True,
     store: LocalStore | None = None,
@@ -61,6 +64,7 @@ def build(
         base: `holder`, `scratch`, or an image: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
         platforms: such as `linux/arm64`; by default that and linux/amd64, as far as the base has them.
         max_layers: the most that the image may have.
+        packing: `estargz` or `soci` for the snapshotters of that name; by default plain tars, for our own.
         content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
         scan: look for what does harm beside it.
         store: by default the user's own, as for the command.
@@ -70,8 +74,8 @@ def build(
         Denied: the scan found what must not be shipped; nothing was named.
         WorldError: a file changed meanwhile, a disk or registry failed.
     """
-    name = new_name(_reference(ref))
-    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
+    name, packing = new_name(_reference(ref)), _packing(packing)
+    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source, lazy=True)
     store = store or LocalStore(default_home())
     with store.session():
         with Registry(settings, progress) as registry:
@@ -84,9 +88,11 @@ def build(
                 store,
                 bases,
                 max_layers=max_layers,
+                packing=packing,
                 content_digests=content_digests,
                 progress=progress,
                 upload=gate.watch if gate is not None else None,
+                arrived=gate.look if gate is not None else lambda _: None,
             )
             if gate is not None:
                 gate.require()
@@ -104,15 +110,17 @@ def push(
 ) -> Descriptor:
     """Push the image `ref` of the local store to its registry, or to `target`; returns its descriptor.
 
-    Signatures and attestations go along.
+    Signatures and attestations go along. One that was killed goes on where the registry has come to.
 
     Raises:
         NotFound: there is no such image in the local store.
+        TooLarge: the registry is known not to take one of the layers.
         WorldError: a weight file has changed since the build, or the registry refuses or cannot be reached.
     """
     ref = _reference(ref)
     store = store or LocalStore(default_home())
-    with store.session(), Registry(settings, progress) as registry:
+    remembering = replace(settings, state=settings.state or store.registries)
+    with store.session(), Registry(remembering, progress) as registry:
         root = find_local(store, ref)
         publish_image(registry, store.content, root, _reference(target or ref))
     return root
@@ -158,6 +166,13 @@ def choose_bases(base: str, platforms: Sequence[Platform], store: LocalStore, re
         return [scratch_base(platform) for platform in wanted]
     root = bring_image(parse_location(base), store, registry, wanted)
     return foreign_bases(store.content, root, platforms or None, base)
+
+
+def _packing(packing: str | Packing) -> Packing:
+    try:
+        return Packing(packing)
+    except ValueError:
+        raise UsageError(f"{packing!r} is not a way to pack layers", hint=f"one of {', '.join(Packing)}") from None
 
 
 def _platform(platform: str | Platform) -> Platform:

@@ -1,4 +1,4 @@
-"""What a blob is made of: literal bytes, ranges of files where they already lie, and zeros.
+"""A blob as what it is made of: literal bytes, ranges of files where they already lie, those as gzip, and zeros.
 
 A `ByteMap` is a blob that was never written. It can be read from any offset any number of times, and tells a consumer
 that can let the kernel move bytes (`sendfile`, `copy_file_range`, reflink) which file ranges to move.
@@ -9,58 +9,20 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from modelcar.errors import StorageError
-from modelcar.files import FileStamp, check_unchanged, ends_early, open_unchanged
+from modelcar.files import check_unchanged, ends_early, open_unchanged
+from modelcar.layers.segments import FileRange, GzippedRange, Literal, Segment, Zeros, file_under
 
-__all__ = ["ByteMap", "ByteReader", "FileRange", "FileSlice", "Literal", "Segment", "Zeros"]
+__all__ = ["ByteMap", "ByteReader", "FileRange", "FileSlice", "GzippedRange", "Literal", "Segment", "Zeros"]
 
 _ZEROS = bytes(1 << 16)
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """Bytes that the map itself holds: tar headers, padding with content, JSON."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def clip(self, start: int, stop: int) -> Literal:
-        return Literal(self.data[start:stop])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRange:
-    """`size` bytes of the file at `path`, from `offset`. Without a `stamp` the file is never written to once named."""
-
-    path: Path
-    offset: int
-    size: int
-    stamp: FileStamp | None = None
-
-    def clip(self, start: int, stop: int) -> FileRange:
-        return replace(self, offset=self.offset + start, size=stop - start)
-
-
-@dataclass(frozen=True, slots=True)
-class Zeros:
-    """`size` zero bytes."""
-
-    size: int
-
-    def clip(self, start: int, stop: int) -> Zeros:
-        return Zeros(stop - start)
-
-
-Segment = Literal | FileRange | Zeros
+_FRAMED = 1 << 20  # bytes of gzip that are put together at once; the kernel takes a thousand pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +73,8 @@ class ByteMap:
 
     def check(self) -> None:
         """Raise `SourceChanged` if any file underneath is gone or is not in the state that was hashed."""
-        for path, stamp in {(s.path, s.stamp) for s in self._segments if isinstance(s, FileRange)}:
+        files = filter(None, map(file_under, self._segments))
+        for path, stamp in {(file.path, file.stamp) for file in files}:
             if stamp is not None:
                 os.close(open_unchanged(path, stamp))
 
@@ -167,7 +130,7 @@ class ByteReader:
     def slices(self) -> Iterator[bytes | FileSlice]:
         """The rest of the bytes in order, as pieces of memory or ranges of open files.
 
-        A slice's descriptor is valid until the next one is asked for; zeros come in pieces of 64 KiB.
+        A slice's descriptor is valid until the next one is asked for; zeros come in pieces of 64 KiB, gzip of 1 MiB.
         """
         while self.remaining:
             segment = self._advance()
@@ -177,6 +140,11 @@ class ByteReader:
                 piece = FileSlice(path=segment.path, fd=self._fd, offset=segment.offset + self._position, size=n)
             elif isinstance(segment, Literal):
                 piece = segment.data[self._position :]
+            elif isinstance(segment, GzippedRange):
+                n = min(n, _FRAMED)
+                buffer = bytearray(n)
+                self._frame(segment, memoryview(buffer))
+                piece = bytes(buffer)
             else:
                 n = min(n, len(_ZEROS))
                 piece = _ZEROS[:n]
@@ -193,8 +161,8 @@ class ByteReader:
         while self._current is None or self._position == self._current.size:
             self._current = next(self._segments)
             self._position = 0
-        if isinstance(self._current, FileRange):
-            self._open(self._current)
+        if (file := file_under(self._current)) is not None:
+            self._open(file)
         return self._current
 
     def _open(self, segment: FileRange) -> None:
@@ -215,26 +183,49 @@ class ByteReader:
             view[:] = segment.data[self._position : self._position + len(view)]
         elif isinstance(segment, Zeros):
             view[:] = bytes(len(view))
+        elif isinstance(segment, FileRange):
+            self._pread(segment.path, segment.offset + self._position, [view])
         else:
-            self._pread(segment, view)
+            self._frame(segment, view)
 
-    def _pread(self, segment: FileRange, view: memoryview) -> None:
-        offset = segment.offset + self._position
-        while view:
+    def _frame(self, segment: GzippedRange, view: memoryview) -> None:
+        """Content and framing, the content straight to its place between the framing."""
+        for start in range(0, len(view), _FRAMED):
+            targets: list[memoryview] = []
+            offset, at = 0, start
+            stop = min(start + _FRAMED, len(view))
+            for piece in segment.pieces(self._position + start, self._position + stop):
+                target = view[at : at + len(piece)]
+                if isinstance(piece, range):
+                    offset = offset if targets else piece.start
+                    targets.append(target)
+                else:
+                    target[:] = piece
+                at += len(piece)
+            self._pread(segment.content.path, offset, targets)
+
+    def _pread(self, path: Path, offset: int, targets: list[memoryview]) -> None:
+        """Fill `targets` one after the other with what lies at `offset` of the open file."""
+        while targets:
             try:
-                n = os.preadv(self._fd, [view], offset)
+                n = os.preadv(self._fd, targets, offset)
             except OSError as e:
-                raise StorageError(f"cannot read {segment.path}: {e.strerror}") from None
+                raise StorageError(f"cannot read {path}: {e.strerror}") from None
             if n == 0:
-                raise ends_early(segment.path, offset)
-            view, offset = view[n:], offset + n
+                raise ends_early(path, offset)
+            offset += n
+            while targets and n >= len(targets[0]):
+                n -= len(targets.pop(0))
+            if n:
+                targets[0] = targets[0][n:]
 
     def _consumed(self, n: int) -> None:
         self._position += n
         self.remaining -= n
         segment = self._current
-        if isinstance(segment, FileRange) and segment.stamp is not None and self._position == segment.size:
-            check_unchanged(self._fd, segment.path, segment.stamp)
+        file = file_under(segment) if segment is not None else None
+        if segment is not None and file is not None and file.stamp is not None and self._position == segment.size:
+            check_unchanged(self._fd, file.path, file.stamp)
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ __all__ = [
     "IndexedFile",
     "IndexedLayer",
     "ModelIndex",
+    "StoredBlob",
     "check_index",
     "check_version",
     "chunk_of",
@@ -72,20 +73,43 @@ class IndexedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlob:
+    """The blob that the image holds in place of a layer's tar."""
+
+    digest: Digest
+    size: int
+    media_type: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"digest": str(self.digest), "size": self.size, "mediaType": self.media_type}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedLayer:
-    """A layer: the chunks tile its blob, in order and without gaps."""
+    """A layer: the chunks tile its tar, in order and without gaps.
+
+    Its digest, size and type are those of the tar. That is its blob in the image, unless there is another `blob` that
+    decompresses to it; no byte of a file can be taken from that one directly.
+    """
 
     digest: Digest
     size: int
     media_type: str
     chunks: Sequence[Chunk]
     files: tuple[IndexedFile, ...]
+    blob: StoredBlob | None = None
+
+    @property
+    def listed_as(self) -> Digest:
+        """The digest by which manifests list the layer."""
+        return self.blob.digest if self.blob is not None else self.digest
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "digest": str(self.digest),
             "size": self.size,
             "mediaType": self.media_type,
+            **({"blob": self.blob.to_dict()} if self.blob is not None else {}),
             "files": [f.to_dict() for f in self.files],
             "chunks": [{"offset": c.offset, "size": c.size, "digest": str(c.digest)} for c in self.chunks],
         }
@@ -145,6 +169,7 @@ def check_index(index: ModelIndex) -> None:
     if not index.root.startswith("/") or not _is_normal(index.root[1:]):
         raise InvalidDocument("index.root is not an absolute path")
     _check_unique([str(layer.digest) for layer in index.layers], "index.layers")
+    _check_unique([str(layer.listed_as) for layer in index.layers], "index.layers")
     _check_unique([file.path for layer in index.layers for file in layer.files], "index.layers.files")
 
 
@@ -160,9 +185,19 @@ def layer_of(fields: Fields, chunks: ChunkTable, files: tuple[IndexedFile, ...])
     if chunks.size != size:
         raise InvalidDocument(f"{fields.path}.chunks cover {chunks.size} of {size} bytes")
     _check_order(files, f"{fields.path}.files", size)
+    blob = fields.optional_object("blob")
     return IndexedLayer(
-        digest=_digest(fields), size=size, media_type=fields.text("mediaType"), chunks=chunks, files=files
+        digest=_digest(fields),
+        size=size,
+        media_type=fields.text("mediaType"),
+        chunks=chunks,
+        files=files,
+        blob=_blob(blob) if blob is not None else None,
     )
+
+
+def _blob(fields: Fields) -> StoredBlob:
+    return StoredBlob(digest=_digest(fields), size=fields.size("size"), media_type=fields.text("mediaType"))
 
 
 def chunk_of(fields: Fields) -> Chunk:

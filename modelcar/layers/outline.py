@@ -102,6 +102,8 @@ class _Outline:
         for name in self._pull.members():
             if name in _LAYER:
                 head[name] = self._pull.scalar()
+            elif name == "blob":
+                head[name] = self._pull.record(_LAYER)
             elif name == "chunks":
                 chunks = ChunkTable(self._chunks_of(f"{path}.chunks"), f"{path}.chunks")
             elif name == "files":

@@ -20,7 +20,7 @@ from typing import Final
 from modelcar.errors import UnsafePath
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Segment, Zeros
 
-__all__ = ["ALIGNMENT", "BLOCK", "POLICY", "Entry", "Payload", "VirtualTar", "build_tar"]
+__all__ = ["ALIGNMENT", "BLOCK", "POLICY", "Entry", "Payload", "TarMember", "VirtualTar", "build_tar", "file_entry"]
 
 POLICY: Final = "v1"
 ALIGNMENT: Final = 4096  # bytes
@@ -50,11 +50,37 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TarMember:
+    """A file or folder as its headers describe it, for tables of contents.
+
+    Attributes:
+        name: as in the tar; a folder's ends in a slash.
+        offset: of the payload, or where it would be: behind the last header of the member.
+        size: of the payload, in bytes.
+        comment: of the PAX entry that aligns the payload, if there is one.
+    """
+
+    name: str
+    offset: int
+    size: int
+    mode: int
+    comment: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        return self.name.endswith("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualTar:
-    """A layer that was never written: its bytes, and where the files lie in it, in order."""
+    """A layer that was never written: its bytes, and where the files lie in it, in order.
+
+    `members` are files and folders both.
+    """
 
     content: ByteMap
     payloads: tuple[Payload, ...]
+    members: tuple[TarMember, ...]
 
 
 def build_tar(entries: Iterable[Entry]) -> VirtualTar:
@@ -80,26 +106,35 @@ def build_tar(entries: Iterable[Entry]) -> VirtualTar:
 
 def _lay_out(names: Sequence[tuple[bytes, Entry | None]]) -> VirtualTar:
     segments: list[Segment] = []
+    members = []
     payloads = []
     literal = bytearray()
     offset = 0
     for name, entry in names:
-        if entry is None:
-            literal += _long_name(name) + _header(name, b"5", 0, 0o755)
-            continue
-        size = entry.content.size
-        prologue = _long_name(name) + _header(name, b"0", size, 0o755 if entry.executable else 0o644)
+        size = entry.content.size if entry is not None else 0
+        mode = 0o755 if entry is None or entry.executable else 0o644
+        prologue = _long_name(name) + _header(name, b"0" if entry is not None else b"5", size, mode)
+        comment = b""
         if size >= ALIGN_FROM:
-            literal += _alignment(offset + len(literal) + len(prologue))
+            alignment, comment = _alignment(offset + len(literal) + len(prologue))
+            literal += alignment
         literal += prologue
-        offset += len(literal)
+        at = offset + len(literal)
+        members.append(TarMember(name=name.decode(), offset=at, size=size, mode=mode, comment=comment.decode()))
+        if entry is None:
+            continue
         content = entry.content
         segments += [Literal(bytes(literal)), *(content.segments() if isinstance(content, ByteMap) else [content])]
-        payloads.append(Payload(path=entry.path, offset=offset, size=size))
-        offset += size
+        payloads.append(Payload(path=entry.path, offset=at, size=size))
+        offset = at + size
         literal = bytearray(-size % BLOCK)
     segments += [Literal(bytes(literal)), _TRAILER]
-    return VirtualTar(content=ByteMap(segments), payloads=tuple(payloads))
+    return VirtualTar(content=ByteMap(segments), payloads=tuple(payloads), members=tuple(members))
+
+
+def file_entry(name: str, size: int) -> bytes:
+    """The headers of a plain file that needs no alignment."""
+    return _long_name(name.encode()) + _header(name.encode(), b"0", size, 0o644)
 
 
 def _header(name: bytes, typeflag: bytes, size: int, mode: int, *, posix: bool = False) -> bytes:
@@ -125,12 +160,12 @@ def _long_name(name: bytes) -> bytes:
     return _header(b"././@LongLink", b"L", len(payload), 0o644) + payload + bytes(-len(payload) % BLOCK)
 
 
-def _alignment(end: int) -> bytes:
-    """The PAX entry after which a payload that would start at `end` starts at a multiple of 4096 instead."""
+def _alignment(end: int) -> tuple[bytes, bytes]:
+    """The PAX entry after which a payload that would start at `end` starts at a multiple of 4096, and its comment."""
     size = -(end + BLOCK) % ALIGNMENT or ALIGNMENT
-    record = b"%d comment=" % size
-    record += b" " * (size - len(record) - 1) + b"\n"
-    return _header(b"././@PaxHeader", b"x", size, 0o644, posix=True) + record
+    key = b"%d comment=" % size
+    comment = b" " * (size - len(key) - 1)
+    return _header(b"././@PaxHeader", b"x", size, 0o644, posix=True) + key + comment + b"\n", comment
 
 
 def _check_path(path: str) -> None:

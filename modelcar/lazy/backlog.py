@@ -9,6 +9,7 @@ from typing import Final
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.demand import Demands
 from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.wishes import Wishes
 
 __all__ = ["Backlog"]
 
@@ -23,6 +24,8 @@ class Backlog:
         self._partial, self._demands, self._flight = partial, demands, flight
         self._ahead = read_ahead // CHUNK_SIZE
         self._todo: deque[int] = deque()
+        self.wishes = Wishes()
+        """What comes before the rest, and also where the rest does not."""
 
     def begin(self, order: Iterable[int]) -> None:
         self._todo = deque(n for n in order if not self._partial.has(n))
@@ -35,12 +38,15 @@ class Backlog:
         """They were here, and are no more."""
         self._todo.extend(numbers)
 
-    def wanted(self, *, background: bool) -> Iterator[tuple[int, bool]]:
-        """Chunks to ask for, the most wanted first, and whether somebody waits for them; only those, without
-        `background`."""
+    def wanted(self, *, background: bool, spare: bool = True) -> Iterator[tuple[int, bool]]:
+        """Chunks to ask for, the most wanted first, and whether somebody waits for them; only those, without `spare`;
+        only those and what is wished for, without `background`."""
         here, flight, todo = self._partial.has, self._flight, self._todo
         missing = self._partial.next_missing
         yield from ((n, True) for n in self._demands.urgent(missing) if n not in flight)
+        if not spare:
+            return
+        yield from ((n, False) for n in self.wishes.missing(missing) if n not in flight)
         if not background:
             return
         yield from ((n, False) for n in self._demands.ahead(missing, self._ahead) if n not in flight)

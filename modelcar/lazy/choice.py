@@ -20,6 +20,7 @@ from modelcar.lazy.window import Window
 __all__ = ["Ask", "Choice", "Chooser", "Confirm", "Nobody"]
 
 _SCAN: Final = 256  # chunks that one choice looks at
+_FIRST: Final = CHUNK_SIZE * 5 // 4  # bytes: headers are small chunks of their own, and go along with what follows
 
 
 class Ask(NamedTuple):
@@ -83,7 +84,7 @@ class Chooser:
         spare = unsure or any(self._has_spare(kind, slots, streams) for kind in SourceKind)
         best: _Offer | None = None
         pressing = self._demands.first(self._partial.next_missing)
-        for looked, (number, urgent) in enumerate(self._backlog.wanted(background=background and spare)):
+        for looked, (number, urgent) in enumerate(self._backlog.wanted(background=background, spare=spare)):
             if looked >= _SCAN or (best is not None and best.urgent and not urgent):
                 break
             if self._partial.claims(number):
@@ -135,11 +136,11 @@ class Chooser:
         grid, partial = self._grid, self._partial
         if is_serial(source):
             return range(partial.next_missing(0, len(grid)), len(grid))
-        limit = self._limit(source.kind)
+        limit = self._limit(source.kind, number)
         size, stop = grid.bounds(number)[1], number + 1
         while stop < len(grid) and stop not in self._flight and not partial.has(stop):
             size += grid.bounds(stop)[1]
-            if size > limit or partial.claims(stop) or not (background or self._demands.include(stop)):
+            if size > limit or partial.claims(stop) or not (background or self._is_asked_for(stop)):
                 break
             best, _ = self._standing.choose(self._router.candidates(grid, stop), stop, now)
             if best is None or best.name != source.name:
@@ -147,9 +148,22 @@ class Chooser:
             stop += 1
         return range(number, stop)
 
-    def _limit(self, kind: SourceKind) -> int:
-        """Bytes that one window may have: less where that keeps all streams busy to the end."""
+    def _is_asked_for(self, number: int) -> bool:
+        return self._demands.include(number) or self._backlog.wishes.include(number)
+
+    def _limit(self, kind: SourceKind, number: int) -> int:
+        """Bytes that one window from a chunk on may have: less where that keeps all streams busy to the end, and where
+        reading has just begun. Streams share the line: who waits for the first bytes gets them sooner from many."""
         if kind is SourceKind.PEER:
             return self._settings.peer_window
+        streams, window = self._settings.blob_streams, self._settings.window
         left = self._partial.size - self._partial.present - len(self._flight) * CHUNK_SIZE
-        return min(self._settings.window, max(2 * CHUNK_SIZE, left // self._settings.blob_streams))
+        led_up = self._leading_up_to(number, window * streams // CHUNK_SIZE) * CHUNK_SIZE
+        return min(window, max(2 * CHUNK_SIZE, left // streams), max(_FIRST, led_up // streams))
+
+    def _leading_up_to(self, number: int, most: int) -> int:
+        """How many chunks in a row before a chunk are here, or on their way."""
+        first = number
+        while first > 0 and number - first < most and (self._partial.has(first - 1) or first - 1 in self._flight):
+            first -= 1
+        return number - first

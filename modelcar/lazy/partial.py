@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from modelcar.errors import ModelcarError, StorageError
+from modelcar.lazy.data import BlobData, Place
 from modelcar.lazy.grid import Grid
 from modelcar.store.disk import explain
 
@@ -33,7 +34,7 @@ class PartialBlob:
     Nothing here waits for the disk but `put`, `confirm`, `read`, `hash_into` and `sync`.
     """
 
-    def __init__(self, folder: Path, grid: Grid, data: int, have: int) -> None:
+    def __init__(self, folder: Path, grid: Grid, data: BlobData, have: int) -> None:
         """Use `create` or `open`."""
         self.folder = folder
         self.grid = grid
@@ -49,18 +50,18 @@ class PartialBlob:
         self._failure: ModelcarError | None = None
 
     @classmethod
-    def create(cls, folder: Path, grid: Grid) -> Self:
-        """Begin a blob of which nothing is here. Raises `StorageError`.
+    def create(cls, folder: Path, grid: Grid, places: Sequence[Place] = ()) -> Self:
+        """Begin a blob of which nothing is here. Raises `StorageError`. `places`: where some of it is to lie instead.
 
         Nothing is synced: what a crash of the machine leaves of these files does not parse, or is checked.
         """
-        opened: list[int] = []
+        opened: list[int | BlobData] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "grid.json").unlink(missing_ok=True)  # it comes last, so that it vouches for the others
-            data = _create(folder / "data", opened)
+            data = BlobData.create(folder / "data", grid.size, places)
+            opened.append(data)
             have = _create(folder / "have", opened)
-            os.ftruncate(data, grid.size)
             _write(have, _boot().ljust(_BOOT_SIZE) + bytes(len(grid)), 0)
             _publish(folder / "grid.json", grid.to_json())
         except OSError as e:
@@ -69,15 +70,17 @@ class PartialBlob:
         return cls(folder, grid, data, have)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Go on with a blob. Raises `StorageError`, or `InvalidDocument`: remove the folder then."""
-        opened: list[int] = []
+    def open(cls, folder: Path, places: Sequence[Place] = ()) -> Self:
+        """Go on with a blob that was made with the same places. Raises `StorageError`, or `InvalidDocument`: remove the
+        folder then."""
+        opened: list[int | BlobData] = []
         try:
             grid = Grid.parse((folder / "grid.json").read_bytes())
-            data = _open(folder / "data", opened)
+            data = BlobData.open(folder / "data", grid.size, places)
+            opened.append(data)
             have = _open(folder / "have", opened)
             known = os.pread(have, _BOOT_SIZE + len(grid) + 1, 0)
-            if os.fstat(data).st_size != grid.size or len(known) != _BOOT_SIZE + len(grid):
+            if len(known) != _BOOT_SIZE + len(grid):
                 raise StorageError(f"{folder} is damaged")
             partial = cls(folder, grid, data, have)
             partial._take_over(known[:_BOOT_SIZE].rstrip() == _boot(), known[_BOOT_SIZE:])
@@ -172,7 +175,7 @@ class PartialBlob:
             return False
         offset, _ = self.grid.bounds(number)
         try:
-            _write(self._data, data, offset)
+            self._data.write(data, offset)
             _write(self._have, _DOUBTED if doubtful else _SURE, _BOOT_SIZE + number)
         except OSError as e:
             self._end(number)
@@ -216,13 +219,17 @@ class PartialBlob:
         if next(self.missing(offset, length), None) is not None:
             raise StorageError(f"bytes {offset}-{offset + length - 1} of {self.grid.digest} are not here yet")
         try:
-            return os.pread(self._data, length, offset)
+            return self._data.read(length, offset)
         except OSError as e:
             raise explain(e, f"cannot read {self.folder / 'data'}") from None
 
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` from disk, whatever is there; how many bytes came. Raises `OSError`."""
+        return self._data.read_into(view, offset)
+
     def fileno(self) -> int:
-        """The open file of the data, for the kernel to send from; valid until `close`."""
-        return self._data
+        """The open file of the data, for the kernel to send from; valid until `close`. Not of a blob with places."""
+        return self._data.fd
 
     def forget(self, number: int) -> None:
         """Take a chunk back: its bytes on disk are no longer right."""
@@ -258,16 +265,15 @@ class PartialBlob:
     def sync(self) -> None:
         """Make the data durable. Raises `StorageError`."""
         try:
-            os.fdatasync(self._data)
+            self._data.sync()
         except OSError as e:
             raise explain(e, f"cannot write {self.folder}") from None
 
     def close(self) -> None:
         """What waits is left waiting: `fail` it before."""
         with self._state:
-            opened = [fd for fd in (self._data, self._have) if fd >= 0]
-            self._data = self._have = -1
-        _close(opened)
+            have, self._have = self._have, -1
+            _close([self._data, have] if have >= 0 else [])
 
     def remove(self) -> None:
         """Close it and delete its files. What is here is lost."""
@@ -299,7 +305,7 @@ class PartialBlob:
         with self._state:
             while number in self._writing:
                 self._state.wait()
-            if self._data < 0:
+            if self._have < 0:
                 raise StorageError(f"{self.folder} is closed")
             if self._here[number]:
                 return False
@@ -342,7 +348,7 @@ class PartialBlob:
             return False
         offset, size = self.grid.bounds(number)
         try:
-            self.grid.check(number, os.pread(self._data, size, offset))
+            self.grid.check(number, self._data.read(size, offset))
         except (ModelcarError, OSError):
             return False
         return True
@@ -372,14 +378,16 @@ def _boot() -> bytes:
         return os.urandom(16).hex().encode()
 
 
-def _create(path: Path, opened: list[int]) -> int:
-    opened.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-    return opened[-1]
+def _create(path: Path, opened: list[int | BlobData]) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    opened.append(fd)
+    return fd
 
 
-def _open(path: Path, opened: list[int]) -> int:
-    opened.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    return opened[-1]
+def _open(path: Path, opened: list[int | BlobData]) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    opened.append(fd)
+    return fd
 
 
 def _publish(path: Path, content: bytes) -> None:
@@ -395,6 +403,9 @@ def _write(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
         view, offset = view[n:], offset + n
 
 
-def _close(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
+def _close(opened: Sequence[int | BlobData]) -> None:
+    for one in opened:
+        if isinstance(one, BlobData):
+            one.close()
+        else:
+            os.close(one)

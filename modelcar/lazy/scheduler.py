@@ -13,7 +13,7 @@ from modelcar.lazy.events import UNHEARD, FetchEvents
 from modelcar.lazy.pace import Pace
 from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import ChunkSource, SourceKind
-from modelcar.lazy.throttle import Throttle
+from modelcar.throttle import Throttle
 
 __all__ = ["Job", "Scheduler", "Slots", "Task", "Work"]
 

@@ -23,6 +23,10 @@ from modelcar.oci import Digest
 __all__ = ["Standing"]
 
 _FINAL: Final = (Unauthorized, Forbidden, RemoteNotFound)  # asking again at once would change nothing
+_LESSER: Final = (
+    RemoteNotFound,
+    ProtocolViolation,
+)  # of one source, where another might have had it, and sent it right
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Standing:
             if source is not None and (source.banned or source.rests_until > now):
                 gone = source.banned or source.failures >= self._settings.attempts
                 rests = rests or not gone
-                error = source.error if error is None or isinstance(error, RemoteNotFound) else error
+                error = source.error if error is None or isinstance(error, _LESSER) else error
             elif chunk is not None and chunk.missing_until.get(candidate.name, 0.0) > now:
                 rests = True
             elif chunk is not None and candidate.name in chunk.slow:
@@ -134,8 +138,11 @@ class Standing:
                 f"{error}, and {source.name} sends other ones every time",
                 hint="the model index of this image does not describe its layers: the image was made or altered badly",
             )
-        chunk.wrong = found
+        is_first, chunk.wrong = chunk.wrong is None, found
         self.broke(source, wrong, began, now)
+        if is_first:  # many at once may be wrong: only the second coming of one tells whether the table is
+            state = self._sources[source.name]
+            state.failures = min(state.failures, max(1, self._settings.attempts - 1))
         return None
 
     def _rest(self, failures: int) -> float:

@@ -154,10 +154,19 @@ class Transfer:
         for name in names:
             self._standing.distrust(name, ProtocolViolation(f"{name} took part in sending another blob"))
 
+    def prefer(self, ranges: Iterable[tuple[int, int]], who: object) -> None:
+        """Nobody waits for these `(offset, length)`, but for `who` they come before the rest, and also where the rest
+        does not."""
+        numbers = [self.grid.numbers(offset, length) for offset, length in ranges]
+        with self._scheduler.lock:
+            self._backlog.wishes.set(who, numbers)
+        self._scheduler.wake()
+
     def leave(self, who: object) -> None:
-        """Nobody waits for what `who` asked for; it goes on arriving, in its turn."""
+        """Nobody waits for what `who` asked for, or prefers it; it goes on arriving, in its turn."""
         with self._scheduler.lock:
             self._demands.drop(who)
+            self._backlog.wishes.drop(who)
 
     def cancel(self) -> None:
         """Give up what runs, without waiting for its end."""

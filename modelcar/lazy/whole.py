@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Final
 
@@ -74,7 +73,7 @@ class WholeDigest:
         while left:
             view = self._buffer[: min(left, _STEP)]
             try:
-                n = os.preadv(self._partial.fileno(), [view], offset)
+                n = self._partial.read_into(view, offset)
             except OSError as e:
                 raise explain(e, f"cannot read {self._partial.folder / 'data'}") from None
             if n == 0:

@@ -101,7 +101,8 @@ class _Validator:
         """Check a layer and return its diff id (for a compressed layer, the digest of what it unpacks to)."""
         if descriptor.media_type in _UNREADABLE:
             raise InvalidDocument(f"{descriptor.digest}: the diff id of a {descriptor.media_type} cannot be computed")
-        claims = (descriptor.digest, descriptor.size, descriptor.media_type in _GZIP)
+        packed = descriptor.media_type in _GZIP or descriptor.media_type.endswith(".tar+gzip")  # ModelPack's too
+        claims = (descriptor.digest, descriptor.size, packed)
         if claims not in self._layers:
             self._bytes(descriptor)
             self._layers[claims] = self._unpacked(descriptor) if claims[-1] else descriptor.digest

@@ -6,18 +6,20 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from threading import Event
 
+from modelcar.errors import DigestMismatch
+from modelcar.layers.estargzhash import hash_estargz
 from modelcar.layers.hashing import LayerDigests, hash_layer
-from modelcar.layers.tar import Payload
-from modelcar.packaging.plan import LayerKind, PlannedLayer
+from modelcar.packaging.arriving import Bringer
+from modelcar.packaging.packed import PackedLayer
+from modelcar.packaging.plan import MODEL_ROOT, LayerKind, Packing, PlannedLayer
+from modelcar.packaging.streams import Begin, told
 from modelcar.progress import SILENT, Progress
-from modelcar.store.memo import DigestMemo, layer_key
+from modelcar.store.memo import DigestMemo, content_key, layer_key
 
 __all__ = ["digest_layers", "known_digests"]
-
-
-Digested = Callable[[PlannedLayer, LayerDigests], None]
 
 
 class _Stop(Exception):
@@ -25,9 +27,15 @@ class _Stop(Exception):
 
 
 def known_digests(layer: PlannedLayer, memo: DigestMemo, *, content_digests: bool = False) -> LayerDigests | None:
-    """What the memo has for this layer; `None` if its bytes must be read."""
-    key = layer_key(layer.entries, _digested_paths(layer, all_files=content_digests))
-    return memo.get(key, layer.tar) if key else None
+    """What the memo has for this layer; `None` if its bytes must be read.
+
+    Of a layer whose bytes are elsewhere it is what was hashed here of contents with the same hashes: who publishes them
+    vouches for these, as for the bytes. What lies on this disk may have been changed since, so there its state counts.
+    """
+    paths = _digested_paths(layer, all_files=content_digests)
+    key = _content_key(layer, paths) if layer.is_awaited else _key(layer, paths)
+    found = memo.get(key, layer.tar_size, layer.tar.payloads) if key else None
+    return found if found is not None and layer.is_completed_by(found) else None
 
 
 def digest_layers(
@@ -37,40 +45,71 @@ def digest_layers(
     content_digests: bool = False,
     workers: int | None = None,
     progress: Progress = SILENT,
-    digested: Digested = lambda *_: None,
-) -> list[LayerDigests]:
+    bring: Bringer | None = None,
+    begin: Begin = lambda _: None,
+    digested: Callable[[PackedLayer], None] = lambda _: None,
+    abandoned: Callable[[], None] = lambda: None,
+) -> list[PackedLayer]:
     """Digest all layers, each byte read once and none where the memo knows better.
 
     Args:
         content_digests: also digest every weight file as a file, which costs one more hash of its bytes (small files
-            always are).
+            always are, and those of which the Hub says what they should hash to).
         workers: threads; by default one a core.
+        bring: brings the files of layers that are awaited.
+        begin: is asked for every layer that is about to be hashed whether it leaves meanwhile.
         digested: called in one of them whenever a layer is done; what it raises ends the others too.
+        abandoned: called when something went wrong, before the threads are waited for.
 
     Raises:
         SourceChanged: a file changed after the checkpoint was opened.
+        DigestMismatch: a file is not what the Hub says that it is.
+        WorldError: a file cannot be brought.
     """
     stop = Event()
     progress.expect(sum(layer.size for layer in layers))
 
-    def digest(layer: PlannedLayer) -> LayerDigests:
+    def digest(number: int, layer: PlannedLayer) -> PackedLayer:
         key = f"hash {layer.files[0].path}"
+        advance = partial(progress.advance, key)
         progress.start(key, layer.label, layer.size)
-        known = known_digests(layer, memo, content_digests=content_digests)
-        digests = known or _hash(layer, memo, content_digests, stop, lambda n: progress.advance(key, n))
+        known = digests = known_digests(layer, memo, content_digests=content_digests)
+        paths = _digested_paths(layer, all_files=content_digests)
+        began_ns = time.time_ns()
+        awaited = layer.is_awaited
+        if bring is not None:
+            hashing = partial(_hash, paths=paths, advance=_unless(stop))
+            layer, digests = bring.layer(number, layer, known, hashing, stopped=stop.is_set, advance=advance)
+            began_ns = time.time_ns() if awaited else began_ns  # when nobody else had been told of the files
+        stream = begin(layer) if digests is None and layer.estargz is None else None
+        try:
+            if digests is None:
+                digests = _hash(layer, paths=paths, advance=told(stream, _unless(stop, advance)))
+            _check_promises(layer, digests)
+            if known is None or awaited:
+                _remember(layer, digests, memo, paths, began_ns)
+            if stream is not None:
+                stream.finish(digests.blob)
+        finally:
+            if stream is not None:
+                stream.abandon()
         progress.finish(key, "unchanged" if known else "")
-        digested(layer, digests)
-        return digests
+        packed = PackedLayer(planned=layer, digests=digests)
+        digested(packed)
+        return packed
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        futures: list[Future[LayerDigests]] = []
+        futures: list[Future[PackedLayer]] = []
         try:
-            for layer in layers:
-                futures.append(pool.submit(digest, layer))  # noqa: PERF401  # Ctrl-C may come before all of them begin
+            for number, layer in enumerate(layers):
+                futures.append(pool.submit(partial(digest, number), layer))  # or Ctrl-C comes before
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()  # raises what went wrong, without waiting for what comes before it
             return [future.result() for future in futures]
+        except BaseException:
+            abandoned()
+            raise
         finally:
             stop.set()
             for future in futures:
@@ -78,26 +117,67 @@ def digest_layers(
 
 
 def _hash(
-    layer: PlannedLayer, memo: DigestMemo, content_digests: bool, stop: Event, advance: Callable[[int], None]
+    layer: PlannedLayer,
+    ready: Callable[[int], None] = lambda _: None,
+    *,
+    paths: Sequence[str],
+    advance: Callable[[int], None],
 ) -> LayerDigests:
-    paths = set(_digested_paths(layer, all_files=content_digests))
+    wanted = frozenset(paths)
+    if layer.estargz is not None:
+        return hash_estargz(layer.estargz, content_digests=lambda p: p.path in wanted, advance=advance)
+    return hash_layer(
+        layer.tar, content_digests=lambda p: p.path in wanted, spans=layer.spans, advance=advance, ready=ready
+    )
 
-    def wanted(payload: Payload) -> bool:
-        return payload.path in paths
+
+def _unless(stop: Event, advance: Callable[[int], None] = lambda _: None) -> Callable[[int], None]:
+    """`advance`, which ends the work when nobody wants it any more."""
 
     def step(n: int) -> None:
         if stop.is_set():
             raise _Stop
         advance(n)
 
-    started_ns = time.time_ns()
-    digests = hash_layer(layer.tar, content_digests=wanted, advance=step)
-    if key := layer_key(layer.entries, sorted(paths)):
-        memo.put(key, digests, [f.stamp for f in layer.files], started_ns)
-    return digests
+    return step
+
+
+def _check_promises(layer: PlannedLayer, digests: LayerDigests) -> None:
+    """Are the files what the Hub says that they are?"""
+    for file in layer.files:
+        found = digests.files.get(f"{MODEL_ROOT}/{file.path}")
+        if file.known_sha256 is not None and found is not None and found.hex != file.known_sha256:
+            raise DigestMismatch(
+                f"{file.path} hashes to {found.short}…, where the Hub promises {file.known_sha256[:12]}…: "
+                f"{file.source} is damaged or was changed",
+                hint="remove that file and try again, which downloads it anew",
+            )
+
+
+def _remember(
+    layer: PlannedLayer, digests: LayerDigests, memo: DigestMemo, paths: Sequence[str], began_ns: int
+) -> None:
+    if not layer.is_awaited and (key := _key(layer, paths)):
+        memo.put(key, digests, [f.stamp for f in layer.files], began_ns)
+    if key := _content_key(layer, paths):
+        memo.put(key, digests, (), began_ns)
+
+
+def _key(layer: PlannedLayer, paths: Sequence[str]) -> str | None:
+    """The memo's; each packing has its own."""
+    return layer_key(layer.entries, paths, _variant(layer))
+
+
+def _content_key(layer: PlannedLayer, paths: Sequence[str]) -> str | None:
+    sha256 = {f"{MODEL_ROOT}/{f.path}": f.known_sha256 for f in layer.files if f.known_sha256 is not None}
+    return content_key(layer.entries, sha256, paths, _variant(layer))
+
+
+def _variant(layer: PlannedLayer) -> str:
+    return "" if layer.packing is Packing.TAR else "spans" if layer.spans else "estargz"
 
 
 def _digested_paths(layer: PlannedLayer, *, all_files: bool) -> list[str]:
     if all_files or layer.kind is LayerKind.FILES:
-        return [entry.path for entry in layer.entries]
-    return []
+        return sorted(entry.path for entry in layer.entries)
+    return sorted(f"{MODEL_ROOT}/{f.path}" for f in layer.files if f.known_sha256 is not None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, Protocol, cast
 
-from modelcar.errors import InvalidDocument
+from modelcar.errors import InvalidDocument, ProtocolViolation, SizeMismatch
 from modelcar.oci import Descriptor, Index, Manifest, Platform, Reference
 from modelcar.packaging.base import select
 from modelcar.packaging.locations import Location, StoredLocation, open_layout
@@ -17,7 +17,16 @@ from modelcar.store.base import check_readable
 from modelcar.store.transfer import copy_image
 from modelcar.store.tree import is_document, load
 
-__all__ = ["ImageSource", "LayoutSource", "RegistrySource", "StoreSource", "bring_image", "choose_manifest"]
+__all__ = [
+    "ImageSource",
+    "LayoutSource",
+    "RangeStream",
+    "RangedSource",
+    "RegistrySource",
+    "StoreSource",
+    "bring_image",
+    "choose_manifest",
+]
 
 
 class ImageSource(Protocol):
@@ -34,6 +43,20 @@ class ImageSource(Protocol):
 
     def open_layer(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
         """A stream that raises at its end unless it was what the descriptor promises."""
+
+
+class RangedSource(ImageSource, Protocol):
+    """One that blobs can be read from in parts, too."""
+
+    def open_range(self, descriptor: Descriptor, offset: int, length: int) -> AbstractContextManager[RangeStream]:
+        """A stream of `[offset, offset + length)` of a blob, unverified: whoever reads it has digests of chunks."""
+
+
+class RangeStream(Readable, Protocol):
+    """Fewer bytes than were asked for may come at once, none only at the end."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """How many bytes came."""
 
 
 class StoreSource:
@@ -56,6 +79,13 @@ class StoreSource:
     def open_layer(self, descriptor: Descriptor) -> Iterator[Readable]:
         with self._content.open(descriptor.digest) as reader:
             yield descriptor.digest.verifying(cast("BinaryIO", reader), descriptor.size)
+
+    @contextmanager
+    def open_range(self, descriptor: Descriptor, offset: int, length: int) -> Iterator[RangeStream]:
+        if (size := self._content.size(descriptor.digest)) != descriptor.size:
+            raise SizeMismatch(f"{descriptor.digest} has {size} bytes where {descriptor.size} were promised")
+        with self._content.open(descriptor.digest, offset, length) as reader:
+            yield reader
 
 
 class LayoutSource(StoreSource):
@@ -95,6 +125,16 @@ class RegistrySource:
         with self._registry.open_blob(self._ref, descriptor) as stream:
             yield stream
 
+    @contextmanager
+    def open_range(self, descriptor: Descriptor, offset: int, length: int) -> Iterator[RangeStream]:
+        try:
+            stream = self._registry.open_blob(self._ref, descriptor, offset, length, exact=True)
+        except ProtocolViolation as e:
+            e.hint = e.hint or "`modelcar pull REF -o DIR` asks for no ranges"
+            raise
+        with stream:
+            yield stream
+
 
 def choose_manifest(source: ImageSource, root: Descriptor, platform: Platform | None = None) -> Manifest:
     """The manifest for `platform`, or the first image: a model's layers are the same in all of them.
@@ -118,26 +158,32 @@ def choose_manifest(source: ImageSource, root: Descriptor, platform: Platform | 
 
 
 def bring_image(
-    location: Location, store: LocalStore, registry: Registry, platforms: Sequence[Platform] | None = None
+    location: Location,
+    store: LocalStore,
+    registry: Registry,
+    platforms: Sequence[Platform] | None = None,
+    *,
+    bring: Callable[[Descriptor], bool] = lambda _: False,
 ) -> Descriptor:
     """Bring an image into the local store, verified, and return what it is there.
 
     Args:
         platforms: of an index, only what is for these is brought (the index itself then stays incomplete); by default
             all of it.
+        bring: see `Registry.pull`.
     """
     if isinstance(location, StoredLocation):
         source = LayoutSource(location)
         copy_image(source.layout, store.content, source.resolve())
         return source.resolve()
     if platforms is None:
-        return registry.pull(location, store.content)
+        return registry.pull(location, store.content, bring=bring)
     document = registry.manifest(location)
     if isinstance(document, Manifest):
-        return registry.pull(location, store.content)
+        return registry.pull(location, store.content, bring=bring)
     for platform in platforms:
         entry = document.select(platform)
         if entry is not None:
-            registry.pull(location.with_digest(entry.digest), store.content)
+            registry.pull(location.with_digest(entry.digest), store.content, bring=bring)
     write_document(store.content, document.content, document.digest)
     return document.descriptor

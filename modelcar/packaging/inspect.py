@@ -99,7 +99,7 @@ class Inspected:
                     "format": f.format,
                     "digest": str(f.digest) if f.digest else None,
                     "tensors": len(f.tensors),
-                    "layer": str(layer.digest),
+                    "layer": str(layer.listed_as),
                 }
                 for layer in self.model.layers
                 for f in layer.files
@@ -191,7 +191,7 @@ class _Looker:
         if layer.digest not in self._models:
             self._models[layer.digest] = self._read_index(self._open(layer))
         index, listed = self._models[layer.digest], {d.digest for d in manifest.layers}
-        return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.digest in listed))
+        return ModelIndex(root=index.root, layers=tuple(x for x in index.layers if x.listed_as in listed))
 
 
 def index_layer_of(manifest: Manifest) -> Descriptor | None:

@@ -43,8 +43,9 @@ def modelpack_manifest(
 
 
 def _layer(descriptor: Descriptor, media_type: str, path: str) -> Descriptor:
+    packed = "+gzip" if descriptor.media_type == media_types.LAYER_TAR_GZIP else ""
     return Descriptor(
-        media_type=media_type,
+        media_type=f"{media_type}{packed}",
         digest=descriptor.digest,
         size=descriptor.size,
         annotations={MODELPACK_FILEPATH: path},

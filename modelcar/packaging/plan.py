@@ -9,11 +9,14 @@ from typing import Final
 
 from modelcar.checkpoint import Checkpoint, CheckpointFile, Role
 from modelcar.errors import UsageError
-from modelcar.layers.bytemap import FileRange
+from modelcar.layers.bytemap import ByteMap, FileRange
+from modelcar.layers.estargz import EstargzPlan, plan_estargz
+from modelcar.layers.hashing import CHUNK_SIZE, LayerDigests
 from modelcar.layers.plan import pack
+from modelcar.layers.storedgzip import CRC_SIZE
 from modelcar.layers.tar import Entry, VirtualTar, build_tar
 
-__all__ = ["DEFAULT_MAX_LAYERS", "MODEL_ROOT", "LayerKind", "PlannedLayer", "plan_layers"]
+__all__ = ["DEFAULT_MAX_LAYERS", "MODEL_ROOT", "LayerKind", "Packing", "PlannedLayer", "plan_layers"]
 
 MODEL_ROOT: Final = "models"  # the folder in the image, relative to its root
 DEFAULT_MAX_LAYERS: Final = 60  # overlay mounts have been seen to fail past about 70
@@ -29,19 +32,65 @@ class LayerKind(StrEnum):
     HOLDER = "holder"
 
 
+class Packing(StrEnum):
+    """How weight layers are packed: for modelcar's own mounts, or for another lazy snapshotter's."""
+
+    TAR = "tar"
+    ESTARGZ = "estargz"
+    SOCI = "soci"  # the same layers as `TAR`, and tables of contents beside them
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
-    """A layer of checkpoint files, laid out and not yet hashed."""
+    """A layer of checkpoint files, laid out and not yet hashed.
+
+    Attributes:
+        tar: what the layer decompresses to, if it is not itself that; without the table of contents of `estargz`.
+        spans: whether digests of evenly cut spans are wanted, too.
+    """
 
     kind: LayerKind
     files: tuple[CheckpointFile, ...]
     entries: tuple[Entry, ...]
     tar: VirtualTar
+    estargz: EstargzPlan | None = None
+    spans: bool = False
 
     @property
     def size(self) -> int:
         """Bytes of the blob."""
-        return self.tar.content.size
+        return self.estargz.size if self.estargz is not None else self.tar.content.size
+
+    @property
+    def tar_size(self) -> int:
+        """Bytes of the tar, which is the blob unless that is packed."""
+        return self.estargz.tar_size if self.estargz is not None else self.tar.content.size
+
+    def is_completed_by(self, digests: LayerDigests) -> bool:
+        """Whether these have all that its packing needs."""
+        if self.estargz is not None:
+            chunks = sum(-(-payload.size // CHUNK_SIZE) for payload in self.tar.payloads)
+            return digests.packed is not None and len(digests.packed.crcs) == chunks * CRC_SIZE
+        return not self.spans or len(digests.spans) == -(-self.size // CHUNK_SIZE)
+
+    def content(self, digests: LayerDigests) -> ByteMap:
+        """The blob."""
+        return self.estargz.content(digests) if self.estargz is not None else self.tar.content
+
+    @property
+    def packing(self) -> Packing:
+        if self.estargz is not None:
+            return Packing.ESTARGZ
+        return Packing.SOCI if self.spans else Packing.TAR
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether some of its bytes are elsewhere still."""
+        return any(file.awaited for file in self.files)
+
+    def of(self, files: Sequence[CheckpointFile]) -> PlannedLayer:
+        """The same layer, of the same files in the places where they are now."""
+        return _layer(self.kind, files, self.packing)
 
     @property
     def label(self) -> str:
@@ -53,13 +102,18 @@ class PlannedLayer:
 
 
 def plan_layers(
-    checkpoint: Checkpoint, *, max_layers: int = DEFAULT_MAX_LAYERS, reserved: int = 2
+    checkpoint: Checkpoint,
+    *,
+    max_layers: int = DEFAULT_MAX_LAYERS,
+    reserved: int = 2,
+    packing: Packing = Packing.TAR,
 ) -> list[PlannedLayer]:
     """Spread a checkpoint over layers: weight shards first, one a layer, then all small files in one.
 
     Args:
         max_layers: the most that the image may have in all.
         reserved: how many of those the index, the holder or the base take.
+        packing: of the weights; the layer of small files is wanted at once, and a plain tar.
 
     Raises:
         UsageError: there is no room for them.
@@ -73,8 +127,10 @@ def plan_layers(
             f"{max_layers - room} are taken by other layers",
             hint="raise --max-layers",
         )
+    if packing is not Packing.TAR and not weights:
+        raise UsageError(f"there are no weights to pack as {packing}", hint=f"build it without --{packing}")
     layers = [
-        _layer(LayerKind.WEIGHTS, weights[run.start : run.stop])
+        _layer(LayerKind.WEIGHTS, weights[run.start : run.stop], packing)
         for run in pack([f.size for f in weights], limit=max(room, 1))
     ]
     if small:
@@ -86,7 +142,7 @@ def _has_own_layer(file: CheckpointFile) -> bool:
     return file.role is Role.WEIGHT or file.size >= OWN_LAYER_FROM
 
 
-def _layer(kind: LayerKind, files: Sequence[CheckpointFile]) -> PlannedLayer:
+def _layer(kind: LayerKind, files: Sequence[CheckpointFile], packing: Packing = Packing.TAR) -> PlannedLayer:
     entries = tuple(
         Entry(
             path=f"{MODEL_ROOT}/{f.path}",
@@ -94,4 +150,12 @@ def _layer(kind: LayerKind, files: Sequence[CheckpointFile]) -> PlannedLayer:
         )
         for f in files
     )
-    return PlannedLayer(kind=kind, files=tuple(files), entries=entries, tar=build_tar(entries))
+    estargz = plan_estargz(entries) if packing is Packing.ESTARGZ else None
+    return PlannedLayer(
+        kind=kind,
+        files=tuple(files),
+        entries=entries,
+        tar=estargz.tar if estargz is not None else build_tar(entries),
+        estargz=estargz,
+        spans=packing is Packing.SOCI,
+    )

@@ -1,10 +1,12 @@
 """Where a pull gathers a model's files until all are there, and where the next one goes on if it ends before.
 
-`.<name>.modelcar-pull` beside the target, or `.modelcar-pull` in it where it cannot be replaced by a rename:
+`.<name>.modelcar-pull` beside the target, or `.modelcar-pull` in it where it cannot be replaced by a rename (another
+kind of work has its own word there):
 
 - `files/`: what will be the target's content;
 - `image.json`: which image, and the boot of this machine: page cache that a crash may have lost is not trusted;
 - `done/<algorithm>-<hex>`: a layer whose files are complete and were verified, their paths with a NUL behind each;
+- `parts/<algorithm>-<hex>/`: what has come of a layer that arrives in chunks, see docs/formats/partial-blobs.md;
 - `publishing`: only where files have to be moved one by one, from the moment when all are verified.
 """
 
@@ -27,7 +29,6 @@ from modelcar.store.disk import explain
 
 __all__ = ["Staging", "open_staging"]
 
-_NAME: Final = ".modelcar-pull"
 _OF_THE_FILE_SYSTEM: Final = "lost+found"  # at the top of a fresh ext4 volume
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -57,9 +58,14 @@ class Staging:
         temporary.write_bytes(b"".join(os.fsencode(path) + b"\0" for path in paths))
         temporary.rename(marker)
 
+    def partial(self, layer: Digest) -> Path:
+        """Where what has come of an unfinished layer is remembered; its bytes may lie under `files` already."""
+        return self.folder / "parts" / f"{layer.algorithm}-{layer.hex}"
+
     @property
-    def has_finished(self) -> bool:
-        return any((self.folder / "done").iterdir())
+    def has_something(self) -> bool:
+        """Whether the next call saves anything by what is here."""
+        return any(place.is_dir() and any(place.iterdir()) for place in (self.folder / "done", self.folder / "parts"))
 
     def start_over(self) -> None:
         """Forget what is there of this image."""
@@ -69,7 +75,7 @@ class Staging:
         """Forget everything, and begin for the image that `state` names."""
         for name in ("image.json", "publishing"):  # first, so that a crash in between leaves nothing to go on from
             (self.folder / name).unlink(missing_ok=True)
-        for name in ("done", "files"):
+        for name in ("done", "files", "parts"):
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.folder / name)
             (self.folder / name).mkdir(mode=0o755)
@@ -80,8 +86,9 @@ class Staging:
 
 
 @contextmanager
-def open_staging(target: Path, image: Digest) -> Iterator[Staging]:
-    """A folder that becomes `target` if the block succeeds. `image` is the digest of the manifest that is unpacked.
+def open_staging(target: Path, image: Digest, *, work: str = "pull") -> Iterator[Staging]:
+    """A folder that becomes `target` if the block succeeds. `image` is the digest of the manifest that is unpacked, or
+    of whatever else says what the content will be; `work` a word for what is done.
 
     If the block fails because of the world (network, disk, Ctrl-C), finished layers stay for the next call with the
     same image; if the image is to blame, nothing stays.
@@ -96,9 +103,10 @@ def open_staging(target: Path, image: Digest) -> Iterator[Staging]:
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is not a folder")
     inside = target.exists() and _has_to_stay(target)
-    folder = target / _NAME if inside else target.with_name(f".{target.name}{_NAME}")
+    name = f".modelcar-{work}"
+    folder = target / name if inside else target.with_name(f".{target.name}{name}")
     try:
-        with _locked(folder) as staging:
+        with _locked(folder, work) as staging:
             if (folder / "publishing").exists():
                 _move(staging.files, target)
             if not _is_empty(target, besides=folder):
@@ -144,17 +152,17 @@ def _kept_for_the_next_try(staging: Staging, target: Path) -> Iterator[None]:
         yield
     except (WorldError, OSError) as e:
         error = e if isinstance(e, WorldError) else explain(e, f"cannot write to {target}")
-        if not staging.has_finished:
+        if not staging.has_something:
             _drop(staging.folder)
         else:
-            more = f"finished layers are kept in {staging.folder}: the same command goes on with the others"
+            more = f"what has come is kept in {staging.folder}: the same command goes on from there"
             error.hint = f"{error.hint}; {more}" if error.hint else more
         raise error from None
     except Exception:
         _drop(staging.folder)
         raise
     except BaseException:  # Ctrl-C
-        if not staging.has_finished:
+        if not staging.has_something:
             _drop(staging.folder)
         raise
 
@@ -192,7 +200,7 @@ def _drop(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[Staging]:
+def _locked(folder: Path, work: str) -> Iterator[Staging]:
     """Create the folder if need be and lock it; another one may remove it between the two."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -206,7 +214,7 @@ def _locked(folder: Path) -> Iterator[Staging]:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StorageError(f"another pull works in {folder}", hint="wait until it is done") from None
+                raise StorageError(f"another {work} works in {folder}", hint="wait until it is done") from None
             if not _is_same(fd, folder):
                 continue
             found = os.fstat(fd)

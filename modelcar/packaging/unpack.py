@@ -22,14 +22,14 @@ from modelcar.packaging.staging import Staging, open_staging
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import current_scope, run_parallel
 
-__all__ = ["TAR_ERRORS", "Unpacked", "unpack_model"]
+__all__ = ["TAR_ERRORS", "OpenLayer", "Unpacked", "unpack_layer", "unpack_model"]
 
 # What reading a tar raises when its bytes make no sense; some of it is no `TarError`.
 TAR_ERRORS: Final = (tarfile.TarError, EOFError, ValueError, OverflowError, gzip.BadGzipFile, zlib.error)
 _BUFFER: Final = 1 << 20
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
-_MODELPACK_TAR: Final = re.compile(r"application/vnd\.cncf\.model\.[a-z.]+\.v1\.tar")
+_MODELPACK_TAR: Final = re.compile(r"application/vnd\.cncf\.model\.[a-z.]+\.v1\.tar(\+gzip)?")
 
 
 class Readable(Protocol):
@@ -71,7 +71,7 @@ def unpack_model(
             run_parallel([partial(unpacking.unpack, d) for d in in_order], workers)
         else:
             staging.start_over()
-            run_parallel([partial(_unpack_layer, d, open_layer, staging.files, progress) for d in in_order], 1)
+            run_parallel([partial(unpack_layer, d, open_layer, staging.files, progress) for d in in_order], 1)
         files = [p for p in staging.files.rglob("*") if not p.is_dir() or p.is_symlink()]
         if not files:
             raise NotFound("the image has no files under /models", hint="`modelcar inspect` shows what it is")
@@ -92,7 +92,7 @@ class _Unpacking:
         paths = self._staging.paths_of(digest)
         if paths is None:
             claim = partial(self._claim, layer=digest)
-            paths = _unpack_layer(descriptor, self._open_layer, self._staging.files, self._progress, claim)
+            paths = unpack_layer(descriptor, self._open_layer, self._staging.files, self._progress, claim)
             self._staging.finish(digest, paths)
         else:
             self._progress.start(str(digest), digest.short, descriptor.size)
@@ -106,7 +106,7 @@ class _Unpacking:
             raise InvalidContent(f"{path} is in two layers of the image: {owner} and {layer}")
 
 
-def _unpack_layer(
+def unpack_layer(
     descriptor: Descriptor,
     open_layer: OpenLayer,
     folder: Path,
@@ -210,9 +210,10 @@ def _remove(path: Path, keep: Collection[Path] = ()) -> None:
 
 def _decompress(descriptor: Descriptor, raw: _Counting) -> Readable:
     media_type = descriptor.media_type
-    if media_type in media_types.UNCOMPRESSED_LAYERS or _MODELPACK_TAR.fullmatch(media_type):
+    modelpack = _MODELPACK_TAR.fullmatch(media_type)
+    if media_type in media_types.UNCOMPRESSED_LAYERS or (modelpack and not modelpack[1]):
         return raw
-    if media_type in (media_types.LAYER_TAR_GZIP, media_types.DOCKER_LAYER_GZIP):
+    if media_type in (media_types.LAYER_TAR_GZIP, media_types.DOCKER_LAYER_GZIP) or modelpack:
         return cast("Readable", gzip.GzipFile(fileobj=cast("IO[bytes]", raw), mode="rb"))
     raise InvalidDocument(
         f"layer {descriptor.digest} is of type {media_type}, which cannot be unpacked here",

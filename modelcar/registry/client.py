@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -16,11 +16,15 @@ from modelcar.registry.cancel import JobGroup, run_parallel
 from modelcar.registry.credentials import Login
 from modelcar.registry.documents import Documents
 from modelcar.registry.download import BLOCK, BlobStream
+from modelcar.registry.earlier import earlier_sizes
+from modelcar.registry.preflight import Preflight
 from modelcar.registry.referrers import Referrers
 from modelcar.registry.session import Call, Session
 from modelcar.registry.settings import ClientSettings
+from modelcar.registry.tally import Moved
 from modelcar.registry.tree import Tree, collect
-from modelcar.registry.upload import BlobSource, Upload, map_source
+from modelcar.registry.upload import BlobSource, fingerprint, map_source
+from modelcar.registry.uploader import Uploader, Uploading
 from modelcar.store.base import Store, Writer, read_document, write_document
 
 __all__ = ["Registry"]
@@ -51,7 +55,7 @@ class Registry:
         self._session = session or Session(settings, sleep)
         self._documents = Documents(self._session)
         self._referrers = Referrers(self._session, self._documents)
-        self._uploaded: set[tuple[str, Digest]] = set()  # repository and blob, by this client
+        self._uploader = Uploader(self._session, progress)
 
     def acting_as(self, authorization: str) -> Registry:
         """This client for somebody else: requests carry that `Authorization` header as it is, and their challenges are
@@ -100,6 +104,13 @@ class Registry:
             raise ProtocolViolation(f"{ref.registry}: {what}: it does not say how large the blob is", status=200)
         return answer.length
 
+    def has_blob(self, ref: Reference, digest: Digest, size: int) -> bool:
+        """Whether the repository has this blob; if so, a `push` afterwards does not look at it again."""
+        there = self.blob_size(ref, digest) == size
+        if there:
+            self._uploader.note_there(ref, digest)
+        return there
+
     def open_blob(
         self, ref: Reference, descriptor: Descriptor, offset: int = 0, length: int | None = None, *, exact: bool = False
     ) -> BlobStream:
@@ -117,22 +128,27 @@ class Registry:
         """Make sure that the repository has this blob. `mount_from`: repositories of this registry that may have it."""
         if source.size != descriptor.size:
             raise SizeMismatch(f"{descriptor.digest} has {source.size} bytes where {descriptor.size} were promised")
-        self._upload(ref, descriptor, map_source(source), mount_from)
+        content = fingerprint(source)
+        self._uploader.upload(ref, descriptor, map_source(source), content=content, mount_from=mount_from)
 
     @contextmanager
-    def uploading(self, ref: Reference) -> Iterator[Callable[[Descriptor, ByteMap], None]]:
-        """Upload blobs while others are still being made.
+    def uploading(self, ref: Reference) -> Iterator[Uploading]:
+        """Upload blobs while others are still being made, or while they are hashed themselves.
 
         What is yielded takes them, from any thread, and raises where an upload before has failed. Leaving the block
         waits for all; a `push` afterwards does not look at them again.
         """
         with JobGroup(self._settings.concurrency) as group:
+            yield Uploading(self._uploader, ref, group, self._progress, partial(earlier_sizes, self._documents, ref))
 
-            def upload(blob: Descriptor, source: ByteMap) -> None:
-                self._progress.expect(blob.size)
-                group.submit(partial(self.upload_blob, ref, blob, source))
+    def preflight(self, ref: Reference, layers: Mapping[str, int]) -> Preflight:
+        """What is known of pushing these layers (label to bytes) there; asks nobody."""
+        return self._uploader.preflight(ref, layers)
 
-            yield upload
+    @property
+    def moved(self) -> Moved:
+        """How many bytes of blobs this client has uploaded, or had not to."""
+        return self._uploader.tally.moved
 
     def put_manifest(self, ref: Reference, content: bytes, media_type: str) -> Digest:
         """Write a manifest under the reference's tag, or its digest; if it has a subject, it becomes its referrer."""
@@ -157,6 +173,9 @@ class Registry:
 
         Every source is checked before the first byte leaves; the reference points to the image only once all of it is
         there.
+
+        Raises:
+            TooLarge: the registry is known not to take one of the layers; nothing is sent.
         """
         _check_target(ref, descriptor)
 
@@ -164,21 +183,28 @@ class Registry:
             return parse_manifest(read_document(store, child), child.media_type)
 
         tree = collect(read(descriptor), descriptor.digest, read)
-        sources = {digest: _checked(store, blob) for digest, blob in tree.blobs.items()}
-        missing = [blob for digest, blob in tree.blobs.items() if (ref.name, digest) not in self._uploaded]
+        missing = [blob for digest, blob in tree.blobs.items() if not self._uploader.has_sent(ref, digest)]
+        self._require(ref, missing)
+        sources = {blob.digest: _checked(store, blob) for blob in missing}
         self._progress.expect(sum(blob.size for blob in missing))
-        jobs = [partial(self._upload, ref, blob, map_source(sources[blob.digest]), mount_from) for blob in missing]
+        jobs = [partial(self.upload_blob, ref, blob, sources[blob.digest], mount_from=mount_from) for blob in missing]
         run_parallel(jobs, self._settings.concurrency)
         self._publish(tree, ref)
         return descriptor
 
-    def pull(self, ref: Reference, store: Store) -> Descriptor:
-        """Download an image, or an index with all its images, into `store`; manifests only after what they list."""
+    def pull(
+        self, ref: Reference, store: Store, *, bring: Callable[[Descriptor], bool] = lambda _: False
+    ) -> Descriptor:
+        """Download an image, or an index with all its images, into `store`; manifests only after what they list.
+
+        `bring` is asked first for each blob that is not there: whether it has put it into `store`, verified.
+        """
         root = self.manifest(ref)
         tree = collect(root, ref.digest or root.digest, lambda child: self.manifest(ref, child))
         self._expect(tree)
         run_parallel(
-            [partial(self._pull_blob, ref, blob, store) for blob in tree.blobs.values()], self._settings.concurrency
+            [partial(self._pull_blob, ref, blob, store, bring) for blob in tree.blobs.values()],
+            self._settings.concurrency,
         )
         for digest, document in tree.documents:
             write_document(store, document.content, digest)
@@ -189,11 +215,12 @@ class Registry:
         root = self.manifest(source)
         _check_target(target, root.descriptor)
         tree = collect(root, source.digest or root.digest, lambda child: self.manifest(source, child))
-        self._expect(tree)
         mount_from = [source.repository] if source.registry == target.registry else []
-        jobs = [
-            partial(self._upload, target, blob, self._relay(source, blob), mount_from) for blob in tree.blobs.values()
-        ]
+        if not mount_from:
+            self._require(target, tree.blobs.values())
+        self._expect(tree)
+        upload = partial(self._uploader.upload, target, mount_from=mount_from)
+        jobs = [partial(upload, blob, self._relay(source, blob)) for blob in tree.blobs.values()]
         run_parallel(jobs, self._settings.concurrency)
         self._publish(tree, target)
         return root.descriptor
@@ -211,19 +238,16 @@ class Registry:
             place = Reference(registry=ref.registry, repository=ref.repository, digest=digest)
             self.put_manifest(ref if digest == last else place, document.content, document.media_type)
 
-    def _upload(self, ref: Reference, blob: Descriptor, source: BlobSource, mount_from: Sequence[str]) -> None:
-        key = str(blob.digest)
-        remote = self._session.remote(ref, "pull,push")
-        self._progress.start(key, _label(blob), blob.size)
-        note = Upload(self._session, remote, blob, source, partial(self._progress.advance, key)).run(mount_from)
-        self._progress.finish(key, note)
-        self._uploaded.add((ref.name, blob.digest))
+    def _require(self, ref: Reference, blobs: Iterable[Descriptor]) -> None:
+        self.preflight(ref, {_label(blob): blob.size for blob in blobs}).require()
 
-    def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store) -> None:
+    def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store, bring: Callable[[Descriptor], bool]) -> None:
         key = str(blob.digest)
         if _is_usable(store, blob, ref):
             self._progress.start(key, _label(blob), blob.size)
             self._progress.finish(key, "exists")
+            return
+        if bring(blob):
             return
         with store.begin(blob.digest) as writer:
             self._fetch(ref, blob, writer, verify=False)  # the commit hashes what was written

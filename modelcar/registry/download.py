@@ -103,6 +103,8 @@ class BlobStream(io.RawIOBase):
                 self._lost(e)
                 continue
             self._position += len(data)
+            if (wait := self._session.throttle.take(len(data))) > 0:
+                self._session.pause(wait)
             if self._hash is not None:
                 self._hash.update(data)
             if self._position == self._stop:

@@ -21,6 +21,7 @@ from modelcar.registry.credentials import Credentials, GivenLogin, Login, config
 from modelcar.registry.problems import no_answer, refusal, retry_after, show_url
 from modelcar.registry.settings import ClientSettings
 from modelcar.registry.transport import Answer, Body, Broken, Transport
+from modelcar.throttle import Throttle
 
 __all__ = ["OK", "RETRIED", "Call", "Remote", "Session"]
 
@@ -28,6 +29,7 @@ OK: Final = frozenset({200})
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
+_MOST_RENEWALS = 3  # of a token, for one request
 _MAX_WAIT = 120.0  # seconds; a registry that wants more is reported instead
 _NETWORK_NAMES = {"docker.io": "registry-1.docker.io"}
 
@@ -82,11 +84,13 @@ class Session:
     def __init__(self, settings: ClientSettings, sleep: Callable[[float], None] | None = None) -> None:
         self.settings = settings
         self.transport = Transport(settings)
+        self.throttle = Throttle(settings.limit_rate)
         self._sleep = sleep
         self._authorizer: Authorizer | Presented = Authorizer(
             Credentials(config_files(settings.docker_config)), self._fetch_token
         )
         self._bases: dict[str, str] = {}
+        self._let_in: set[Target] = set()  # what was asked for with permission, and had
         self._answered: set[str] = set()  # registries that have answered once: worth more patience
         self._lock = threading.Lock()
 
@@ -217,7 +221,7 @@ class Session:
 
     def _once(self, remote: Remote, call: Call) -> Answer:
         """One try: may take a second request for credentials, and more for redirects."""
-        url, redirects, wanted = call.url, 0, None
+        url, redirects, wanted, renewed = call.url, 0, None, 0
         while True:
             ours = same_origin(url, remote.base)
             authorization = self._authorizer.header(remote.target) if ours else None
@@ -227,7 +231,11 @@ class Session:
                 call.method, address, headers, call.body() if call.body else None, call.patience
             )
             answer.challenge = wanted
-            if answer.status == 401 and ours and wanted is None:
+            if authorization and answer.status < 400:
+                self._let_in.add(remote.target)
+            # Who was let in before may be unlucky: the token that another thread has just had is void again.
+            if answer.status == 401 and ours and renewed < (_MOST_RENEWALS if remote.target in self._let_in else 1):
+                renewed += 1
                 wanted = answer.headers.get("WWW-Authenticate", "")
                 try:
                     again = self._authorizer.challenged(remote.target, wanted, authorization)

@@ -21,7 +21,8 @@ class ClientSettings:
         ca_file: PEM certificates to trust besides the system's.
         concurrency: how many blobs are moved at once.
         timeout: how long a connection may take to make, and then stand still.
-        commit_timeout: how long a registry may take to answer once it has a whole blob (Quay's is slow).
+        commit_timeout: how long a registry may take to answer once it has a whole blob (Quay's is slow); large ones get
+            more.
         attempts: how often a request is tried before its failure is reported.
         chunk_size: send blobs in pieces of this size; `None` sends each in one request where the registry takes that.
         docker_config: Docker's `config.json`, or its folder, instead of the usual places.
@@ -29,6 +30,9 @@ class ClientSettings:
         namespace: tell a mirror at `address` which registry is meant (`?ns=`).
         mutual_tls: show a certificate, and talk only to those that show one of the same kind.
         direct: never go through a proxy of the environment.
+        limit_rate: bytes a second that blobs may take in all; `None` is no limit.
+        state: a folder that remembers what registries do, and uploads that are under way; `None`: nothing does.
+        dialect: what kind of registry they are (`GHCR`), instead of what their names say.
     """
 
     plain_http: bool = False
@@ -43,3 +47,6 @@ class ClientSettings:
     namespace: bool = False
     mutual_tls: MutualTls | None = None
     direct: bool = False
+    limit_rate: float | None = None
+    state: Path | None = None
+    dialect: str | None = None

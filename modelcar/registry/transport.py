@@ -48,6 +48,7 @@ USER_AGENT: Final = f"modelcar/{__version__}"
 Body = bytes | Iterable[bytes | FileSlice]
 
 _CONNECT_TIMEOUT = 15.0  # seconds, unless the settings allow less
+_UNSENT = 1 << 20  # bytes that the kernel may hold without sending them
 _SMALL = 64 << 10  # bytes worth reading to keep a connection alive
 
 
@@ -74,6 +75,9 @@ class _Connection(HTTPConnection):
         finally:
             self.timeout = patience
         self.sock.settimeout(patience)
+        # What the kernel holds back is lost when a registry answers early, and has moved in no sense of the word.
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._truncated = False

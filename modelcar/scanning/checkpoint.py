@@ -1,12 +1,13 @@
-"""Scanning a checkpoint that lies on disk."""
+"""Scanning a checkpoint."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from modelcar.checkpoint import Checkpoint, CheckpointFile
+from modelcar.checkpoint import Checkpoint, CheckpointFile, Remote
 from modelcar.errors import MalformedFile
 from modelcar.files import open_unchanged, reading
 from modelcar.progress import SILENT, Progress
@@ -18,7 +19,7 @@ from modelcar.scanning.report import FileReport, Report
 from modelcar.scanning.settings import ScanSettings
 from modelcar.scanning.version import RULE_SET
 
-__all__ = ["scan_checkpoint"]
+__all__ = ["report_on", "scan_checkpoint", "scan_file"]
 
 _DEFAULTS: Final = ScanSettings()
 
@@ -40,10 +41,18 @@ def scan_checkpoint(
     """
     scanner = FileScanner(settings)
     progress.expect(sum(file.size for file in checkpoint.files))
-    files = tuple(_scan_file(file, scanner, progress) for file in checkpoint.files)
+    files = [scan_file(file, scanner, checkpoint.remote, progress) for file in checkpoint.files]
+    return report_on(checkpoint, files, scanner, subject=subject)
+
+
+def report_on(
+    checkpoint: Checkpoint, files: Sequence[FileReport], scanner: FileScanner, *, subject: str | None = None
+) -> Report:
+    """The report on a checkpoint of which every file has been scanned by `scanner`."""
+    settings = scanner.settings
     return Report(
         subject=subject or str(checkpoint.root),
-        files=files,
+        files=tuple(files),
         rule_set=RULE_SET,
         scanners=scanner.scanners,
         scanned_at=datetime.now(UTC),
@@ -64,9 +73,25 @@ def _licence_findings(checkpoint: Checkpoint, settings: ScanSettings) -> list[Fi
     return licence_findings(licences, settings.licenses)
 
 
-def _scan_file(file: CheckpointFile, scanner: FileScanner, progress: Progress) -> FileReport:
+def scan_file(
+    file: CheckpointFile, scanner: FileScanner, remote: Remote | None = None, progress: Progress = SILENT
+) -> FileReport:
+    """Scan one file of a checkpoint; one that is awaited through `remote`, from afar.
+
+    Raises:
+        WorldError: it cannot be read or has changed; that is no verdict.
+    """
     key = f"scan {file.path}"
     progress.start(key, file.path, file.size)
+    try:
+        if file.awaited and remote is not None:
+            return scanner.scan(file.path, Content(remote.reading(file), file.size))
+        return _scan_here(file, scanner)
+    finally:
+        progress.finish(key, "done")
+
+
+def _scan_here(file: CheckpointFile, scanner: FileScanner) -> FileReport:
     fd = open_unchanged(file.source, file.stamp)
     try:
         report = scanner.scan(file.path, Content(reading(fd, file.path), file.size), file.source)
@@ -74,4 +99,3 @@ def _scan_file(file: CheckpointFile, scanner: FileScanner, progress: Progress) -
         return report
     finally:
         os.close(fd)
-        progress.finish(key, "done")

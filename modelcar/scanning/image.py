@@ -11,10 +11,12 @@ from typing import Final
 
 from modelcar.errors import InvalidContent, InvalidDocument, SizeMismatch
 from modelcar.layers.index import IndexedLayer, ModelIndex
+from modelcar.layers.members import Members
 from modelcar.oci import Descriptor, Digest, Manifest
 from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.packaging.fetch import ImageSource
 from modelcar.packaging.inspect import Inspected, InspectedManifest, index_layer_of, inspect_image, parse_index_layer
+from modelcar.packaging.soci import is_soci_index
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import run_parallel
 from modelcar.scanning.blobs import Blobs
@@ -22,13 +24,14 @@ from modelcar.scanning.content import Content, literal
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.findings import Finding, Outcome, outcome_of, shown
 from modelcar.scanning.image_rules import HEADERS_ONLY, INDEX_UNREADABLE, NO_MODEL, UNKNOWN_ENTRY, UNREADABLE
-from modelcar.scanning.indexed import compare_layer
+from modelcar.scanning.indexed import compare_layer, compare_packed
 from modelcar.scanning.layers import LayerScanner, ScannedLayer, digest_pieces
 from modelcar.scanning.manifests import Scanned, check_manifest
 from modelcar.scanning.names import name_findings
 from modelcar.scanning.readings import Reading, reading_of
 from modelcar.scanning.report import FileReport, Report
 from modelcar.scanning.settings import ScanSettings
+from modelcar.scanning.soci import SociCheck
 from modelcar.scanning.version import RULE_SET
 
 __all__ = ["quick_scan_image", "scan_image"]
@@ -104,15 +107,21 @@ class _ImageScan:
     _indexed: dict[Digest, list[tuple[str, IndexedLayer]]] = field(default_factory=dict)  # with the index's root
 
     def run(self, inspected: Inspected) -> tuple[list[FileReport], list[Finding]]:
-        manifests = [each.manifest for each in inspected.manifests]
+        soci = SociCheck([each for each in inspected.manifests if is_soci_index(each.manifest) and not self.quick])
+        images = [each for each in inspected.manifests if each not in soci.indexes]
+        manifests = [each.manifest for each in images]
         findings = [Finding(rule=UNKNOWN_ENTRY, path=other.digest.short) for other in inspected.others]
         if self.quick:
             findings.append(Finding(rule=HEADERS_ONLY, path=inspected.root.digest.short))
         else:
             findings += self._read_models(manifests)
-        scanned = self._scan_layers(_unique_layers(manifests), manifests)
+        scanned = self._scan_layers(_unique_layers(manifests), manifests, soci)
+        findings += soci.findings(images)
+        if unproven := soci.unproven():  # artifacts like any other, then
+            images += unproven
+            scanned |= self._scan_layers(_unique_layers([each.manifest for each in unproven]), [], soci)
         findings += [finding for layer in scanned.values() for finding in layer.findings]
-        for each in inspected.manifests:
+        for each in images:
             findings += check_manifest(each, scanned, self._models, self.scanner.settings.trusted_layers)
         files = [file for layer in scanned.values() for file in layer.files]
         findings += name_findings(file.path for file in files)
@@ -135,7 +144,7 @@ class _ImageScan:
                 yield Finding(rule=INDEX_UNREADABLE, path=layer.digest.short, detail=shown(str(e))[1:-1])
             else:
                 for each in model.layers:
-                    self._indexed.setdefault(each.digest, []).append((model.root, each))
+                    self._indexed.setdefault(each.listed_as, []).append((model.root, each))
 
     def _scan_configs(self, manifests: Sequence[InspectedManifest]) -> Iterator[FileReport]:
         """Configurations with something in them that does not belong there, such as a token."""
@@ -155,7 +164,7 @@ class _ImageScan:
                 yield replace(report, layer=config.digest)
 
     def _scan_layers(
-        self, layers: Sequence[tuple[Descriptor, tuple[Reading, ...]]], manifests: Sequence[Manifest]
+        self, layers: Sequence[tuple[Descriptor, tuple[Reading, ...]]], manifests: Sequence[Manifest], soci: SociCheck
     ) -> dict[tuple[Digest, Reading], ScannedLayer]:
         indexes = {layer.digest for layer in map(index_layer_of, manifests) if layer is not None}
         scanner = LayerScanner(files=self.scanner, indexes=indexes, quick=self.quick)
@@ -164,6 +173,7 @@ class _ImageScan:
         def scan(layer: Descriptor, readings: Sequence[Reading]) -> None:
             with self.blobs.open(layer) as content:
                 self._scan_layer(layer, readings, content, scanner, scanned)
+                soci.look(layer, content, scanned[layer.digest, readings[0]].members)
 
         if self.quick:  # those with small files first: there is only so much that may be read
             for layer, readings in sorted(layers, key=lambda pair: pair[0].size):
@@ -189,11 +199,14 @@ class _ImageScan:
         if not self.quick:
             bounds = _bounds(indexed, layer)
             chunks = digest_pieces(layer, content, bounds, lambda n: self.progress.advance(key, n))
+
+        def compare(tar: Content, members: Members, is_packed: bool) -> list[Finding]:
+            if is_packed:
+                return [f for root, each in indexed for f in compare_packed(each, layer, tar, members.files, root)]
+            return [f for root, each in indexed for f in compare_layer(each, tar, members.files, chunks, root)]
+
         for reading in readings:
-            found = scanner.scan(layer, reading, content)
-            for root, each in indexed:
-                wrong = compare_layer(each, content, found.members.files, chunks, root)
-                found = replace(found, findings=(*found.findings, *wrong))
+            found = scanner.scan(layer, reading, content, compare)
             scanned[layer.digest, reading] = found
             if self.found is not None:
                 self.found(layer, found)
@@ -218,7 +231,7 @@ class _ImageScan:
 def _bounds(indexed: Sequence[tuple[str, IndexedLayer]], layer: Descriptor) -> list[tuple[int, int]]:
     """How the index cuts the layer. Of two indexes that cut it differently only one can agree with what is found."""
     for _, each in indexed:
-        if each.size == layer.size:
+        if each.size == layer.size and each.blob is None:
             return [(chunk.offset, chunk.size) for chunk in each.chunks]
     return []
 

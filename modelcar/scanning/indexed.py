@@ -12,15 +12,16 @@ from modelcar.checkpoint.formats.header import Header
 from modelcar.checkpoint.formats.safetensors import read_safetensors
 from modelcar.checkpoint.formats.sniff import detect_format
 from modelcar.checkpoint.roles import role_of
-from modelcar.errors import MalformedFile
+from modelcar.errors import DigestMismatch, MalformedFile
 from modelcar.layers.index import IndexedFile, IndexedLayer
 from modelcar.layers.tar import Payload
-from modelcar.oci import Digest
+from modelcar.oci import Descriptor, Digest
 from modelcar.scanning.content import Content
 from modelcar.scanning.findings import Finding, shown
 from modelcar.scanning.image_rules import DISAGREES
+from modelcar.scanning.layers import digest_pieces
 
-__all__ = ["compare_layer"]
+__all__ = ["compare_layer", "compare_packed"]
 
 _HEAD: Final = 512
 _MOST_PROBLEMS: Final = 20  # of one layer, that are reported
@@ -47,9 +48,35 @@ def compare_layer(
         chunks: digests of its bytes, cut as the index cuts them.
         root: the index's folder for all paths, such as `/models`.
     """
+    if indexed.blob is not None:
+        return [_disagrees(indexed, "it says that the layer is packed, which it is not")]
+    return _compare(indexed, content, payloads, chunks, root)
+
+
+def _compare(
+    indexed: IndexedLayer, content: Content, payloads: Mapping[str, Payload], chunks: tuple[Digest, ...], root: str
+) -> list[Finding]:
     layer = _Layer(indexed=indexed, content=content, payloads=payloads, root=root.strip("/"))
     problems = islice(chain(_chunk_problems(indexed, content.size, chunks), _file_problems(layer)), _MOST_PROBLEMS)
-    return [Finding(rule=DISAGREES, path=indexed.digest.short, detail=problem) for problem in problems]
+    return [_disagrees(indexed, problem) for problem in problems]
+
+
+def compare_packed(
+    indexed: IndexedLayer, layer: Descriptor, tar: Content, payloads: Mapping[str, Payload], root: str
+) -> list[Finding]:
+    """As `compare_layer`, for a layer whose blob decompresses to `tar`."""
+    if indexed.blob is None or indexed.blob.size != layer.size:
+        return [_disagrees(indexed, "it does not say how the layer is packed")]
+    try:
+        said = Descriptor(media_type=indexed.media_type, digest=indexed.digest, size=indexed.size)
+        chunks = digest_pieces(said, tar, [(c.offset, c.size) for c in indexed.chunks], lambda _: None)
+    except DigestMismatch:
+        return [_disagrees(indexed, f"it names what comes out of the layer {indexed.digest}, which it is not")]
+    return _compare(indexed, tar, payloads, chunks, root)
+
+
+def _disagrees(indexed: IndexedLayer, problem: str) -> Finding:
+    return Finding(rule=DISAGREES, path=indexed.listed_as.short, detail=problem)
 
 
 def _chunk_problems(indexed: IndexedLayer, size: int, chunks: tuple[Digest, ...]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.plan import MODEL_ROOT
 from modelcar.scanning.content import Content, spooled
 from modelcar.scanning.dispatch import LIMIT
+from modelcar.scanning.estargz import OWN_FILES, proven_table
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.filescan import FileScan, Findings, Malformed
 from modelcar.scanning.findings import Finding, Rule, shown
@@ -29,7 +30,7 @@ from modelcar.scanning.readings import Form, Reading
 from modelcar.scanning.report import FileReport
 from modelcar.scanning.unpacking import Unpacking
 
-__all__ = ["LayerScanner", "ScannedLayer", "digest_pieces"]
+__all__ = ["Compare", "LayerScanner", "ScannedLayer", "digest_pieces"]
 
 _MODEL: Final = f"{MODEL_ROOT}/"
 _WHITEOUT: Final = ".wh."
@@ -47,6 +48,7 @@ class ScannedLayer:
         members: of a tar that is read in one way only.
         diff_id: the digest of the tar that it is, once decompressed; `None` where nobody knows.
         card: the model card in it.
+        table: the digest of the table of contents that lazy snapshotters go by, if it was found to be true.
     """
 
     files: tuple[FileReport, ...] = ()
@@ -54,6 +56,11 @@ class ScannedLayer:
     members: Members = _NO_MEMBERS
     diff_id: Digest | None = None
     card: bytes | None = None
+    table: Digest | None = None
+
+
+Compare = Callable[[Content, Members, bool], Sequence[Finding]]
+"""What is wrong with what others say of a tar, given its bytes and its members, and whether it came out of gzip."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,26 +80,31 @@ class LayerScanner:
     _taken: int = field(default=0, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
-    def scan(self, layer: Descriptor, reading: Reading, content: Content) -> ScannedLayer:
+    def scan(
+        self, layer: Descriptor, reading: Reading, content: Content, compare: Compare = lambda *_: ()
+    ) -> ScannedLayer:
         """Scan the files in a layer, as who goes by `reading` sees them."""
         try:
-            scanned = self._scan(layer, reading, content)
+            scanned = self._scan(layer, reading, content, compare)
         except LimitExceeded as e:
             scanned = ScannedLayer(findings=(_about(layer, LIMIT, str(e)),))
         return replace(scanned, files=tuple(replace(file, layer=layer.digest) for file in scanned.files))
 
-    def _scan(self, layer: Descriptor, reading: Reading, content: Content) -> ScannedLayer:
+    def _scan(self, layer: Descriptor, reading: Reading, content: Content, compare: Compare) -> ScannedLayer:
         if layer.digest in self.files.settings.trusted_layers:
-            return self._trusted(layer, reading, content)
+            trusted = self._trusted(layer, reading, content)
+            return replace(trusted, findings=(*trusted.findings, *compare(content, _NO_MEMBERS, False)))
         if reading.form is Form.FILE:
-            return ScannedLayer(files=tuple(self.files.scan(name, content) for name in reading.names))
+            files = tuple(self.files.scan(name, content) for name in reading.names)
+            return ScannedLayer(files=files, findings=tuple(compare(content, _NO_MEMBERS, False)))
         is_gzip = content.read(0, len(_GZIP)) == _GZIP  # engines go by the bytes
         if not is_gzip:
-            scanned = replace(self._tar(layer, content), diff_id=_sha256(layer, content, quick=self.quick))
+            scanned = self._tar(layer, content, compare)
+            scanned = replace(scanned, diff_id=_sha256(layer, content, quick=self.quick))
         else:
             unpacked = Unpacking(content, self.files.budget(content))
             with spooled(unpacked.pieces(), self.files.settings.spool) as tar:
-                scanned = replace(self._tar(layer, tar), diff_id=unpacked.diff_id)
+                scanned = replace(self._tar(layer, tar, compare, is_gzip=True), diff_id=unpacked.diff_id)
                 if unpacked.problem:
                     scanned = _with(scanned, _about(layer, UNREADABLE, unpacked.problem))
         if is_gzip is not (reading.form is Form.GZIPPED_TAR):
@@ -109,14 +121,17 @@ class LayerScanner:
             diff_id = unpacked.diff_id
         return ScannedLayer(findings=(_about(layer, TRUSTED),), diff_id=diff_id)
 
-    def _tar(self, layer: Descriptor, content: Content) -> ScannedLayer:
+    def _tar(self, layer: Descriptor, content: Content, compare: Compare, *, is_gzip: bool = False) -> ScannedLayer:
         try:
             members = read_members(content.read, content.size)
         except InvalidContent as e:
             return self._refused(layer, content, str(e))
         except LimitExceeded as e:
             return ScannedLayer(findings=(_about(layer, LIMIT, str(e)),))
-        findings = [*self._oddities(layer, content, members)]
+        table = proven_table(layer, content, members) if is_gzip and not self.quick else None
+        if table is not None:  # what packed the layer is accounted for; nobody else speaks of it
+            members = replace(members, files={p: f for p, f in members.files.items() if p not in OWN_FILES})
+        findings = [*self._oddities(layer, content, members), *compare(content, members, is_gzip)]
         found = {path: payload for path, payload in members.files.items() if _is_models(path)}
         try:
             self._take(len(found))
@@ -127,7 +142,11 @@ class LayerScanner:
             for path, payload in found.items()
         ]
         return ScannedLayer(
-            files=tuple(files), findings=tuple(findings), members=members, card=_card(content, members.files)
+            files=tuple(files),
+            findings=tuple(findings),
+            members=members,
+            card=_card(content, members.files),
+            table=table,
         )
 
     def _take(self, files: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from modelcar.holder import HOLDER_PATH
+from modelcar.layers.estargz import TOC_DIGEST
 from modelcar.layers.index import ModelIndex
 from modelcar.oci import Descriptor, Digest, ImageConfig, Manifest
 from modelcar.packaging.annotations import LAYER, SNAPSHOT_INDEX
@@ -91,7 +92,7 @@ def _index(manifest: Manifest, scanned: Scanned, models: Mapping[Digest, ModelIn
     if holding is None or model is None:
         return
     listed = {layer.digest: layer for layer in manifest.layers}
-    indexed = {layer.digest for layer in model.layers}
+    indexed = {layer.listed_as for layer in model.layers}
     for digest in sorted(indexed - listed.keys(), key=str)[:_MOST]:
         yield _finding(DISAGREES, holding, f"it lists layer {digest}, which is not there")
     for digest, layer in listed.items():
@@ -107,6 +108,9 @@ def _annotations(manifest: Manifest, scanned: Scanned) -> Iterator[Finding]:
         named = layer.annotations.get(SNAPSHOT_INDEX)
         if named is not None and (holding is None or named != str(holding.digest)):
             yield _finding(ANNOTATIONS, layer, f"it names {shown(named)} as the model index")
+        table = layer.annotations.get(TOC_DIGEST)
+        if table is not None and table != str(_scanned(layer, scanned).table):
+            yield _finding(ANNOTATIONS, layer, f"its table of contents {shown(table)} was not found to be true")
         if any(is_marked) and not marked and _scanned(layer, scanned).files:
             yield _finding(ANNOTATIONS, layer, "it is not marked as a layer of the model, and has files of it")
 

@@ -61,7 +61,7 @@ class Attachments:
         self._names.edit(edit)
         return done
 
-    def collect(self, reachable: Iterable[Digest]) -> set[Digest]:
+    def collect(self, reachable: Iterable[Digest], *, dry_run: bool = False) -> set[Digest]:
         """Forget attachments of what is not `reachable`, and damaged ones; return what the others reach.
 
         For the user's own store, whose attachments all say what they belong to. The caller holds `Names.locked()`.
@@ -75,7 +75,8 @@ class Attachments:
                 except ModelcarError:
                     gone.add(_key(entry))
         gone.update(_key(e) for e in waiting)
-        self._names.edit_locked(lambda entries: tuple(e for e in entries if _key(e) not in gone))
+        if not dry_run:
+            self._names.edit_locked(lambda entries: tuple(e for e in entries if _key(e) not in gone))
         return kept
 
     def _candidates(self, subject: Digest) -> Iterable[Descriptor]:

@@ -27,6 +27,8 @@ def explain(error: OSError, doing: str) -> StorageError:
         errno.EDQUOT: "the quota is used up; nothing half-written is visible",
         errno.EACCES: "check the owner and mode of the folder, or choose another",
         errno.EROFS: "choose another folder",
+        errno.EEXIST: "a file has that name; move it elsewhere, or choose another folder",
+        errno.ENOTDIR: "a part of that path is a file; move it elsewhere, or choose another folder",
         errno.EFBIG: "its file system holds no files as large as this; FAT, for one, ends at 4 GiB",
     }
     kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -29,7 +30,8 @@ class OciLayout:
     """`Layout` in a folder. Any number of threads and processes may use it at once.
 
     `root/blobs/<algorithm>/<hex>` are blobs, `root/ingest/` holds what is being written, and with `recipes` (the
-    user's own store only) `root/recipes/<algorithm>/<hex>.json` stand for virtual blobs.
+    user's own store only) `root/recipes/<algorithm>/<hex>.json` stand for virtual blobs, and `root/elsewhere/…` say of
+    blobs that went through this machine where they are.
     """
 
     def __init__(self, root: Path, *, recipes: bool = False, create: bool = True) -> None:
@@ -99,6 +101,11 @@ class OciLayout:
                 pass
             except OSError as e:
                 raise explain(e, f"cannot read {recipe}") from None
+        if self.has_recipes and (place := self._elsewhere(digest)) is not None:
+            raise NotFound(
+                f"{digest} is not on this machine: it went straight to {place}",
+                hint=f"`modelcar copy` and `pull` take the image from {place}; or build it again without --no-cache",
+            )
         raise NotFound(f"{digest} is not in {self.root}")
 
     def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> ByteReader:
@@ -118,6 +125,13 @@ class OciLayout:
                 return
         make_dirs(path.parent)
         atomic_write(path, recipe)
+
+    def note_elsewhere(self, digest: Digest, place: str) -> None:
+        """Note that a blob is at `place` and not here, for whoever asks for it."""
+        if digest not in self:
+            path = self._elsewhere_path(digest)
+            make_dirs(path.parent)
+            atomic_write(path, place.encode())
 
     def materialise(self, digest: Digest, content: ByteMap, *, advance: Callable[[int], None] = lambda _: None) -> None:
         """Write a blob out as a file, by reflink where that is possible; virtual blobs are checked for changes.
@@ -147,9 +161,20 @@ class OciLayout:
         except OSError as e:
             raise explain(e, f"cannot write {target}") from None
 
+    def _elsewhere_path(self, digest: Digest) -> Path:
+        return self.root / "elsewhere" / digest.algorithm / digest.hex
+
+    def _elsewhere(self, digest: Digest) -> str | None:
+        try:
+            return self._elsewhere_path(digest).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            raise explain(e, f"cannot read {self._elsewhere_path(digest)}") from None
+
     def delete(self, digest: Digest) -> None:
         removed = False
-        for path in (self.path(digest), self.recipe_path(digest)):
+        for path in (self.path(digest), self.recipe_path(digest), self._elsewhere_path(digest)):
             try:
                 path.unlink()
                 removed = True
@@ -163,7 +188,7 @@ class OciLayout:
     def digests(self) -> Iterator[Digest]:
         """Everything that is here, each digest once."""
         seen = set()
-        for folder in ("blobs", "recipes"):
+        for folder in ("blobs", "recipes", "elsewhere"):
             for path in sorted((self.root / folder).glob("*/*")):
                 with suppress(InvalidDigest):
                     digest = Digest(path.parent.name, path.name.removesuffix(".json"))
@@ -171,15 +196,18 @@ class OciLayout:
                         seen.add(digest)
                         yield digest
 
-    def sweep_ingest(self) -> int:
+    def sweep_ingest(self, *, dry_run: bool = False) -> int:
         """Remove what dead writers left behind and return how many bytes that frees. Nobody may be writing."""
         freed = 0
         leftovers = [*(self.root / "ingest").glob("*"), *self.root.glob(".*.????????????")]
         leftovers += self.root.glob("recipes/*/.*.json.????????????")
         for path in leftovers:
             with suppress(FileNotFoundError):
-                freed += path.stat().st_blocks * 512
-                path.unlink()
+                # a blob that arrives in chunks is a folder
+                files = [path, *path.glob("*")] if path.is_dir() else [path]
+                freed += sum(file.stat().st_blocks * 512 for file in files)
+                if not dry_run:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         return freed
 
 

@@ -55,6 +55,11 @@ class LocalStore:
     def memo(self) -> DigestMemo:
         return DigestMemo(self.home / "memo" / "layers.sqlite")
 
+    @property
+    def registries(self) -> Path:
+        """The folder for what is remembered of registries, and of uploads that are under way."""
+        return self.home / "registries"
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Keep collections out while content is added, named or read."""
@@ -70,8 +75,8 @@ class LocalStore:
         except StorageError:
             return True
 
-    def collect(self, *, wait: bool = True) -> Collection:
-        """Remove everything that no name reaches, and what dead writers left.
+    def collect(self, *, wait: bool = True, dry_run: bool = False) -> Collection:
+        """Remove everything that no name reaches, and what dead writers left; or only say what that would be.
 
         Raises:
             StorageError: someone is using the store and `wait` is off, or an image in it is damaged; nothing is
@@ -84,14 +89,15 @@ class LocalStore:
             reachable: set[Digest] = set()
             for entry in self.names.images():
                 reachable.update(self._reach(entry))
-            reachable |= Attachments(self.content).collect(reachable)
-            freed = self.content.sweep_ingest()
+            reachable |= Attachments(self.content).collect(reachable, dry_run=dry_run)
+            freed = self.content.sweep_ingest(dry_run=dry_run)
             removed = []
             for digest in list(self.content.digests()):
                 if digest not in reachable:
                     path = self.content.path(digest)
                     freed += path.stat().st_blocks * 512 if path.exists() else 0
-                    self.content.delete(digest)
+                    if not dry_run:
+                        self.content.delete(digest)
                     removed.append(digest)
         return Collection(removed=tuple(removed), freed=freed)
 

@@ -12,19 +12,19 @@ import secrets
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from modelcar.errors import ModelcarError, StorageError
 from modelcar.files import FileStamp
 from modelcar.layers.bytemap import FileRange
-from modelcar.layers.hashing import Chunk, LayerDigests, chunk_bounds
-from modelcar.layers.tar import POLICY, Entry, VirtualTar
+from modelcar.layers.hashing import Chunk, LayerDigests, PackedDigests, chunk_bounds
+from modelcar.layers.tar import POLICY, Entry, Payload
 from modelcar.oci import Digest
 
-__all__ = ["DigestMemo", "layer_key"]
+__all__ = ["DigestMemo", "content_key", "layer_key"]
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS layers (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _MAY_PASS: Final = {
@@ -35,10 +35,11 @@ _WAIT: Final = 30.0  # seconds for another process's transaction
 _KEEP: Final = 100_000  # entries; about 100 MB at the very most
 
 
-def layer_key(entries: Sequence[Entry], content_digests: Sequence[str]) -> str | None:
+def layer_key(entries: Sequence[Entry], content_digests: Sequence[str], variant: str = "") -> str | None:
     """The memo key of a layer, or `None` if it has content without a stamp.
 
-    A digest is a pure function of (paths in the image, tar policy, contents); stamps stand for contents.
+    A digest is a pure function of (paths in the image, tar policy, contents); stamps stand for contents. `variant` is
+    what else was done with the tar: its packing, or more digests.
     """
     described = []
     for entry in entries:
@@ -48,7 +49,22 @@ def layer_key(entries: Sequence[Entry], content_digests: Sequence[str]) -> str |
         s = content.stamp
         stamp = [s.device, s.inode, s.size, s.mtime_ns, s.ctime_ns]
         described.append([entry.path, entry.executable, content.offset, content.size, stamp])
-    return str(Digest.of(json.dumps([POLICY, described, sorted(content_digests)]).encode()))
+    more = [variant] if variant else []
+    return str(Digest.of(json.dumps([POLICY, described, sorted(content_digests), *more]).encode()))
+
+
+def content_key(
+    entries: Sequence[Entry], sha256: Mapping[str, str], content_digests: Sequence[str], variant: str = ""
+) -> str | None:
+    """The same for a layer of which all contents are known by hash (64 hex digits, by path in the image), else `None`.
+
+    Under it stands only what was hashed together with its contents, and these were what they are called here.
+    """
+    if any(entry.path not in sha256 for entry in entries):
+        return None
+    described = [[entry.path, entry.executable, entry.content.size, sha256[entry.path]] for entry in entries]
+    more = [variant] if variant else []
+    return str(Digest.of(json.dumps(["sha256", POLICY, described, sorted(content_digests), *more]).encode()))
 
 
 class DigestMemo:
@@ -61,14 +77,14 @@ class DigestMemo:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get(self, key: str, layer: VirtualTar) -> LayerDigests | None:
-        """What was hashed under `key`, or `None`; `layer` gives the chunks their bounds."""
+    def get(self, key: str, size: int, payloads: Sequence[Payload]) -> LayerDigests | None:
+        """What was hashed under `key`, or `None`; bytes and payloads of the tar give the chunks their bounds."""
         if not os.path.lexists(self._path):
             return None
         with self._connect() as db:
             row = db.execute("SELECT value FROM layers WHERE key = ?", (key,)).fetchone()
         try:
-            return _parse(row[0], layer) if row else None
+            return _parse(row[0], size, payloads) if row else None
         except (ValueError, TypeError, KeyError, AttributeError, ModelcarError) as e:
             raise self._damaged(f"{type(e).__name__} in the entry {key}") from None
 
@@ -79,14 +95,7 @@ class DigestMemo:
         """
         if not all(stamp.is_settled(started_ns) for stamp in stamps):
             return
-        value = json.dumps(
-            {
-                "digest": str(digests.digest),
-                "chunks": [chunk.digest.hex for chunk in digests.chunks],
-                "files": {path: str(digest) for path, digest in digests.files.items()},
-                "at": int(time.time()),
-            }
-        )
+        value = json.dumps({**_to_dict(digests), "at": int(time.time())})
         with self._connect() as db, db:
             db.execute("INSERT OR REPLACE INTO layers VALUES (?, ?)", (key, value))
             if db.execute("SELECT count(*) FROM layers").fetchone()[0] > _KEEP:
@@ -142,9 +151,22 @@ def _is_private(st: os.stat_result, kind: int) -> bool:
     return st.st_uid == os.geteuid() and not st.st_mode & 0o077 and stat.S_IFMT(st.st_mode) == kind
 
 
-def _parse(value: str, layer: VirtualTar) -> LayerDigests | None:
+def _to_dict(digests: LayerDigests) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "digest": str(digests.digest),
+        "chunks": [chunk.digest.hex for chunk in digests.chunks],
+        "files": {path: str(digest) for path, digest in digests.files.items()},
+    }
+    if digests.packed is not None:
+        result["packed"] = {"digest": str(digests.packed.digest), "crcs": digests.packed.crcs.hex()}
+    if digests.spans:
+        result["spans"] = [span.hex for span in digests.spans]
+    return result
+
+
+def _parse(value: str, size: int, payloads: Sequence[Payload]) -> LayerDigests | None:
     data = json.loads(value)
-    bounds = list(chunk_bounds(layer.content.size, layer.payloads))
+    bounds = list(chunk_bounds(size, payloads))
     if len(bounds) != len(data["chunks"]):
         return None
     chunks = [
@@ -155,4 +177,10 @@ def _parse(value: str, layer: VirtualTar) -> LayerDigests | None:
         digest=Digest.parse(data["digest"]),
         chunks=tuple(chunks),
         files={path: Digest.parse(digest) for path, digest in data["files"].items()},
+        packed=_packed(data["packed"]) if "packed" in data else None,
+        spans=tuple(Digest("sha256", hexadecimal) for hexadecimal in data.get("spans", ())),
     )
+
+
+def _packed(data: dict[str, str]) -> PackedDigests:
+    return PackedDigests(digest=Digest.parse(data["digest"]), crcs=bytes.fromhex(data["crcs"]))

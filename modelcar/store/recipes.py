@@ -13,7 +13,7 @@ from typing import Any
 
 from modelcar.errors import InvalidDocument, StorageError
 from modelcar.files import FileStamp
-from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Segment, Zeros
+from modelcar.layers.bytemap import ByteMap, FileRange, GzippedRange, Literal, Segment, Zeros
 from modelcar.oci import Digest, compact_json, parse_object
 from modelcar.oci.document import Fields
 
@@ -59,6 +59,11 @@ def _segment_to_dict(segment: Segment) -> dict[str, Any]:
         return {"literal": base64.b64encode(segment.data).decode()}
     if isinstance(segment, Zeros):
         return {"zeros": segment.size}
+    if isinstance(segment, GzippedRange):
+        if not segment.is_whole:
+            raise ValueError("a recipe holds whole gzip members")
+        crcs = base64.b64encode(segment.crcs).decode()
+        return {"gzip": _segment_to_dict(segment.content), "member": segment.member, "crcs": crcs}
     if segment.stamp is None:
         raise ValueError(f"{segment.path} has no stamp")
     stamp = {name: getattr(segment.stamp, name) for name in _STAMP}
@@ -78,6 +83,12 @@ def _path_to_dict(path: Path) -> dict[str, str]:
 def _segment_from(fields: Fields) -> Segment:
     if (literal := fields.optional_text("literal")) is not None:
         return Literal(base64.b64decode(literal, validate=True))
+    if (packed := fields.optional_object("gzip")) is not None:
+        content = _segment_from(packed)
+        if not isinstance(content, FileRange):
+            raise InvalidDocument(f"{packed.path} is no range of a file")
+        crcs = base64.b64decode(fields.text("crcs"), validate=True)
+        return GzippedRange.of(content, fields.size("member"), crcs)
     path = fields.optional_text("path")
     if (raw := fields.optional_text("pathBytes")) is not None:
         path = os.fsdecode(base64.b64decode(raw, validate=True))

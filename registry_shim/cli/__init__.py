@@ -13,7 +13,19 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = ("serve", "status", "precache", "pin", "unpin", "gc", "rescan", "hosts-toml", "doctor", "node")
+_VERBS: Final = (
+    "serve",
+    "status",
+    "precache",
+    "pin",
+    "unpin",
+    "gc",
+    "rescan",
+    "hosts-toml",
+    "doctor",
+    "node",
+    "snapshotter",
+)
 
 
 @click.group(

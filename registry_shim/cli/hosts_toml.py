@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -13,6 +13,7 @@ from modelcar.store.disk import atomic_write, make_dirs
 from registry_shim.engines.containerd import CONFIG, DROP_IN
 from registry_shim.engines.install import Action, Change, Installer
 from registry_shim.engines.settings import Engine, WiringSettings
+from registry_shim.engines.snapshotter import DROP_IN as PLUG_IN
 from registry_shim.engines.wiring import Wiring, engines_of, wiring_of
 
 __all__ = ["command"]
@@ -51,6 +52,9 @@ _OWNERS = {
     metavar="REPO",
     help="Goes on to come from its registry. Not for containerd.",
 )
+@click.option(
+    "--snapshotter", metavar="SOCKET", help="containerd shall use `registry-shim snapshotter`, which is there."
+)
 @click.option("--uninstall", is_flag=True, help="Put back what was there before.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option(
@@ -69,6 +73,7 @@ def command(
     config_path: str,
     ca: Path | None,
     excluded: tuple[str, ...],
+    snapshotter: str | None,
     uninstall: bool,
     dry_run: bool,
     folder: Path | None,
@@ -95,6 +100,7 @@ def command(
         config_path=config_path,
         ca=ca,
         excluded=excluded,
+        snapshotter=PurePosixPath(snapshotter) if snapshotter else None,
     )
     installer = Installer(root)
     wiring = wiring_of(settings, root, installer)
@@ -117,7 +123,7 @@ def _found(root: Path) -> frozenset[Engine]:
 def _uninstall(output: Output, installer: Installer, engines: tuple[Engine, ...], *, dry_run: bool) -> None:
     owners = frozenset(_OWNERS[engine] for engine in engines) or None
     changes = (installer.removal if dry_run else installer.uninstall)(owners=owners)
-    restart = any(change.path in (CONFIG, DROP_IN) for change in changes)
+    restart = any(change.path in (CONFIG, DROP_IN, PLUG_IN) for change in changes)
     notes = ("containerd goes on as it is until it is restarted: systemctl restart containerd",) if restart else ()
     _show(output, changes, notes, diffs=dry_run)
     kept = [str(change.path) for change in changes if change.action is Action.CHANGED]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcar.cli.output import Output
-from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.cli.output import Output, write_ready_file
+from modelcar.errors import ModelcarError, UsageError
 
 if TYPE_CHECKING:
     from modelcar.serving.address import Address
@@ -58,7 +58,7 @@ def command(config: Path | None, ready_file: Path | None, as_json: bool, **optio
     def ready(address: Address) -> None:
         url = f"{'https' if settings.tls else 'http'}://{address}"
         if ready_file is not None:
-            _write_ready_file(ready_file, address)
+            write_ready_file(ready_file, str(address))
         output.document({"address": str(address), "url": url})
         output.line(f"listening on {url}")
 
@@ -114,15 +114,6 @@ def _overrides(
         )
         if is_given
     }
-
-
-def _write_ready_file(path: Path, address: Address) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(f"{address}\n")
-        temporary.replace(path)
-    except OSError as e:
-        raise StorageError(f"cannot write {path}: {e.strerror}") from None
 
 
 def _require_aiohttp() -> None:

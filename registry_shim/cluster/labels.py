@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from modelcar.admission.names import NODE_MODEL_PREFIX
+from modelcar.admission.names import NODE_MODEL_PREFIX, NODE_MODEL_READY, node_label
 from registry_shim.cluster.seen import ShownImage
 
-__all__ = ["MOST", "changes", "label"]
+__all__ = ["MOST", "changes"]
 
 MOST: Final = 50
 """Labels on one node; what was used longest ago has none."""
-_HEX: Final = 40  # digits of a digest; a label's name has at most 63 characters
-
-
-def label(digest: str) -> str:
-    """The label's key for an image at this digest."""
-    return f"{NODE_MODEL_PREFIX}{digest.partition(':')[2][:_HEX]}"
 
 
 def changes(labels: Mapping[str, str], images: Iterable[ShownImage], wanted: Collection[str]) -> dict[str, str | None]:
@@ -29,6 +23,6 @@ def changes(labels: Mapping[str, str], images: Iterable[ShownImage], wanted: Col
     """
     here = [image for image in images if image.whole and image.refused is None]
     here.sort(key=lambda image: (image.digest not in wanted, not image.pinned, -image.used, image.digest))
-    shall = {label(image.digest): "ready" for image in here[:MOST]}
+    shall = {node_label(image.digest): NODE_MODEL_READY for image in here[:MOST]}
     gone = {key for key in labels if key.startswith(NODE_MODEL_PREFIX)} - shall.keys()
     return {key: value for key, value in shall.items() if labels.get(key) != value} | dict.fromkeys(sorted(gone))

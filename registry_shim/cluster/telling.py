@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from modelcar.cluster.api import Cluster
 from modelcar.cluster.patching import replacing
 from modelcar.cluster.resources import EVENTS, MODEL_NODES, NODES, Object, name_of, namespace_of
-from modelcar.cluster.words import labels_of, status_of
+from modelcar.cluster.words import labels_of, status_of, timestamp
 from modelcar.errors import Conflict, ObjectNotFound
 from registry_shim.cluster.labels import changes
 from registry_shim.cluster.progress import Told, event
@@ -110,7 +109,7 @@ class Events:
             self._write(each, known, now)
 
     def _write(self, told: Told, known: _Known | None, now: float) -> None:
-        moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        moment = timestamp()
         first, count = (known.first, known.count + 1) if known else (moment, 1)
         made = event(told, self._node, count, first, moment)
         try:

@@ -17,7 +17,19 @@ from typing import Any, Final
 from registry_shim.engines.files import HEADER, PlannedFile, quoted
 from registry_shim.engines.settings import WiringSettings
 
-__all__ = ["CONFIG", "DROP_IN", "Advice", "ConfigFile", "advise", "hosts_file", "hosts_folder", "parse_version", "plan"]
+__all__ = [
+    "CONFIG",
+    "DROP_IN",
+    "Advice",
+    "ConfigFile",
+    "advise",
+    "hosts_file",
+    "hosts_folder",
+    "parse_version",
+    "place_of",
+    "plan",
+    "schema_of",
+]
 
 CONFIG: Final = PurePosixPath("/etc/containerd/config.toml")
 DROP_IN: Final = PurePosixPath("/etc/containerd/conf.d/99-modelcar-shim.toml")
@@ -87,7 +99,7 @@ def advise(settings: WiringSettings, files: tuple[ConfigFile, ...], version: tup
         documents = [tomllib.loads(file.text) for file in files]
     except tomllib.TOMLDecodeError as e:
         return Advice(problem=f"containerd's configuration cannot be read: {e}", remedy="mend it first")
-    schema = _schema(documents, version)
+    schema = schema_of(documents, version)
     if schema not in _PLUGINS:
         return Advice(
             problem=f"{CONFIG} is of version {schema}", remedy="bring it up to date with `containerd config migrate`"
@@ -107,7 +119,7 @@ def advise(settings: WiringSettings, files: tuple[ConfigFile, ...], version: tup
     if found and folder not in str(found).split(":"):
         return Advice(problem=f"containerd reads {found}", remedy=f"give that as --config-path, or change {CONFIG}")
     why = f"its config_path is {found}, a list, which pulls take for one name" if found else "config_path is not set"
-    place = _place(documents, version)
+    place = place_of(documents, version, DROP_IN)
     if place is not None:
         text = f"{HEADER}version = {schema}\n{table}\n{key}\n"
         return Advice(
@@ -134,7 +146,7 @@ def _is_read(folder: str, config_path: str, version: tuple[int, int] | None) -> 
     return folder == config_path
 
 
-def _schema(documents: list[dict[str, Any]], version: tuple[int, int] | None) -> int:
+def schema_of(documents: list[dict[str, Any]], version: tuple[int, int] | None) -> int:
     """The version of the root file: a drop-in of a higher one keeps containerd from migrating the root."""
     if documents:
         given = documents[0].get("version", 1)
@@ -152,11 +164,13 @@ def _registry_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _place(documents: list[dict[str, Any]], version: tuple[int, int] | None) -> PurePosixPath | None:
+def place_of(
+    documents: list[dict[str, Any]], version: tuple[int, int] | None, drop_in: PurePosixPath
+) -> PurePosixPath | None:
     """Where a file can say it: there is none yet (which imports nothing, either), or a drop-in is read and merged."""
     if not documents:
         return CONFIG
     if version is None or version < (2, 0):
         return None
     absolute = (str(CONFIG.parent / str(pattern)) for pattern in documents[0].get("imports", []))
-    return DROP_IN if any(fnmatch.fnmatchcase(str(DROP_IN), pattern) for pattern in absolute) else None
+    return drop_in if any(fnmatch.fnmatchcase(str(drop_in), pattern) for pattern in absolute) else None

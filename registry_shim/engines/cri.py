@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from modelcar.errors import WorldError
+from modelcar.errors import InvalidDocument, WorldError
+from registry_shim.protobuf import embedded, encode, numbered, text
 
 __all__ = ["SOCKETS", "Answer", "Cri", "Version"]
 
@@ -77,8 +77,14 @@ class Cri:
             WorldError: nobody does, or an engine without CRI.
         """
         content = self.call("/runtime.v1.RuntimeService/Version", b"", _QUICK_SECONDS).require(f"{self._path}")
-        fields = dict(_fields(content))
-        return Version(engine=fields.get(2, b"").decode(), version=fields.get(3, b"").decode())
+        try:
+            fields = numbered(content)
+            found = Version(engine=text(fields.get(2)), version=text(fields.get(3)))
+        except InvalidDocument as e:
+            raise WorldError(f"the engine's answer is not understood: {e}") from None
+        if not found.engine:
+            raise WorldError(f"the engine's answer at {self._path} does not say who it is")
+        return found
 
     def pull(self, image: str, *, seconds: float) -> Answer:
         """Pull and unpack as for a pod without secrets.
@@ -166,40 +172,4 @@ class _Call:
 
 def _image_spec(image: str) -> bytes:
     """`{image: {image: IMAGE}}`, the request of every method about one image."""
-    return _field(1, _field(1, image.encode()))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message; our answers have no others."""
-    at = 0
-    while at < len(message):
-        key, at = _read_varint(message, at)
-        if key & 7 != 2:
-            raise WorldError("the engine's answer is not understood")
-        size, at = _read_varint(message, at)
-        yield key >> 3, message[at : at + size]
-        at += size
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if at >= len(message) or shift > 63:
-            raise WorldError("the engine's answer is cut off")
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+    return embedded(1, encode((1, image)))

@@ -29,7 +29,7 @@ def daemon_json(settings: WiringSettings, existing: bytes | None) -> bytes:
     """
     try:
         document = json.loads(existing or b"{}")
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise StorageError(f"{DAEMON_JSON} is not JSON: {e}", hint="mend it first") from None
     mirrors = document.get("registry-mirrors", []) if isinstance(document, dict) else None
     if not isinstance(mirrors, list):

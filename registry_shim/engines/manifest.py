@@ -96,7 +96,7 @@ class Manifest:
                 entries=tuple(map(_entry_from_dict, document["files"])),
                 wired=tuple(Wired(**{**w, "registries": tuple(w["registries"])}) for w in document["wired"]),
             )
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
             raise StorageError(f"the record of what was wired is damaged: {e}") from None
 
 

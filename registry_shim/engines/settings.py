@@ -39,6 +39,7 @@ class WiringSettings:
         ca: PEM certificates of the authority that signed the shim's certificate; copied to where engines look.
         excluded: repositories (`ghcr.io/acme/registry-shim`) that go on to come from their registry directly.
         dial_seconds: how long containerd waits for the shim to take a connection (containerd >= 2.1).
+        snapshotter: the socket of `registry-shim snapshotter`, if containerd shall use it.
     """
 
     registries: tuple[str, ...]
@@ -48,6 +49,7 @@ class WiringSettings:
     ca: Path | None = None
     excluded: tuple[str, ...] = ()
     dial_seconds: int = 5
+    snapshotter: PurePosixPath | None = None
 
     def __post_init__(self) -> None:
         if not self.registries:
@@ -62,6 +64,10 @@ class WiringSettings:
             raise UsageError(f"{self.config_path!r} is not an absolute path", hint="as in containerd's config.toml")
         if self.ca is not None and self.url.scheme != "https":
             raise UsageError("an authority's certificate is of no use with http://", hint="--shim https://…")
+        if self.snapshotter is not None and not self.snapshotter.is_absolute():
+            raise UsageError(f"{self.snapshotter} is not an absolute path", hint="as in `registry-shim snapshotter`")
+        if self.snapshotter is not None and Engine.CONTAINERD not in self.engines:
+            raise UsageError("only containerd has snapshotters", hint="--engine containerd")
         if self.dial_seconds < 1:
             raise UsageError("containerd must wait at least a second for the shim")
         self._check_excluded()

@@ -11,7 +11,7 @@ from typing import Final
 
 from modelcar.errors import WorldError
 from modelcar.store.disk import explain
-from registry_shim.engines import containerd, containers, docker
+from registry_shim.engines import containerd, containers, docker, snapshotter
 from registry_shim.engines.cri import SOCKETS, Cri
 from registry_shim.engines.files import HEADER, PlannedFile
 from registry_shim.engines.install import Installer
@@ -57,9 +57,9 @@ def wiring_of(settings: WiringSettings, root: Path, installer: Installer) -> Wir
     if Engine.CONTAINERD in settings.engines:
         files += containerd.plan(settings, ca=ca)
         wired.append(replace(common, owner="containerd", config_path=settings.config_path))
-        advice = containerd.advise(settings, containerd_files(root), containerd_version(root))
-        files += (advice.drop_in,) if advice.drop_in else ()
-        notes += (f"{advice.problem}; {advice.remedy}",) if advice.problem else ()
+        found, notes_of = _containerd_config(settings, root)
+        files += found
+        notes += notes_of
     if settings.engines & {Engine.CRIO, Engine.PODMAN}:
         files += containers.plan(settings, ca=ca)
         wired.append(replace(common, owner="containers"))
@@ -104,6 +104,19 @@ def containerd_version(root: Path) -> tuple[int, int] | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return containerd.parse_version(done.stdout)
+
+
+def _containerd_config(settings: WiringSettings, root: Path) -> tuple[list[PlannedFile], list[str]]:
+    """Files of containerd's own configuration, and what a person should do about it."""
+    found, version = containerd_files(root), containerd_version(root)
+    advice = containerd.advise(settings, found, version)
+    files = {advice.drop_in.path: advice.drop_in} if advice.drop_in else {}
+    notes = [f"{advice.problem}; {advice.remedy}"] if advice.problem else []
+    if settings.snapshotter is not None:
+        plugged = snapshotter.plug_in(settings.snapshotter, found, version, advice.drop_in)
+        files |= {plugged.drop_in.path: plugged.drop_in} if plugged.drop_in else {}
+        notes += [plugged.note] if plugged.note else []
+    return list(files.values()), notes
 
 
 def _has_crio(settings: WiringSettings) -> bool:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidContent, ModelcarError
 from modelcar.oci import Descriptor
 from modelcar.signing.places import Place
@@ -26,7 +27,6 @@ from registry_shim.gate.scans import Leases, Scan, ScanStage
 from registry_shim.gate.settings import GateRule, GateSettings, OnPending
 from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
-from registry_shim.origin import Origin
 
 __all__ = ["Case", "Superseded", "Workshop"]
 

@@ -6,12 +6,12 @@ import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied
 from modelcar.oci import Descriptor, Digest
 from registry_shim.gate.cases import Case, Workshop
 from registry_shim.gate.ruling import Ruling, State
 from registry_shim.gate.settings import GateRule, OnPending
-from registry_shim.origin import Origin
 
 __all__ = ["Docket"]
 

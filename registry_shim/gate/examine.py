@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.checkpoint.formats.sniff import detect_format
 from modelcar.checkpoint.roles import role_of
 from modelcar.layers.index import ModelIndex
@@ -25,7 +26,6 @@ from modelcar.signing.policy.witnesses import Witnesses
 from modelcar.signing.verified import Evidence
 from modelcar.store.tree import is_document
 from registry_shim.gate.settings import GateRule, ScanDemand
-from registry_shim.origin import Origin
 
 __all__ = ["Examination", "contents_of", "examine", "reader"]
 

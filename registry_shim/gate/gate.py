@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied, InvalidContent, ModelcarError
 from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
 from modelcar.serving.threads import in_thread
@@ -32,7 +33,6 @@ from registry_shim.gate.scans import Leases
 from registry_shim.gate.settings import GateRule, GateSettings, Mode, ScanDemand
 from registry_shim.gate.threads import Threads
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
-from registry_shim.origin import Origin
 
 __all__ = ["Gate"]
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError, StorageError
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.store.disk import atomic_write
-from registry_shim.origin import Origin
 
 __all__ = ["Known", "Lineage"]
 

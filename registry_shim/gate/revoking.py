@@ -7,6 +7,7 @@ import threading
 from collections.abc import Container, Iterable
 from typing import Protocol
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied, ModelcarError
 from modelcar.oci import Digest
 from modelcar.scanning.findings import Outcome
@@ -14,7 +15,6 @@ from registry_shim.gate.lineage import Lineage
 from registry_shim.gate.policybook import Page
 from registry_shim.gate.ruling import Ruling
 from registry_shim.gate.verdicts import VerdictStore
-from registry_shim.origin import Origin
 
 __all__ = ["Revocations", "RevokedBlobs"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.oci import Digest
 from modelcar.signing.policy.globs import Glob, ImageGlob, image_names
 from registry_shim.gate.settings import GateRule, GateSettings, Mode, Unmatched
-from registry_shim.origin import Origin
 
 __all__ = ["Rules", "repository_names"]
 

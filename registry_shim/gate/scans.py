@@ -14,6 +14,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
+from modelcar.cache.lease import Lease, Purpose
+from modelcar.cache.origin import Origin
 from modelcar.errors import StorageError, WorldError
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.document import MAX_DOCUMENT
@@ -21,13 +23,11 @@ from modelcar.packaging.inspect import inspect_image
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.version import RULE_SET
 from modelcar.signing.places import Place
-from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.gate.examine import contents_of, reader
 from registry_shim.gate.process import ScanProcess
 from registry_shim.gate.settings import NodeScan
 from registry_shim.gate.verdicts import NodeVerdict
 from registry_shim.gate.worker import ScanRequest
-from registry_shim.origin import Origin
 
 __all__ = ["Leases", "Scan", "ScanStage"]
 

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from modelcar.cache.lease import Lease, Leases, Purpose
+from modelcar.cache.origin import Origin
+from modelcar.cache.reading import arrival, content
 from modelcar.errors import InvalidDocument, RemoteNotFound, WorldError
 from modelcar.oci import Descriptor, Digest, Index, Manifest, parse_manifest
 from modelcar.signing.places import Place
-from registry_shim.cache.lease import Lease, Leases, Purpose
-from registry_shim.cache.reading import arrival, content
 from registry_shim.mirror.mirror import Library
-from registry_shim.origin import Origin
 
 __all__ = ["LibraryPlace", "MirrorBlobs"]
 
@@ -31,7 +31,7 @@ class MirrorBlobs:
     def lease(self, origin: Origin, descriptor: Descriptor, purpose: Purpose) -> Lease:
         """Raises as the upstream does, if it is not there or may not be read."""
         part = self._library.blobs.find(origin, descriptor.digest)
-        grid = asyncio.run_coroutine_threadsafe(self._library.indexes.grid(origin, part), self._loop).result()
+        grid = asyncio.run_coroutine_threadsafe(self._library.tables.grid(origin, part), self._loop).result()
         return self._leases.lease(origin, descriptor, grid=grid, purpose=purpose)
 
     def place(self, origin: Origin) -> Place:

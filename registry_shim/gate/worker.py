@@ -22,6 +22,7 @@ from typing import Any, Final, TextIO
 
 from modelcar.checkpoint.formats.sniff import detect_format
 from modelcar.checkpoint.roles import role_of
+from modelcar.descriptors import receive
 from modelcar.errors import ModelcarError, WorldError
 from modelcar.files import reading
 from modelcar.oci import Descriptor, Digest
@@ -118,7 +119,7 @@ class _Received:
     def _receive(self) -> None:
         while True:
             try:
-                name, fds, _, _ = socket.recv_fds(self._channel, _MESSAGE, 1)
+                name, fds, _ = receive(self._channel, _MESSAGE, 1)
             except OSError:
                 name, fds = b"", []
             with self._changed:
@@ -198,7 +199,7 @@ def main() -> None:
     answers = _Answers(os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     channel = socket.socket(fileno=os.dup(sys.stdin.fileno()))
-    _, fds, _, _ = socket.recv_fds(channel, _MESSAGE, 1)
+    _, fds, _ = receive(channel, _MESSAGE, 1)
     with open(fds[0], "rb") as file:
         file.seek(0)
         request = ScanRequest.from_json(file.read())

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError, RegistryError, Unauthorized
 from modelcar.signing.policy.globs import Glob
 from registry_shim.distribution.errors import DistributionError
@@ -21,7 +22,6 @@ from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import Access, MirrorSettings
 from registry_shim.mirror.upstreams import is_outage
-from registry_shim.origin import Origin
 
 __all__ = ["Gatekeeper"]
 

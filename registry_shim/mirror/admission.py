@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from modelcar.cache.origin import Origin
 from modelcar.oci import Descriptor, Digest
-from registry_shim.origin import Origin
 
 __all__ = ["Admission", "Unguarded"]
 

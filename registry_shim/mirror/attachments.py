@@ -8,17 +8,17 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+from modelcar.cache.lease import Leases, Purpose
+from modelcar.cache.origin import Origin
+from modelcar.cache.reading import arrival
 from modelcar.errors import ModelcarError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest, Manifest, parse_manifest
 from modelcar.oci.media_types import INDEXES, MANIFESTS
 from modelcar.registry.cancel import Cancelled
-from registry_shim.cache.lease import Leases, Purpose
-from registry_shim.cache.reading import arrival
 from registry_shim.mirror.blobs import Blobs
 from registry_shim.mirror.lists import Lists
 from registry_shim.mirror.manifests import Found, Manifests
 from registry_shim.mirror.pool import Pool
-from registry_shim.origin import Origin
 
 __all__ = ["Attachments"]
 

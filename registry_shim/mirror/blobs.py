@@ -11,6 +11,7 @@ import copy
 import logging
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidContent, RegistryError, RemoteNotFound, SizeMismatch
 from modelcar.oci import Descriptor, Digest
 from modelcar.registry import Registry
@@ -20,7 +21,6 @@ from registry_shim.mirror.images import Images, Part
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.mirror.upstreams import Upstreams
-from registry_shim.origin import Origin
 
 __all__ = ["Blobs"]
 

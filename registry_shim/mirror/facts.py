@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import DigestMismatch, NotFound, StorageError
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.store.base import Store, write_document
 from modelcar.store.disk import atomic_write, make_dirs
 from registry_shim.distribution.documents import read_manifest
 from registry_shim.distribution.repositories import Repositories, Repository
-from registry_shim.origin import Origin
 
 __all__ = ["Facts", "Kept"]
 

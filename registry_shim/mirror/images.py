@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError
 from modelcar.oci import Descriptor, Digest, Manifest
 from modelcar.oci.media_types import MANIFESTS
 from modelcar.packaging.inspect import index_layer_of
 from registry_shim.mirror.facts import Facts, Kept
-from registry_shim.origin import Origin
 
 __all__ = ["Images", "Part"]
 

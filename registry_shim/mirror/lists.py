@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidContent, InvalidDocument, ModelcarError, RegistryError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest
 from modelcar.registry import Registry
@@ -17,7 +18,6 @@ from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.mirror.upstreams import Upstreams
-from registry_shim.origin import Origin
 
 __all__ = ["Listed", "Lists"]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidContent, ModelcarError, RegistryError, RemoteNotFound
 from modelcar.oci import Descriptor, Digest, Reference
 from registry_shim.mirror.access import Gatekeeper
@@ -16,7 +17,6 @@ from registry_shim.mirror.facts import Facts, Kept
 from registry_shim.mirror.memory import Memory
 from registry_shim.mirror.settings import MirrorSettings
 from registry_shim.mirror.upstreams import Upstreams
-from registry_shim.origin import Origin
 
 __all__ = ["Found", "Manifests"]
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from modelcar.cache.indexes import Indexes
+from modelcar.cache.lease import Leases
+from modelcar.cache.origin import Origin
 from modelcar.errors import RegistryError
 from modelcar.oci import Digest
 from modelcar.oci.reference import is_tag
 from modelcar.serving.messages import ClientGone, Request, Response
-from registry_shim.cache.lease import Leases
 from registry_shim.distribution.blobs import wanted_of
 from registry_shim.distribution.errors import DistributionError, answer
 from registry_shim.distribution.ranges import is_current
@@ -24,7 +26,6 @@ from registry_shim.mirror.blobs import Blobs
 from registry_shim.mirror.facts import Facts, Kept
 from registry_shim.mirror.flights import Flights
 from registry_shim.mirror.images import Images, Part
-from registry_shim.mirror.indexes import Indexes
 from registry_shim.mirror.lists import Lists
 from registry_shim.mirror.manifests import Manifests
 from registry_shim.mirror.opening import Opener
@@ -33,8 +34,8 @@ from registry_shim.mirror.refusals import explained
 from registry_shim.mirror.routing import Kind, Route, Routes
 from registry_shim.mirror.settings import Access, MirrorSettings
 from registry_shim.mirror.streams import Promise
+from registry_shim.mirror.tables import Tables
 from registry_shim.mirror.upstreams import Upstreams
-from registry_shim.origin import Origin
 
 __all__ = ["Library", "Mirror"]
 
@@ -51,7 +52,7 @@ class Library:
     facts: Facts
     gatekeeper: Gatekeeper
     images: Images
-    indexes: Indexes
+    tables: Tables
     manifests: Manifests
     lists: Lists
     blobs: Blobs
@@ -66,18 +67,18 @@ class Library:
         settings: MirrorSettings,
     ) -> Library:
         gatekeeper = Gatekeeper(settings, facts)
-        images, indexes = Images(facts), Indexes(leases, settings.index_seconds)
+        images, tables = Images(facts), Tables(Indexes(leases), settings.index_seconds)
 
         def learn(origin: Origin, kept: Kept) -> None:
             index = images.learn(origin, kept)
             if index is not None:
-                indexes.begin(origin, index)
+                tables.begin(origin, index)
 
         manifests = Manifests(settings, upstreams, facts, gatekeeper, learn)
         lists = Lists(settings, upstreams, facts, gatekeeper)
         blobs = Blobs(settings, upstreams, facts, gatekeeper, images)
         attachments = Attachments(manifests, lists, blobs, leases)
-        return cls(facts, gatekeeper, images, indexes, manifests, lists, blobs, attachments)
+        return cls(facts, gatekeeper, images, tables, manifests, lists, blobs, attachments)
 
 
 class Mirror:
@@ -98,7 +99,7 @@ class Mirror:
         self._touch = touch
         self._routes = Routes(settings)
         self._upstreams = upstreams
-        self._opener = Opener(leases, library.indexes, library.gatekeeper, self.find_blob)
+        self._opener = Opener(leases, library.tables, library.gatekeeper, self.find_blob)
         self._admission = admission or Unguarded()
         self._attachments = settings.attachments
         self._flights = Flights()
@@ -129,7 +130,7 @@ class Mirror:
     async def close(self) -> None:
         self._pools.close()
         await self._flights.close()
-        self.library.indexes.close()
+        self.library.tables.close()
         self.library.attachments.close()
 
     async def _dispatch(self, request: Request, route: Route) -> Response:

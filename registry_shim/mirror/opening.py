@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from modelcar.cache.lease import Leases, Purpose
+from modelcar.cache.origin import Origin
 from modelcar.errors import (
     Forbidden,
     InvalidContent,
@@ -18,12 +20,10 @@ from modelcar.errors import (
 )
 from modelcar.oci import Digest
 from modelcar.serving.threads import in_thread
-from registry_shim.cache.lease import Leases, Purpose
 from registry_shim.mirror.access import Gatekeeper
 from registry_shim.mirror.images import Part
-from registry_shim.mirror.indexes import Indexes
 from registry_shim.mirror.streams import LeaseStream
-from registry_shim.origin import Origin
+from registry_shim.mirror.tables import Tables
 
 __all__ = ["Opener"]
 
@@ -33,8 +33,8 @@ Find = Callable[[Origin, Digest], Awaitable[Part]]
 class Opener:
     """`find` asks the upstream whether a blob may be read, where that is not known."""
 
-    def __init__(self, leases: Leases, indexes: Indexes, gatekeeper: Gatekeeper, find: Find) -> None:
-        self._leases, self._indexes, self._gatekeeper, self._find = leases, indexes, gatekeeper, find
+    def __init__(self, leases: Leases, tables: Tables, gatekeeper: Gatekeeper, find: Find) -> None:
+        self._leases, self._tables, self._gatekeeper, self._find = leases, tables, gatekeeper, find
 
     async def open(self, origin: Origin, part: Part, offset: int, size: int) -> LeaseStream:
         """The range, of which the first bytes are here: what goes wrong before them can still be answered properly.
@@ -58,7 +58,7 @@ class Opener:
             raise _about(e, origin, part.descriptor.digest) from None
 
     async def _cut(self, origin: Origin, part: Part, offset: int, size: int) -> LeaseStream:
-        grid = await self._indexes.grid(origin, part)
+        grid = await self._tables.grid(origin, part)
         lease = partial(self._leases.lease, origin, part.descriptor, purpose=Purpose.PULL)
         try:
             stream = LeaseStream(await in_thread(lease, grid=grid), offset, size)
@@ -66,7 +66,7 @@ class Opener:
         except InvalidContent as e:
             if grid is None or isinstance(e, SizeMismatch):
                 raise
-            self._indexes.distrust(part, e)
+            self._tables.distrust(part, e)
             stream = LeaseStream(await in_thread(lease), offset, size)
             await stream.begin()
         return stream

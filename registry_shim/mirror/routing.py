@@ -95,7 +95,7 @@ class Routes:
 
     def _namespace(self, request: Request) -> str | None:
         values = request.query.get("ns")
-        if not values:
+        if not values or not self._names:  # a registry and no mirror ignores it, as all do: proxies pass it on
             return None
         registry = self._names.get(values[0].lower())
         if registry is None or len(values) > 1:

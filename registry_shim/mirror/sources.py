@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from modelcar.cache.origins import Origins
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ChunkSource, Outcome, SourceKind
 from modelcar.lazy.upstream import Offer, RegistrySource
 from modelcar.oci import Descriptor, Digest
-from registry_shim.cache.origins import Origins
 from registry_shim.mirror.upstreams import Endpoint, Upstreams
 
 __all__ = ["UpstreamRouter", "upstream_router"]

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
+from modelcar.cache.lease import Lease
 from modelcar.errors import StorageError
 from modelcar.layers.bytemap import FileSlice
-from registry_shim.cache.lease import Lease
 
 __all__ = ["LeaseStream", "Promise"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidContent, ModelcarError, RegistryError, Unreachable, UsageError
 from modelcar.lazy.sources import SourceKind
 from modelcar.registry import ClientSettings, Registry
 from registry_shim.mirror.circuit import Circuit
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
-from registry_shim.origin import Origin
 
 __all__ = ["Endpoint", "Upstream", "Upstreams", "is_outage"]
 

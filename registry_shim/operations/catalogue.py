@@ -9,18 +9,24 @@ __all__ = ["METRICS", "PREFIX", "Metric", "reference_page"]
 
 PREFIX: Final = "registry_shim_"
 _FAST: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
+_MOUNT: Final = ("mount", "repository", "front")
 _CHUNK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`labels` are its names of labels, each with the values that it takes where they are few."""
+    """`labels` are the names of its labels; what `is_shown` is looked at when somebody scrapes, as gauges are."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    is_counted_elsewhere: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        return self.kind == "gauge" or self.is_counted_elsewhere
 
 
 METRICS: Final = (
@@ -79,6 +85,17 @@ METRICS: Final = (
     Metric("peers", "gauge", "Other nodes, by how they do.", ("state",)),
     Metric("precache_images", "gauge", "Images to be fetched ahead, by how far they are.", ("phase",)),
     Metric("precache_bytes", "gauge", "Bytes of them, in all and here.", ("which",)),
+    Metric("mounts", "gauge", "Models that are mounted lazily, by the way to the kernel.", ("front",)),
+    Metric("mount_bytes", "gauge", "Bytes of a mounted model, in all (total) and here.", (*_MOUNT, "which")),
+    Metric("mount_waiting", "gauge", "Ranges that readers of a mounted model wait for.", _MOUNT),
+    Metric("mount_lost_blobs", "gauge", "Layers of a mounted model that cannot be read any more.", _MOUNT),
+    Metric(
+        "mount_answers_total",
+        "counter",
+        "Ranges that readers of a mounted model had to wait for: done, or failed (an I/O error).",
+        (*_MOUNT, "outcome"),
+        is_counted_elsewhere=True,
+    ),
 )
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from modelcar import __version__
+from modelcar.cache.lease import Purpose
 from modelcar.errors import ModelcarError
 from modelcar.lazy.sources import Outcome, SourceKind
+from modelcar.mounts.figures import MountFigures
 from modelcar.serving.exchange import Exchange
 from modelcar.serving.messages import Request
-from registry_shim.cache.lease import Purpose
 from registry_shim.gate.ruling import Ruling
 from registry_shim.gate.verdicts import NodeVerdict
 from registry_shim.operations.catalogue import METRICS, PREFIX, Metric
@@ -27,8 +28,12 @@ from registry_shim.operations.sights import Sights
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-_SHOWN: Final = {metric.name: metric for metric in METRICS if metric.kind == "gauge"}
+_SHOWN: Final = {metric.name: metric for metric in METRICS if metric.is_shown}
 _CACHE_WORDS: Final = frozenset({"hit", "miss", "stale"})
+_MOST_MOUNTS: Final = 100
+_OTHERS: Final = ("others", "", "")
+_STARTING: Final = "starting"
+_Family = CounterMetricFamily | GaugeMetricFamily
 _log = logging.getLogger("registry_shim")
 
 
@@ -38,13 +43,13 @@ class Metrics:
     def __init__(self, *, fetched: Callable[[SourceKind, Outcome, float], None] = lambda *_: None) -> None:
         """`fetched` is told of every request for a range, too."""
         self._registry = CollectorRegistry()
-        counted = {metric.name: self._made(metric) for metric in METRICS if metric.kind != "gauge"}
+        counted = {metric.name: self._made(metric) for metric in METRICS if not metric.is_shown}
         self.http = _Http(counted)
         """A `serving.exchange.Observer`."""
         self.fetching = _Fetching(counted, fetched)
         """A `modelcar.lazy.events.FetchEvents`."""
         self.cache = _Cache(counted)
-        """A `registry_shim.cache.events.CacheEvents`."""
+        """A `modelcar.cache.events.CacheEvents`."""
         self.space = _Space(counted)
         """A `registry_shim.space.content.Observer`."""
         self.gate = _Gate(counted)
@@ -189,22 +194,22 @@ class _Shown(Collector):
     def __init__(self) -> None:
         self.sights = Sights()
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
+    def describe(self) -> Iterable[_Family]:
         return [_family(name) for name in _SHOWN if name != "info"]
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[_Family]:
         yield _value("http_connections", self.sights.connections())
         yield _value("http_requests_running", self.sights.requests())
-        for part in (self._blobs, self._space, self._gate, self._peers, self._precache):
+        for part in (self._blobs, self._space, self._gate, self._peers, self._precache, self._mounts):
             try:
                 yield from part()
             except (ModelcarError, OSError) as e:  # the disk, say: the other gauges are needed all the more
                 _log.error("some metrics are missing: %s", e)
 
-    def _blobs(self) -> Iterator[GaugeMetricFamily]:
+    def _blobs(self) -> Iterator[_Family]:
         yield _tally("transfers", (str(blob.state) for blob in self.sights.blobs()))
 
-    def _space(self) -> Iterator[GaugeMetricFamily]:
+    def _space(self) -> Iterator[_Family]:
         status = self.sights.space()
         if status is None:
             return
@@ -216,13 +221,13 @@ class _Shown(Collector):
         yield _value("disk_free_bytes", status.disk.free)
         yield _tally("images", ("whole" if image.whole else "partial" for image in status.images))
 
-    def _gate(self) -> Iterator[GaugeMetricFamily]:
+    def _gate(self) -> Iterator[_Family]:
         yield _tally("verdicts", (str(image["state"]) for image in self.sights.gate().get("images", ())))
 
-    def _peers(self) -> Iterator[GaugeMetricFamily]:
+    def _peers(self) -> Iterator[_Family]:
         yield _tally("peers", (str(state) for state in self.sights.peers().values()))
 
-    def _precache(self) -> Iterator[GaugeMetricFamily]:
+    def _precache(self) -> Iterator[_Family]:
         images = self.sights.precache().get("images", ())
         yield _tally("precache_images", (str(image["phase"]) for image in images))
         done = sum(image["progress"]["done"] for image in images)
@@ -232,19 +237,44 @@ class _Shown(Collector):
         sizes.add_metric(["here"], done)
         yield sizes
 
+    def _mounts(self) -> Iterator[_Family]:
+        found = self.sights.mounts()
+        yield _tally("mounts", (mount.record.front or _STARTING for mount in found))
+        names = "mount_bytes", "mount_waiting", "mount_lost_blobs", "mount_answers_total"
+        sizes, waiting, lost, answers = map(_family, names)
+        for labels, mounts in _by_labels(found).items():
+            sizes.add_metric([*labels, "total"], sum(mount.size for mount in mounts))
+            sizes.add_metric([*labels, "here"], sum(mount.present for mount in mounts))
+            waiting.add_metric(labels, sum(mount.waiting for mount in mounts))
+            lost.add_metric(labels, sum(mount.lost for mount in mounts))
+            answers.add_metric([*labels, "done"], sum(mount.answered for mount in mounts))
+            answers.add_metric([*labels, "failed"], sum(mount.failed for mount in mounts))
+        yield from (sizes, waiting, lost, answers)
 
-def _family(name: str) -> GaugeMetricFamily:
+
+def _by_labels(mounts: Sequence[MountFigures]) -> dict[tuple[str, str, str], list[MountFigures]]:
+    """Each for itself, as long as they are not too many for those who store metrics."""
+    found: dict[tuple[str, str, str], list[MountFigures]] = {}
+    for number, mount in enumerate(mounts):
+        record = mount.record
+        labels = record.id, record.origin.name, record.front or _STARTING
+        found.setdefault(labels if number < _MOST_MOUNTS else _OTHERS, []).append(mount)
+    return found
+
+
+def _family(name: str) -> _Family:
     metric = _SHOWN[name]
-    return GaugeMetricFamily(PREFIX + name, metric.help, labels=metric.labels)
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    return kind(PREFIX + name, metric.help, labels=metric.labels)
 
 
-def _value(name: str, value: float) -> GaugeMetricFamily:
+def _value(name: str, value: float) -> _Family:
     family = _family(name)
     family.add_metric([], value)
     return family
 
 
-def _tally(name: str, words: Iterable[str]) -> GaugeMetricFamily:
+def _tally(name: str, words: Iterable[str]) -> _Family:
     family = _family(name)
     for word, count in sorted(Tally(words).items()):
         family.add_metric([word], count)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from modelcar.cache.settings import CacheSettings
 from modelcar.errors import UsageError
 from modelcar.lazy.settings import FetchSettings
 from modelcar.serving.settings import Authentication, Limits, LogSettings, Tls
-from registry_shim.cache.settings import CacheSettings
 from registry_shim.engines.settings import ImportSettings
 from registry_shim.gate.settings import GateSettings
 from registry_shim.mirror.settings import MirrorSettings

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry_shim.cache.status import BlobStatus
+from modelcar.cache.status import BlobStatus
+from modelcar.mounts.figures import MountFigures
 from registry_shim.peers.health import State
 from registry_shim.peers.members import Member
 from registry_shim.space.status import SpaceStatus
@@ -27,3 +28,4 @@ class Sights:
     peers: Callable[[], Mapping[Member, State]] = dict
     precache: Callable[[], Mapping[str, Any]] = dict
     """`Precache.status()`."""
+    mounts: Callable[[], Sequence[MountFigures]] = tuple

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied
 from modelcar.oci import Digest
 from registry_shim.distribution.errors import DistributionError
-from registry_shim.origin import Origin
 
 __all__ = ["Access", "Admitted", "SameAsClients"]
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+from modelcar.cache.lease import Lease
+from modelcar.cache.origin import Origin
 from modelcar.errors import (
     Denied,
     Forbidden,
@@ -26,8 +28,6 @@ from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest, compact_json
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.threads import in_thread
-from registry_shim.cache.lease import Lease
-from registry_shim.origin import Origin
 from registry_shim.peers.access import Access
 from registry_shim.peers.directions import Directions
 from registry_shim.peers.holdings import Grids, Holdings, Leases, Shared

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from modelcar.cache.cache import Cache
+from modelcar.cache.lease import Lease, Purpose
+from modelcar.cache.origin import Origin
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest, media_types
-from registry_shim.cache.cache import Cache
-from registry_shim.cache.lease import Lease, Purpose
-from registry_shim.origin import Origin
 
 __all__ = ["CacheHoldings"]
 

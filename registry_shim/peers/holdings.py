@@ -11,11 +11,11 @@ from functools import partial
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
+from modelcar.cache.lease import Lease
+from modelcar.cache.origin import Origin
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest
 from modelcar.serving.threads import in_thread
-from registry_shim.cache.lease import Lease
-from registry_shim.origin import Origin
 
 __all__ = ["Grids", "Holdings", "Leases", "Shared"]
 

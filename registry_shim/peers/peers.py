@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
+from modelcar.cache.cache import RouterFor
+from modelcar.cache.origins import Origins
 from modelcar.errors import UsageError
 from modelcar.lazy.sources import Router
 from modelcar.oci import Descriptor
@@ -19,8 +21,6 @@ from modelcar.oci.reference import is_loopback
 from modelcar.renewed import Renewed
 from modelcar.serving import http
 from modelcar.serving.settings import Limits
-from registry_shim.cache.cache import RouterFor
-from registry_shim.cache.origins import Origins
 from registry_shim.peers.access import Access
 from registry_shim.peers.api import PeerApi
 from registry_shim.peers.client import PeerClient

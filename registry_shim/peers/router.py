@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from modelcar.cache.origins import Origins
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, Router, SourceKind
 from modelcar.registry.cancel import CancelScope, current_scope
-from registry_shim.cache.origins import Origins
 from registry_shim.peers.client import PeerClient
 from registry_shim.peers.directions import Directions
 from registry_shim.peers.knowledge import Knowledge

@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from modelcar.cache.origins import Origins
 from modelcar.errors import ProtocolViolation, RegistryError, RemoteNotFound, Unreachable
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, SourceKind
 from modelcar.registry.cancel import Cancelled, CancelScope, current_scope
 from modelcar.registry.transport import Answer, Broken
-from registry_shim.cache.origins import Origins
 from registry_shim.peers.client import PeerClient
 from registry_shim.peers.members import Member
 from registry_shim.peers.protocol import AUTHORIZATION, HAVE, ORIGIN, SENDING, SIZE, blob_path, grid_path, unpack_map

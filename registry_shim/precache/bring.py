@@ -10,11 +10,11 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import Final
 
+from modelcar.cache.lease import Lease
+from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidContent, NoSpace, NotFound, RegistryError, StorageError, UsageError
 from modelcar.oci import Descriptor, Digest, Platform, Reference
 from modelcar.progress import human_size
-from registry_shim.cache.lease import Lease
-from registry_shim.origin import Origin
 from registry_shim.precache.doors import Doors
 from registry_shim.precache.entry import Phase, Progress
 from registry_shim.precache.meter import Meter

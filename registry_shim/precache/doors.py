@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelcar.cache.lease import Lease
+from modelcar.cache.origin import Origin
 from modelcar.oci import Descriptor, Digest, Reference
-from registry_shim.cache.lease import Lease
-from registry_shim.origin import Origin
 
 __all__ = ["Doors", "Guard", "Images", "Importer", "Presence", "Room", "Throttle"]
 

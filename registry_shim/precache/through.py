@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+from modelcar.cache.cache import Cache
+from modelcar.cache.lease import Lease, Purpose
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied, Forbidden, RemoteNotFound, Unauthorized, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.oci import Descriptor, Digest, Reference
-from registry_shim.cache.cache import Cache
-from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.distribution.errors import DistributionError
 from registry_shim.engines.importing import Importer
 from registry_shim.gate.gate import Gate
 from registry_shim.gate.upstream import MirrorBlobs
 from registry_shim.mirror.mirror import Library
 from registry_shim.mirror.upstreams import Upstreams
-from registry_shim.origin import Origin
 from registry_shim.precache.doors import Presence
 
 __all__ = ["GateGuard", "MirrorImages", "StoreImporter"]

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
-from modelcar.store.disk import explain
+from modelcar.cache.stored import Disk
 from registry_shim.space.settings import SpaceSettings
 
-__all__ = ["Disk", "Need", "human", "need"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """A file system as `df` shows it: bytes in all that we could ever use, and bytes that are free for us."""
-
-    total: int
-    free: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Raises `StorageError`."""
-        try:
-            st = os.statvfs(path)
-        except OSError as e:
-            raise explain(e, f"cannot look at the file system of {path}") from None
-        return cls(total=(st.f_blocks - st.f_bfree + st.f_bavail) * st.f_frsize, free=st.f_bavail * st.f_frsize)
-
-    @property
-    def used(self) -> int:
-        return self.total - self.free
+__all__ = ["Need", "human", "need"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

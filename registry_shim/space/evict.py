@@ -7,20 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from modelcar.cache.stored import Stored, oldest_first
 from modelcar.oci import Digest
 
-__all__ = ["Contents", "Eviction", "Image", "Plan", "Stored", "abandoned", "choose", "in_use", "use_of"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What is here of one blob or manifest: bytes on disk, and seconds since the epoch when it was last used."""
-
-    digest: Digest
-    size: int
-    used: float
-    partial: bool = False
-    """Not all of it."""
+__all__ = ["Contents", "Eviction", "Image", "Plan", "abandoned", "choose", "in_use", "use_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +162,7 @@ def abandoned(contents: Contents, *, older_than: float) -> Plan:
     return Plan(
         evictions=tuple(
             Eviction(image=None, sizes={s.digest: s.size}, used=s.used)
-            for s in sorted(contents.stored.values(), key=lambda s: (s.used, str(s.digest)))
+            for s in oldest_first(contents.stored.values())
             if s.partial and s.used <= older_than and s.digest not in stays
         )
     )

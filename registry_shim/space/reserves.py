@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from modelcar.cache.stored import Stored
 from modelcar.oci import Digest
-from registry_shim.space.evict import Stored
 
 __all__ = ["Reserves"]
 

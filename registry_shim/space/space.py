@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from modelcar.cache.stored import Disk, look_up, scan, taken
 from modelcar.errors import ModelcarError, NoSpace
 from modelcar.lazy.holds import holds
 from modelcar.oci import Digest, Reference
-from registry_shim.space.budget import Disk, Need, human, need
+from registry_shim.space.budget import Need, human, need
 from registry_shim.space.catalogue import Catalogue, Places, read_blob
 from registry_shim.space.content import Content, Observer, Unobserved
 from registry_shim.space.evict import Contents, Plan, abandoned, choose
 from registry_shim.space.evictor import carry_out
+from registry_shim.space.linked import linked
 from registry_shim.space.pins import Pin, Pins
 from registry_shim.space.reserves import Reserves
 from registry_shim.space.settings import SpaceSettings
 from registry_shim.space.status import SpaceStatus, status_of
-from registry_shim.space.stored import linked, look_up, scan, taken
 from registry_shim.space.uses import Uses
 
 __all__ = ["Space"]
@@ -62,7 +63,7 @@ class Space:
     def start(self, content: Content) -> None:
         """Look after what `content` keeps. Raises `StorageError` if the disk cannot be read."""
         self._content = content
-        self._uses.keep(scan(self._root, self._uses))
+        self._uses.keep(scan(self._root, self._uses.of))
         self._thread = threading.Thread(target=self._run, name="space", daemon=True)
         self._thread.start()
 
@@ -156,7 +157,7 @@ class Space:
     def _free(self, coming: Mapping[Digest, int], *, ahead: bool) -> None:
         """`ahead`: these are all of an image, and nobody waits for it; else what they belong to is needed as well."""
         # Only what was promised: this is asked for every blob, and there may be thousands.
-        stored = look_up(self._root, self._uses, self._reserves.sizes().keys() | coming.keys())
+        stored = look_up(self._root, self._reserves.sizes().keys() | coming.keys(), self._uses.of)
         self._reserves.settle(self._leased(), stored)
         lacking = sum(max(0, n - (stored[d].size if d in stored else 0)) for d, n in coming.items())
         lack = self._need(lacking + self._reserves.outstanding(stored, besides=coming.keys()), ahead=ahead)
@@ -195,7 +196,7 @@ class Space:
         return need(settings, self._disk(self._root), taken(self._root) if settings.budget else 0, coming, ahead=ahead)
 
     def _contents(self) -> Contents:
-        stored = scan(self._root, self._uses)  # before the images: so nothing that just came seems to belong to none
+        stored = scan(self._root, self._uses.of)  # before the images: so nothing that just came seems to belong to none
         leased = self._leased()
         self._reserves.settle(leased, stored)
         pinned = {name for pin in self.pins.all() for name in (pin.name, str(pin.digest))}

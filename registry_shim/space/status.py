@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelcar.cache.stored import Disk, Stored
 from modelcar.oci import Digest
-from registry_shim.space.budget import Disk
-from registry_shim.space.evict import Contents, Image, Stored, in_use, use_of
+from registry_shim.space.evict import Contents, Image, in_use, use_of
 
 __all__ = ["ImageStatus", "SpaceStatus", "status_of"]
 

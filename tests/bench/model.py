@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["Model", "random_model", "sharded_model", "sparse_model"]
+__all__ = ["Model", "random_model", "sharded_model", "sharded_noise", "sparse_model"]
 
 SHARDS: Final = 4
 _TENSORS: Final = 16  # a shard
@@ -47,15 +47,14 @@ class Model:
         return sum(f.stat().st_size for f in self.files)
 
 
-def random_model(folder: Path, size: int) -> Model:
-    """About `size` bytes of reproducible noise in four shards; made once."""
+def random_model(folder: Path, size: int, dtype: str = "BF16") -> Model:
+    """About `size` bytes of reproducible noise in four shards, of a `dtype` of two bytes; made once."""
+    return _model(folder, size, _noise, dtype=dtype)
 
-    def fill(file: BinaryIO, tensor: int, size: int) -> None:
-        noise = random.Random(tensor)
-        while size:
-            size -= file.write(noise.randbytes(min(size, _PIECE)))
 
-    return _model(folder, size, fill)
+def sharded_noise(folder: Path, shards: int, size: int) -> Model:
+    """The same in so many shards, of `size` bytes in all."""
+    return _model(folder, size, _noise, shards)
 
 
 def sparse_model(folder: Path, size: int) -> Model:
@@ -70,12 +69,18 @@ def sharded_model(folder: Path, shards: int, size: int) -> Model:
     return _model(folder, shards * size, _sparse, shards)
 
 
+def _noise(file: BinaryIO, tensor: int, size: int) -> None:  # the shape of a `_Fill`
+    noise = random.Random(tensor)
+    while size:
+        size -= file.write(noise.randbytes(min(size, _PIECE)))
+
+
 def _sparse(file: BinaryIO, tensor: int, size: int) -> None:  # the shape of a `_Fill`
     file.truncate(file.tell() + size)
     file.seek(0, 2)
 
 
-def _model(folder: Path, size: int, fill: _Fill, shards: int = SHARDS) -> Model:
+def _model(folder: Path, size: int, fill: _Fill, shards: int = SHARDS, dtype: str = "BF16") -> Model:
     if folder.exists():
         return Model(folder)
     unfinished = folder.with_name(f".{folder.name}")
@@ -86,7 +91,7 @@ def _model(folder: Path, size: int, fill: _Fill, shards: int = SHARDS) -> Model:
     rows = size // (shards * _TENSORS * _COLUMNS * _BF16)
     for shard in range(1, shards + 1):
         path = unfinished / f"model-{shard:05}-of-{shards:05}.safetensors"
-        weight_map |= dict.fromkeys(_write_shard(path, tensors, rows, fill), path.name)
+        weight_map |= dict.fromkeys(_write_shard(path, tensors, rows, fill, dtype), path.name)
     index = {"metadata": {"total_size": shards * _TENSORS * rows * _COLUMNS * _BF16}, "weight_map": weight_map}
     (unfinished / "model.safetensors.index.json").write_text(json.dumps(index))
     (unfinished / "config.json").write_text(json.dumps(_CONFIG))
@@ -95,12 +100,12 @@ def _model(folder: Path, size: int, fill: _Fill, shards: int = SHARDS) -> Model:
     return Model(folder)
 
 
-def _write_shard(path: Path, tensors: Iterator[int], rows: int, fill: _Fill) -> list[str]:
+def _write_shard(path: Path, tensors: Iterator[int], rows: int, fill: _Fill, dtype: str) -> list[str]:
     size = rows * _COLUMNS * _BF16
     mine = [next(tensors) for _ in range(_TENSORS)]
     header = {
         f"model.layers.{tensor}.weight": {
-            "dtype": "BF16",
+            "dtype": dtype,
             "shape": [rows, _COLUMNS],
             "data_offsets": [i * size, (i + 1) * size],
         }

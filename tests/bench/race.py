@@ -78,16 +78,22 @@ class Run:
         )
         return replace(measurement, hashed=int(count.read_text())) if count.exists() else measurement
 
-    def program(self, name: str, *arguments: str | Path, server: Server | None = None) -> Measurement:
+    def program(
+        self,
+        name: str,
+        *arguments: str | Path,
+        server: Server | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Measurement:
         """One of our own programs, which prints how long its work took, without its start-up."""
         command = [sys.executable, "-m", f"{_PROGRAMS}.{name}", *arguments]
-        repository = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        return timed_by_itself(self.measure(command, server=server, environment=repository), self.folder / "output")
+        more = {"PYTHONPATH": str(Path(__file__).parents[2]), **dict(environment or {})}
+        return timed_by_itself(self.measure(command, server=server, environment=more), self.folder / "output")
 
-    def prepare(self, command: Sequence[str | Path]) -> None:
+    def prepare(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         """A command that does not count."""
-        environment = self.bench.workspace.environment(self.folder)
-        measure(command, environment=environment, log=self.folder / "preparation")
+        whole = self.bench.workspace.environment(self.folder) | dict(environment or {})
+        measure(command, environment=whole, log=self.folder / "preparation")
 
     def warm(self, *files: Path) -> None:
         """Read more files than the model's into the page cache."""

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,21 @@ from typing import Final
 from tests.bench.measure import CommandFailed
 from tests.bench.workspace import Workspace
 
-__all__ = ["Server", "docker_registry", "embedded_registry", "mirror", "model_hub", "nginx", "webhook"]
+__all__ = [
+    "Server",
+    "docker_registry",
+    "embedded_registry",
+    "files_hub",
+    "mirror",
+    "model_hub",
+    "nginx",
+    "relay",
+    "webhook",
+]
 
 _PATIENCE: Final = 20.0  # seconds
+_REPOSITORY: Final = Path(__file__).parents[2]
+_NOTHING: Final[Mapping[str, str]] = {}
 
 _REGISTRY_CONFIG: Final = {
     "version": 0.1,
@@ -127,9 +139,37 @@ def model_hub(folder: Path, model: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _running(command: Sequence[str | Path], folder: Path, address: str, root: Path) -> Iterator[Server]:
-    log = folder / f"{Path(command[0]).name}.output"
-    environment = Workspace.environment(folder)
+def files_hub(folder: Path, model: Path, rate: float) -> Iterator[Server]:
+    """The Hub of our tests with the model in a folder as `org/name`, at most `rate` bytes a second."""
+    address = _free_address()
+    port = address.rpartition(":")[2]
+    command: list[str | Path] = [sys.executable, "-m", "tests.support.hub", model, "--port", port, "--rate", str(rate)]
+    with _running(command, folder, address, model, {"PYTHONPATH": str(_REPOSITORY)}) as server:
+        yield server
+
+
+@contextmanager
+def relay(folder: Path, server: Server, rate: float) -> Iterator[Server]:
+    """`server` behind a line of `rate` bytes a second in each direction."""
+    address = _free_address()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.programs.relay",
+        address.rpartition(":")[2],
+        server.address,
+        str(rate),
+    ]
+    with _running(command, folder, address, server.root, {"PYTHONPATH": str(_REPOSITORY)}) as line:
+        yield line
+
+
+@contextmanager
+def _running(
+    command: Sequence[str | Path], folder: Path, address: str, root: Path, more: Mapping[str, str] = _NOTHING
+) -> Iterator[Server]:
+    log = folder / f"{Path(command[0]).name}-{address.rpartition(':')[2]}.output"
+    environment = {**Workspace.environment(folder), **more}
     program = shutil.which(str(command[0]), path=environment["PATH"])
     if program is None:
         raise CommandFailed(f"{command[0]} is not installed")

@@ -370,7 +370,7 @@ def test_verdicts_count_by_whom_they_are_signed(bench: Bench) -> None:
 
 def _forge(bench: Bench, ref: str) -> Any:
     predicate = bench.folder / "forged.json"
-    clean = {"verdict": "clean", "ruleSet": {"name": "modelcar", "version": "2026.11.1"}}
+    clean = {"verdict": "clean", "ruleSet": {"name": "modelcar", "version": "2026.11.2"}}
     predicate.write_text(json.dumps({**clean, "scannedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
     return bench.modelcar(
         "attest", ref, "--type", "https://modelcar.dev/scan/v1", "--predicate", predicate,

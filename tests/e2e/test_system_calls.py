@@ -117,7 +117,7 @@ def test_archive_and_back(traced: Traced, embedded: str, tmp_path: Path) -> None
     assert all(path.startswith(f"{tmp_path}/.model.tar.") for path in files), files
 
     sent = traced("sent", "push", f"oci-archive:{file}", ref)
-    check_nothing_written(sent, traced.modelcar.home, at_most=0)
+    check_nothing_written(sent, traced.modelcar.home, at_most=4096)  # the journal of its uploads
     for start, stop, times in sent.times_read(file, file.stat().st_size):
         assert times <= 1 or stop - start < 64 << 10, f"[{start}, {stop}) was read {times} times"
     assert sent.sent() >= sum(shard.stat().st_size for shard in traced.shards)

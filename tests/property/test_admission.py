@@ -218,7 +218,7 @@ def outcome_of(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> Outcome 
 
 
 @given(pods(), known, choices)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_rewriting_is_valid_and_done_once(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> None:
     before = copy.deepcopy(pod)
     once = outcome_of(pod, resolver, wanted)
@@ -236,7 +236,7 @@ def test_rewriting_is_valid_and_done_once(pod: Pod, resolver: Known, wanted: Adm
 
 
 @given(pods(), known, choices)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_the_authors_stays(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> None:
     outcome = outcome_of(pod, resolver, wanted)
     if outcome is None:
@@ -289,7 +289,7 @@ def check_affinity(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 @given(pods(), known, choices)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_added_may_do_nothing(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> None:
     outcome = outcome_of(pod, resolver, wanted)
     if outcome is None:

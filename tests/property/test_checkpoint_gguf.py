@@ -91,7 +91,6 @@ def read(content: bytes) -> Header:
     return read_bytes(read_gguf, content)
 
 
-@settings(deadline=None)
 @given(files())
 def test_read_as_written(described: Described) -> None:
     content, metadata, tensors = described
@@ -101,7 +100,7 @@ def test_read_as_written(described: Described) -> None:
     assert {t.name: (t.dtype, t.shape, t.offset - header.size, t.size) for t in header.tensors} == tensors
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(files(), st.data())
 def test_damage_is_refused_or_harmless(described: Described, data: st.DataObject) -> None:
     content = bytearray(described[0])
@@ -122,7 +121,6 @@ def test_damage_is_refused_or_harmless(described: Described, data: st.DataObject
     assert all(t.offset + t.size <= len(content) for t in header.tensors)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise(noise: bytes) -> None:
     for content in (noise, b"GGUF\x03\0\0\0" + noise):

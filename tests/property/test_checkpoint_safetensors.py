@@ -62,7 +62,6 @@ def reference_accepts(content: bytes) -> bool:
     return True
 
 
-@settings(deadline=None)
 @given(files())
 def test_read_as_written(described: Described) -> None:
     content, tensors, metadata = described
@@ -74,7 +73,6 @@ def test_read_as_written(described: Described) -> None:
     } == tensors
 
 
-@settings(deadline=None)
 @given(files())
 def test_the_reference_reader_agrees(described: Described) -> None:
     content, _, _ = described
@@ -83,7 +81,7 @@ def test_the_reference_reader_agrees(described: Described) -> None:
     assert {t.name: (t.dtype, t.shape) for t in read(content).tensors} == reference
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(files(), st.data())
 def test_damage_is_refused_or_harmless(described: Described, data: st.DataObject) -> None:
     content = bytearray(described[0])
@@ -108,7 +106,6 @@ def test_damage_is_refused_or_harmless(described: Described, data: st.DataObject
     assert sum(t.size for t in header.tensors) + header.size == len(content)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise(content: bytes) -> None:
     try:

@@ -17,7 +17,7 @@ from modelcar.layers.tar import ALIGN_FROM, ALIGNMENT, Entry, Payload, build_tar
 from tests.golden.independent_tar import chunk_table, write_layer
 from tests.support.trees import Source, segment_bytes, segments_of, trees
 
-_tmp = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+_tmp = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_ranges_outside_a_blob_are_refused(sources: list[Source], data: st.DataO
         content.segments(offset, length)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(trees())
 def test_layers_equal_what_an_independent_writer_makes(entries: list[Entry]) -> None:
     layer = build_tar(entries)

@@ -189,6 +189,6 @@ class DemandsMachine(RuleBasedStateMachine):
 
 
 TestPartialBlob = PartialBlobMachine.TestCase
-TestPartialBlob.settings = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+TestPartialBlob.settings = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 TestDemands = DemandsMachine.TestCase
-TestDemands.settings = settings(max_examples=60, deadline=None)
+TestDemands.settings = settings(max_examples=60)

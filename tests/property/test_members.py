@@ -41,7 +41,6 @@ def test_every_dialect(files: dict[str, bytes], dialect: str) -> None:
     assert {path: tar[offset : offset + size] for path, (offset, size) in located(tar).items()} == files
 
 
-@settings(deadline=None)
 @given(trees())
 def test_our_own(entries: list[Entry]) -> None:
     layer = build_tar(entries)
@@ -81,7 +80,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(tar)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(damaged())
 def test_damage_is_refused_or_changes_nothing_that_python_would_not_see_too(tar: bytes) -> None:
     try:

@@ -135,7 +135,7 @@ def schemas() -> dict[str, Draft202012Validator]:
 
 
 @given(mutated())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
     from tests.unit.signing.policy.test_examples import BEYOND_SCHEMAS
 
@@ -174,13 +174,11 @@ _defaults: st.SearchStrategy[Default] = st.sampled_from(["deny", "allow"])
 
 
 @given(_policies, _evidence, _defaults)
-@settings(deadline=None)
 def test_a_revoked_image_is_never_allowed(policies: list[Any], evidence: Any, default: Default) -> None:
     assert not decide(*policies, deny_list(DIGEST), evidence=evidence, default=default).allowed
 
 
 @given(_policies.filter(bool), _policies, _evidence)
-@settings(deadline=None)
 def test_more_policies_never_allow_what_those_that_match_deny(first: list[Any], more: list[Any], evidence: Any) -> None:
     renamed = [{**p, "metadata": {"name": f"more{i}"}} for i, p in enumerate(more)]
     before = decide(*first, evidence=evidence)
@@ -190,7 +188,6 @@ def test_more_policies_never_allow_what_those_that_match_deny(first: list[Any], 
 
 
 @given(_policies.filter(bool), _evidence, _defaults, st.randoms())
-@settings(deadline=None)
 def test_the_order_of_policies_and_evidence_decides_nothing(
     policies: list[Any], evidence: Any, default: Default, random: Any
 ) -> None:
@@ -203,7 +200,6 @@ def test_the_order_of_policies_and_evidence_decides_nothing(
 
 
 @given(_policies.filter(bool), _evidence, _defaults)
-@settings(deadline=None)
 def test_a_no_has_reasons_and_a_yes_has_none(policies: list[Any], evidence: Any, default: Default) -> None:
     decision = decide(*policies, evidence=evidence, default=default)
     assert decision.allowed == (decision.reasons == ())
@@ -231,7 +227,6 @@ def test_whatever_a_file_holds_is_read_or_refused_in_one_line(raw: bytes) -> Non
 
 
 @given(st.dictionaries(st.sampled_from(["verdict", "ruleSet", "scannedAt", "x"]), json_values, max_size=4))
-@settings(deadline=None)
 def test_no_odd_verdict_is_clean(predicate: dict[str, Any]) -> None:
     odd = ALICE.states(SCAN_VERDICT, predicate)
     assert not decide(model_policy(scan=scan_rule(ALICE)), evidence=odd).allowed

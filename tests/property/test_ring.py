@@ -26,7 +26,6 @@ def members(count: int, seed: int = 0) -> list[Member]:
     return sorted(Member(f"10.{seed % 256}.0.{n}", 5443) for n in range(count))
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, chunks=st.integers(1, 300), count=st.integers(1, 40))
 def test_nobody_is_the_home_of_much_more_than_its_share(seed: int, chunks: int, count: int) -> None:
     homes = assign(grid_of(seed, chunks), members(count, seed))
@@ -34,7 +33,7 @@ def test_nobody_is_the_home_of_much_more_than_its_share(seed: int, chunks: int, 
     assert max(load.values()) <= chunks * 1.05 / count + 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, count=st.integers(2, 30))
 def test_one_who_leaves_takes_little_with_it(seed: int, count: int) -> None:
     grid, everyone = grid_of(seed, 600), members(count, seed)
@@ -44,7 +43,6 @@ def test_one_who_leaves_takes_little_with_it(seed: int, count: int) -> None:
     assert all(after[n] != everyone[0] for n in range(600))
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, chunks=st.integers(1, 50), count=st.integers(1, 20))
 def test_nodes_agree_in_whatever_order_they_learnt_of_each_other(seed: int, chunks: int, count: int) -> None:
     grid, everyone = grid_of(seed, chunks), members(count, seed)
@@ -52,7 +50,6 @@ def test_nodes_agree_in_whatever_order_they_learnt_of_each_other(seed: int, chun
     assert [one[n] for n in range(chunks)] == [other[n] for n in range(chunks)]
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, number=st.integers(0, 9), count=st.integers(2, 20))
 def test_the_rank_of_two_members_does_not_depend_on_the_others(seed: int, number: int, count: int) -> None:
     grid, everyone = grid_of(seed, 10), members(count, seed)
@@ -60,7 +57,6 @@ def test_the_rank_of_two_members_does_not_depend_on_the_others(seed: int, number
     assert [m for m in whole if m in set(part)] == part
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, count=st.integers(1, 20))
 def test_what_only_the_whole_of_can_be_verified_has_one_home(seed: int, count: int) -> None:
     grid, everyone = Grid.plain(Digest.of(str(seed).encode()), 30 * CHUNK_SIZE), members(count, seed)

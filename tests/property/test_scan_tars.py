@@ -33,7 +33,7 @@ def _handed_out(data: bytes) -> Iterator[tuple[str, bytes]]:
                 yield info.name, file.read()
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(damaged())
 def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) -> None:
     rules = rules_in(FORMATS, data)
@@ -43,7 +43,6 @@ def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) 
         assert {content for _, content in handed_out(data)} <= scanned
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b/c"]), contents, min_size=1), st.binary(min_size=1), st.data())
 def test_bytes_that_are_added_are_noticed(files: dict[str, bytes], more: bytes, data: st.DataObject) -> None:
     tar = make_tar(files)

@@ -34,7 +34,7 @@ documents: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(NAMES), st.binary(max_size=300) | st.text("{}[]\"':,\\u0 \n-&*!<%#a1", max_size=60).map(str.encode)
 )
@@ -42,14 +42,13 @@ def test_noise(name: str, data: bytes) -> None:
     assert "scan.failed" not in rules_found(name, data)
 
 
-@settings(deadline=None)
 @given(documents, st.booleans())
 def test_documents_are_read_as_python_reads_them(document: Any, escaped: bool) -> None:
     data = json.dumps(document, ensure_ascii=escaped).encode()
     assert not rules_found("a.json", data) & {"file.malformed", "json.duplicate-key", "scan.failed"}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(documents, st.data())
 def test_damaged_json_is_clean_only_if_python_reads_the_same(document: Any, data: st.DataObject) -> None:
     whole = json.dumps(document).encode()
@@ -59,7 +58,7 @@ def test_damaged_json_is_clean_only_if_python_reads_the_same(document: Any, data
         json.loads(spoiled.decode("utf-8-sig"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text("abc:-[]{}&*!|>'\"#,\n ~/", max_size=40))
 def test_clean_yaml_loads_safely(text: str) -> None:
     findings = findings_in("a.yaml", text.encode())
@@ -78,7 +77,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_harmless_templates_never_leave_the_sandbox(source: str) -> None:
     """Whatever is called harmless is rendered by the sandbox without touching anything that it guards."""

@@ -80,7 +80,7 @@ def zips(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(zips())
 def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) -> None:
     scanned = {content for _, content in contained(FORMATS, data)}
@@ -90,7 +90,7 @@ def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) 
     assert not missing or rules_in(FORMATS, data)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(members(honest=True), max_size=4), st.data())
 def test_bytes_that_are_added_or_changed_are_noticed(entries: list[Member], data: st.DataObject) -> None:
     original = make_zip(entries)
@@ -99,7 +99,7 @@ def test_bytes_that_are_added_or_changed_are_noticed(entries: list[Member], data
     assert rules_in(FORMATS, original[:at] + added + original[at:])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(zips(), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8))
 def test_damage_is_survived(data: bytes, changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(data)

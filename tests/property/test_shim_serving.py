@@ -61,7 +61,7 @@ class Seen(logging.Handler):
         self.records.append(f"{record.name}: {record.getMessage()} {record.exc_info}")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(requests() | st.binary(max_size=300), min_size=1, max_size=3), st.integers(1, 50))
 @example([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 7)
 @example([b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET / HTTP/1.1\r\n\r\n"], 40)

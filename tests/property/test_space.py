@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelcar.cache.stored import Stored
 from modelcar.oci import Digest
-from registry_shim.space.evict import Contents, Image, Plan, Stored, abandoned, choose, in_use, use_of
+from registry_shim.space.evict import Contents, Image, Plan, abandoned, choose, in_use, use_of
 
 DIGESTS = [Digest.of(bytes([n])) for n in range(24)]
 DOCUMENTS, BLOBS = DIGESTS[:8], DIGESTS[8:]

@@ -18,7 +18,11 @@ from modelcar.registry.cancel import Cancelled, CancelScope
 
 __all__ = ["served"]
 
-KNOWN: Final = tuple(value for value in vars(resources).values() if isinstance(value, Resource))
+KNOWN: Final = (
+    *(value for value in vars(resources).values() if isinstance(value, Resource)),
+    # kopf asks for these of its own accord.
+    Resource(plural="namespaces", kind="Namespace", namespaced=False),
+)
 _VERBS: Final = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from modelcar.cache.cache import Cache
+from modelcar.cache.origin import Origin
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.store.layout import OciLayout
-from registry_shim.cache.cache import Cache
-from registry_shim.origin import Origin
 from tests.support.chunks import Content, MemorySource, Reports
 
 __all__ = ["CONTENT", "GRIDS", "pull"]

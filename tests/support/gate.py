@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from modelcar.cache.lease import Purpose
+from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError, Unreachable
 from modelcar.layers.bytemap import FileSlice
 from modelcar.lazy.grid import Grid
@@ -26,12 +28,10 @@ from modelcar.signing.sign import sign_image
 from modelcar.signing.signatory import KeySignatory
 from modelcar.signing.statement import COSIGN_SIGN, Statement
 from modelcar.store import LocalStore, Store, read_document
-from registry_shim.cache.lease import Purpose
 from registry_shim.gate.gate import Gate
 from registry_shim.gate.ruling import Ruling
 from registry_shim.gate.settings import GateRule, GateSettings
 from registry_shim.gate.verdicts import NodeVerdict
-from registry_shim.origin import Origin
 from tests.support.policies import verdict_predicate
 from tests.support.scanned_images import image_of, layer_of
 from tests.support.weights import simple_safetensors

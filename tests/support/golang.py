@@ -70,15 +70,18 @@ def install_go(package: str, version: str) -> Path:
     return program
 
 
-def build_checkout(source: Path, name: str, package: str = ".") -> Path:
-    """Compile a program of the checkout `source`, anew each time: that takes seconds from the second time on."""
+def build_checkout(source: Path, name: str, package: str = ".", *, cgo: bool = False) -> Path:
+    """Compile a program of the checkout `source`, anew each time: that takes seconds from the second time on.
+
+    `cgo`: it has parts in C, and needs a C compiler.
+    """
     program = CACHE / "bin" / f"{name}-checkout"
     program.parent.mkdir(parents=True, exist_ok=True)
     aside = CACHE / f"checkout.{os.getpid()}"
     environment = {
         **os.environ,
         "GOTOOLCHAIN": "local",
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": str(int(cgo)),
         "GOCACHE": str(CACHE / "build"),
         "GOMODCACHE": str(CACHE / "modules"),
         "GOFLAGS": "-modcacherw",

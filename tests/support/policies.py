@@ -62,7 +62,7 @@ class Someone:
 def verdict_predicate(verdict: str, **changes: Any) -> dict[str, Any]:
     predicate = {
         "verdict": verdict,
-        "ruleSet": {"name": "modelcar", "version": "2026.11.1"},
+        "ruleSet": {"name": "modelcar", "version": "2026.11.2"},
         "scannedAt": "2026-11-20T12:00:00Z",
         **changes,
     }

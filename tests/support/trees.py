@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from modelcar.files import FileStamp
-from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Segment, Zeros
+from modelcar.layers.bytemap import ByteMap, FileRange, GzippedRange, Literal, Segment, Zeros
+from modelcar.layers.storedgzip import BLOCK, gzip_member
 from modelcar.layers.tar import Entry
 
 __all__ = ["Source", "entries_of", "open_files", "paths", "random_tree", "segment_bytes", "segments_of", "trees"]
@@ -61,8 +63,18 @@ def segments_of(sources: Sequence[Source]) -> st.SearchStrategy[list[Segment]]:
         offset = draw(st.integers(0, len(source.content)))
         return source.range(offset, draw(st.integers(0, len(source.content) - offset)))
 
+    @st.composite
+    def gzipped(draw: st.DrawFn) -> GzippedRange:
+        content = draw(file_range())
+        data = segment_bytes(content)
+        member = draw(st.sampled_from([1, 300, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK]))
+        member = max(member, len(data) // 50 + 1)
+        crcs = [zlib.crc32(data[at : at + member]).to_bytes(4, "little") for at in range(0, len(data), member)]
+        return GzippedRange.of(content, member, b"".join(crcs))
+
     return st.lists(
-        st.one_of(file_range(), st.binary(max_size=40).map(Literal), st.integers(0, 100_000).map(Zeros)), max_size=6
+        st.one_of(file_range(), gzipped(), st.binary(max_size=40).map(Literal), st.integers(0, 100_000).map(Zeros)),
+        max_size=6,
     )
 
 
@@ -72,6 +84,10 @@ def segment_bytes(segment: Segment | ByteMap) -> bytes:
         return b"".join(map(segment_bytes, segment.segments()))
     if isinstance(segment, FileRange):
         return segment.path.read_bytes()[segment.offset : segment.offset + segment.size]
+    if isinstance(segment, GzippedRange):
+        data, member = segment_bytes(segment.content), segment.member
+        members = b"".join(gzip_member(data[at : at + member]) for at in range(0, len(data), member))
+        return members[segment.start : segment.stop]
     return segment.data if isinstance(segment, Literal) else b"\0" * segment.size
 
 

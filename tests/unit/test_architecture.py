@@ -15,22 +15,28 @@ SOURCES = sorted([*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*
 # From the bottom up: a package sees those before it, and those of the base, which see nothing but each other.
 LAYERS = [
     "oci",
+    "testing",
     "holder",
     "checkpoint",
     "layers",
+    "ranks",
     "store",
     "registry",
     "serving",
     "lazy",
+    "cache",
     "packaging",
     "signing",
     "scanning",
+    "conversion",
     "images",
+    "loading",
+    "mounts",
     "admission",
     "cluster",
     "cli",
 ]
-BASE = {"errors", "files", "progress", "renewed", "tls"}
+BASE = {"descriptors", "errors", "files", "progress", "renewed", "throttle", "tls"}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {
     "urllib3": ("modelcar/registry/",),
@@ -39,13 +45,14 @@ THIRD_PARTY = {
     "prometheus_client": ("registry_shim/operations/", "modelcar/admission/server/"),
     "opentelemetry": ("registry_shim/operations/tracing.py",),
     "kopf": ("modelcar/cluster/controller/",),
-    "h2": ("registry_shim/engines/cri.py",),
+    "h2": ("registry_shim/engines/cri.py", "registry_shim/snapshotter/grpc.py"),
     "backports": ("modelcar/admission/resolve/tars.py",),
     "compression": ("modelcar/admission/resolve/tars.py",),  # the standard library's, from Python 3.14
     "click": ("modelcar/cli/", "registry_shim/cli/"),
     "rich": ("modelcar/cli/", "registry_shim/cli/"),
     "huggingface_hub": ("modelcar/checkpoint/",),
     "httpx": ("modelcar/checkpoint/",),
+    "obstore": ("modelcar/checkpoint/objects/",),
     "jinja2": ("modelcar/scanning/templates/",),
     "ruamel": ("modelcar/admission/files/",),
     "yaml": (
@@ -57,6 +64,8 @@ THIRD_PARTY = {
         "modelcar/signing/policy/",
     ),
     "cryptography": ("modelcar/signing/keys/", "modelcar/signing/keyless/", "modelcar/admission/server/"),
+    "numpy": ("modelcar/loading/",),
+    "torch": ("modelcar/loading/",),
     "nacl": ("modelcar/signing/keys/",),
     "re2": ("modelcar/signing/policy/",),
     "sigstore": ("modelcar/signing/keyless/",),

@@ -27,10 +27,14 @@ def test_the_public_names() -> None:
         "Registry",
         "__version__",
         "build",
+        "convert",
         "errors",
+        "load",
         "open_checkpoint",
+        "open_model",
         "pull",
         "push",
+        "stream",
     ]
     for name in modelcar.__all__:
         assert getattr(modelcar, name) is not None
@@ -60,7 +64,7 @@ def test_the_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
     blocks = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     with running_registry() as address:
         exec("\n".join(blocks).replace("localhost:5000", address), {})  # noqa: S102  # our own document
     assert files_of(tmp_path / "copy") == files_of(tmp_path / "my-model")
@@ -69,3 +73,20 @@ def test_the_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "TinyForCausalLM ('Apache-2.0',)" in printed
     assert "['v1', 'v1-modelpack', 'v3', 'v3-modelpack']" in printed
     assert "the first shard's header has 88 bytes" in printed
+
+
+@pytest.mark.parametrize("packing", ["estargz", "soci"])
+def test_an_image_for_another_snapshotter(tmp_path: Path, packing: str) -> None:
+    store = modelcar.LocalStore(tmp_path / "home")
+    checkpoint = modelcar.open_checkpoint(make_checkpoint(tmp_path / "model"))
+    plain = modelcar.build(checkpoint, "localhost:5000/a:v1", scan=False, store=store)
+    packed = modelcar.build(checkpoint, "localhost:5000/a:v2", packing=packing, scan=False, store=store)
+    assert packed.index.digest != plain.index.digest
+    sizes = [[layer.descriptor.size for layer in image.layers if layer.kind == "weights"] for image in (plain, packed)]
+    assert (sizes[0] == sizes[1]) == (packing == "soci")
+
+
+def test_a_packing_that_there_is_not(tmp_path: Path) -> None:
+    store = modelcar.LocalStore(tmp_path / "home")
+    with pytest.raises(modelcar.errors.UsageError, match="'zip' is not a way to pack layers"):
+        modelcar.build(make_checkpoint(tmp_path / "model"), "localhost:5000/a:v1", packing="zip", store=store)

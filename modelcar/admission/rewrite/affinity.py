@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from modelcar.admission.names import AFFINITY, NODE_MODEL_PREFIX
+from modelcar.admission.names import AFFINITY, NODE_MODEL_READY, node_label
 from modelcar.admission.rewrite.lists import Object
 from modelcar.admission.settings import Affinity
 from modelcar.errors import Denied
 from modelcar.oci import Digest
 
-__all__ = ["node_label", "with_affinity"]
+__all__ = ["with_affinity"]
 
 _PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _LARGEST: Final = 100
-_HEX: Final = 40
-_READY: Final = "ready"
-
-
-def node_label(digest: Digest) -> str:
-    """The label of nodes that have the image."""
-    return NODE_MODEL_PREFIX + digest.hex[:_HEX]
 
 
 def with_affinity(
@@ -36,7 +29,7 @@ def with_affinity(
     affinity = dict(spec.get("affinity") or {})
     node = dict(affinity.get("nodeAffinity") or {})
     labels = _labels(wanted, models)
-    stale = {node_label(digest) for digest in former}
+    stale = {node_label(str(digest)) for digest in former}
     preferred = labels if wanted is Affinity.PREFERRED else []
     required = labels if wanted is Affinity.REQUIRED else []
     _set(node, _PREFERRED, _preferring(node.get(_PREFERRED) or [], preferred, stale.difference(preferred)))
@@ -62,11 +55,11 @@ def _labels(wanted: Affinity, models: Sequence[tuple[str, Digest | None]]) -> li
                 f"{AFFINITY} is required, and the digest of model {name!r} is not known",
                 hint=f"pin it (oci://repository@sha256:...), use --resolve, or set {AFFINITY} to preferred",
             )
-    return list(dict.fromkeys(node_label(digest) for _, digest in models if digest is not None))
+    return list(dict.fromkeys(node_label(str(digest)) for _, digest in models if digest is not None))
 
 
 def _expression(label: str) -> Object:
-    return {"key": label, "operator": "In", "values": [_READY]}
+    return {"key": label, "operator": "In", "values": [NODE_MODEL_READY]}
 
 
 def _preferring(terms: list[Object], labels: list[str], stale: set[str]) -> list[Object]:

@@ -12,7 +12,7 @@ from modelcar.files import open_unchanged, reading
 if TYPE_CHECKING:
     from modelcar.checkpoint.file import CheckpointFile
 
-__all__ = ["MAX_DOCUMENT", "read_bytes", "read_object"]
+__all__ = ["MAX_DOCUMENT", "parse_object", "read_bytes", "read_object"]
 
 MAX_DOCUMENT = 64 * 2**20  # bytes; the index of the largest published model has some 10 MB
 _MAX_NODES = 2_000_000  # values in a document
@@ -36,17 +36,25 @@ def read_object(file: CheckpointFile) -> dict[str, Any]:
     Raises:
         MalformedFile: it holds none, or one of unreasonable size or depth.
     """
-    data = read_bytes(file)
+    return parse_object(read_bytes(file), file.path)
+
+
+def parse_object(data: bytes, path: str) -> dict[str, Any]:
+    """The JSON object that the file at `path` holds, from its content.
+
+    Raises:
+        MalformedFile: it holds none, or one of unreasonable size or depth.
+    """
     # Each value but the first follows one of these, so this bounds what the decoder can allocate.
     if data.count(b",") + data.count(b"[") + data.count(b"{") > _MAX_NODES:
-        raise malformed(file.path, f"holds more than {_MAX_NODES} values", hint="is it what its name says?")
+        raise malformed(path, f"holds more than {_MAX_NODES} values", hint="is it what its name says?")
     try:
         document = json.loads(data.decode("utf-8-sig"))
     except RecursionError:
-        raise malformed(file.path, "is nested too deeply", hint=_HINT) from None
+        raise malformed(path, "is nested too deeply", hint=_HINT) from None
     except ValueError as e:
         reason = str(e).partition(": line")[0]
-        raise malformed(file.path, f"is not valid JSON ({reason})", hint=_HINT) from None
+        raise malformed(path, f"is not valid JSON ({reason})", hint=_HINT) from None
     if not isinstance(document, dict):
-        raise malformed(file.path, "holds no JSON object", hint=_HINT)
+        raise malformed(path, "holds no JSON object", hint=_HINT)
     return document

@@ -13,6 +13,7 @@ from modelcar.files import open_unchanged, reading
 if TYPE_CHECKING:
     from modelcar.checkpoint.file import CheckpointFile
     from modelcar.checkpoint.formats.header import Header
+    from modelcar.files import ReadAt
 
 __all__ = ["read_header"]
 
@@ -20,8 +21,11 @@ _READERS = {"safetensors": read_safetensors, "gguf": read_gguf}
 _ENDINGS = {".safetensors": "safetensors", ".gguf": "gguf"}
 
 
-def read_header(file: CheckpointFile) -> Header | None:
+def read_header(file: CheckpointFile, read_at: ReadAt | None = None) -> Header | None:
     """The header of `file`; `None` if its format has none that is read here. No weight is read.
+
+    Args:
+        read_at: reads a file that is not here; the others are opened.
 
     Raises:
         MalformedFile: the header breaks its format's rules, or the file is not what its name says.
@@ -38,6 +42,8 @@ def read_header(file: CheckpointFile) -> Header | None:
     reader = _READERS.get(file.format or "")
     if reader is None:
         return None
+    if read_at is not None:
+        return reader(read_at, file.size, file.path)
     fd = open_unchanged(file.source, file.stamp)
     try:
         return reader(reading(fd, file.path), file.size, file.path)

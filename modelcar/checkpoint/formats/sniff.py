@@ -6,9 +6,9 @@ import os
 
 from modelcar.checkpoint.formats.header import MAX_HEADER
 
-__all__ = ["GIT_LFS_POINTER", "detect_format", "looks_like_safetensors", "read_head"]
+__all__ = ["GIT_LFS_POINTER", "HEAD_SIZE", "detect_format", "looks_like_safetensors", "read_head"]
 
-_HEAD_SIZE = 512  # bytes; tar's signature lies at 257
+HEAD_SIZE = 512  # bytes; tar's signature lies at 257
 GIT_LFS_POINTER = "git-lfs-pointer"
 
 _LFS_VERSION = b"version https://git-lfs.github.com/spec/"
@@ -90,4 +90,4 @@ def looks_like_safetensors(head: bytes, size: int) -> bool:
 
 def read_head(fd: int) -> bytes:
     """What `detect_format` wants to see of an open file."""
-    return os.pread(fd, _HEAD_SIZE, 0)
+    return os.pread(fd, HEAD_SIZE, 0)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from modelcar.cli.options import FOLDER, output_options
-from modelcar.cli.output import Output
-from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.cli.output import Output, write_ready_file
+from modelcar.errors import ModelcarError, UsageError
 
 if TYPE_CHECKING:
     from modelcar.admission.server.service import Service
@@ -71,7 +71,7 @@ def serve(
     def ready(service: Service) -> None:
         addresses = {"address": str(service.address), "operations": str(service.operations)}
         if ready_file is not None:
-            _write_ready_file(ready_file, addresses)
+            write_ready_file(ready_file, *addresses.values())
         output.document(addresses)
         if not output.quiet:
             output.line(f"listening on https://{service.address}, health and metrics on http://{service.operations}")
@@ -143,15 +143,6 @@ def _vault(settings: WebhookSettings, cluster: ApiServer | None) -> ClusterVault
     if cluster is None or own.namespace is None:
         return None
     return ClusterVault(cluster, namespace=own.namespace, secret=own.secret, configuration=own.configuration)
-
-
-def _write_ready_file(path: Path, addresses: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text("".join(f"{address}\n" for address in addresses.values()))
-        temporary.replace(path)
-    except OSError as e:
-        raise StorageError(f"cannot write {path}: {e.strerror}") from None
 
 
 def _require_server() -> None:

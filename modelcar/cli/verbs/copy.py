@@ -10,6 +10,8 @@ from modelcar.cli.options import location_argument, network_options, output_opti
 from modelcar.cli.output import Output
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
+from modelcar.cli.rates import limit_rate_option
+from modelcar.cli.uploads import moved_document, remembering
 from modelcar.errors import UsageError
 from modelcar.images.archive import archive_image
 from modelcar.images.publish import publish_image
@@ -27,9 +29,10 @@ from modelcar.store.transfer import copy_image
 @click.command("copy")
 @location_argument("src")
 @location_argument("dst")
+@limit_rate_option
 @network_options
 @output_options
-def command(src: Location, dst: Location, settings: ClientSettings, output: Output) -> None:
+def command(src: Location, dst: Location, limit_rate: float | None, settings: ClientSettings, output: Output) -> None:
     """Copy an image between registries and OCI layouts.
 
     SRC and DST are references (registry/repo:tag), OCI layouts (oci:DIR[:TAG]) or archives (oci-archive:FILE[:TAG]).
@@ -43,6 +46,7 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
     if src == dst:
         raise UsageError(f"{src} would be copied onto itself")
     began = time.monotonic()
+    settings = remembering(settings, limit_rate)
     with progress(output, "copy") as report, Registry(settings, report) as registry:
         if isinstance(dst, ArchiveLocation):
             root, carried = _into_archive(src, dst, registry, report)
@@ -54,6 +58,7 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
             carried = publish_image(registry, source.layout, root, dst)
         else:
             root, carried = _between_registries(src, dst, registry)
+        moved = moved_document(registry)
     attached = show_carried(carried, output)
     seconds = time.monotonic() - began
     output.document(
@@ -61,6 +66,7 @@ def command(src: Location, dst: Location, settings: ClientSettings, output: Outp
             "source": str(src),
             "target": str(dst),
             "digest": str(root.digest),
+            **moved,
             "attachments": attached,
             "seconds": round(seconds, 3),
         }

@@ -7,14 +7,17 @@ from contextlib import ExitStack
 
 import click
 
-from modelcar.cli.options import location_argument, network_options, output_options
+from modelcar.cli.models import describe, is_source
+from modelcar.cli.options import network_options, output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.places import image_source, open_place
+from modelcar.cli.tensors import show_tensors, tensors_to_dict
+from modelcar.errors import UsageError
 from modelcar.layers.index import ModelIndex
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.inspect import Inspected, InspectedManifest, inspect_image
-from modelcar.packaging.locations import Location
+from modelcar.packaging.locations import Location, parse_location
 from modelcar.registry import ClientSettings
 from modelcar.signing.carried_trust import CarriedTrust, read_carried_trust
 from modelcar.signing.claims import Claim, claims
@@ -24,16 +27,34 @@ from modelcar.store import ArchiveStore
 
 
 @click.command("inspect")
-@location_argument()
+@click.argument("target", metavar="REF|SOURCE")
+@click.option("--tensors", is_flag=True, help="List the tensors, of a folder or file, too.")
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
 @network_options
 @output_options
-def command(ref: Location, remote: bool, settings: ClientSettings, output: Output) -> None:
+def command(target: str, tensors: bool, remote: bool, settings: ClientSettings, output: Output) -> None:
     """Show what an image is made of, without reading weights.
 
     Its platforms, layers, files, tensors and signatures; these as they present themselves, `modelcar verify` says
     whether they are true. Looks in the local store first, then in the registry.
+
+    With --tensors it is the name, dtype, shape, size and place of every tensor, and totals by dtype.
+
+    \b
+      modelcar inspect ghcr.io/acme/llm:v1
+      modelcar inspect ./my-model --tensors
     """
+    if tensors:
+        model = describe(target, remote=remote, settings=settings, output=output)
+        output.document({"name": target, **tensors_to_dict(model)})
+        show_tensors(output, model)
+    elif is_source(target):
+        raise UsageError(f"{target} is no image", hint="with --tensors also folders and files are looked into")
+    else:
+        _show_image(parse_location(target), remote, settings, output)
+
+
+def _show_image(ref: Location, remote: bool, settings: ClientSettings, output: Output) -> None:
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
         inspected = inspect_image(root, image_source(place, root).read)
@@ -110,7 +131,7 @@ def _type(layer: Descriptor) -> str:
 
 def _label(layer: Descriptor, model: ModelIndex | None) -> str:
     kind = layer.annotations.get(LAYER, "")
-    files = [f.path for x in (model.layers if model else ()) if x.digest == layer.digest for f in x.files]
+    files = [f.path for x in (model.layers if model else ()) if x.listed_as == layer.digest for f in x.files]
     holds = files[0] if len(files) == 1 else f"{len(files)} files" if files else ""
     return f"{kind}: {holds}" if holds else kind
 

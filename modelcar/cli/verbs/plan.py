@@ -6,28 +6,76 @@ import click
 
 from modelcar.checkpoint import Checkpoint
 from modelcar.cli.images import existing_local_store
-from modelcar.cli.options import max_layers_option, output_options
+from modelcar.cli.models import describe
+from modelcar.cli.options import max_layers_option, network_options, output_options, packing_options
 from modelcar.cli.output import Output, Table, human_size
-from modelcar.cli.source import open_source
+from modelcar.cli.rank_plans import show_all_ranks, show_rank_plan
+from modelcar.cli.ranks import RankChoice, rank_options
+from modelcar.cli.source import Wishes, open_source, source_options
+from modelcar.cli.uploads import look_ahead, preflight_document, show_preflight
+from modelcar.errors import UsageError
 from modelcar.packaging.digests import known_digests
-from modelcar.packaging.plan import PlannedLayer, plan_layers
+from modelcar.packaging.plan import Packing, PlannedLayer, plan_layers
+from modelcar.registry import ClientSettings
+from modelcar.registry.preflight import Preflight
 
 
 @click.command("plan")
-@click.argument("source")
+@click.argument("target", metavar="SOURCE|REF")
 @max_layers_option
+@source_options
+@packing_options
+@rank_options
+@click.option(
+    "--registry", metavar="REGISTRY", help="Also say what this registry is known not to take, such as ghcr.io."
+)
+@click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
+@network_options
 @output_options
-def command(source: str, max_layers: int, output: Output) -> None:
-    """Show what `build` would make of SOURCE, reading no weights.
+def command(
+    target: str,
+    max_layers: int,
+    wishes: Wishes,
+    packing: Packing,
+    choice: RankChoice | None,
+    registry: str | None,
+    remote: bool,
+    settings: ClientSettings,
+    output: Output,
+) -> None:
+    """Show what `build` would make, or what a rank needs.
 
-    Layers whose digest is known from an earlier build are shown with it; the others would have to be read.
+    No weights are read. Without options it is what `build` would make of SOURCE; layers whose digest is known from an
+    earlier build are shown with it, the others would have to be read.
+
+    With --tp, --pp or --ep the model in SOURCE or REF is divided as inference servers do it. With --rank the answer
+    says which bytes of which files that rank needs.
+
+    \b
+      modelcar plan ./my-model
+      modelcar plan ./my-model --estargz
+      modelcar plan ghcr.io/acme/llm:v1 --tp 8 --pp 2
+      modelcar plan ghcr.io/acme/llm:v1 --tp 8 --pp 2 --rank 0-7 --json
     """
-    checkpoint = open_source(source, output)
-    show_plan(output, checkpoint, plan_layers(checkpoint, max_layers=max_layers))
+    if choice is not None and packing is not Packing.TAR:
+        raise UsageError("what a rank needs does not depend on how layers are packed", hint=f"leave out --{packing}")
+    if choice is not None:
+        model = describe(target, remote=remote, settings=settings, output=output, wishes=wishes)
+        if choice.ranks:
+            show_rank_plan(output, target, model, choice)
+        else:
+            show_all_ranks(output, target, model, choice)
+        return
+    checkpoint = open_source(target, output, wishes)
+    layers = plan_layers(checkpoint, max_layers=max_layers, packing=packing)
+    found = look_ahead(registry, {layer.label: layer.size for layer in layers}) if registry is not None else None
+    show_plan(output, checkpoint, layers, found)
 
 
-def show_plan(output: Output, checkpoint: Checkpoint, layers: list[PlannedLayer]) -> None:
-    """Print the layers, what is left out, and how many bytes a build would have to read."""
+def show_plan(
+    output: Output, checkpoint: Checkpoint, layers: list[PlannedLayer], ahead: Preflight | None = None
+) -> None:
+    """Print the layers, what is left out, how many bytes a build would have to read, and what a registry says to it."""
     store = existing_local_store()
     known = [known_digests(layer, store.memo) if store else None for layer in layers]
     to_read = sum(layer.size for layer, found in zip(layers, known, strict=True) if found is None)
@@ -41,7 +89,7 @@ def show_plan(output: Output, checkpoint: Checkpoint, layers: list[PlannedLayer]
                     "kind": layer.kind,
                     "label": layer.label,
                     "size": layer.size,
-                    "digest": str(found.digest) if found else None,
+                    "digest": str(found.blob) if found else None,
                     "files": [
                         {"path": f.path, "size": f.size, "role": f.role, "format": f.format} for f in layer.files
                     ],
@@ -51,13 +99,16 @@ def show_plan(output: Output, checkpoint: Checkpoint, layers: list[PlannedLayer]
             "excluded": list(checkpoint.excluded),
             "notes": list(facts.notes),
             "bytesToRead": to_read,
+            **({"registry": preflight_document(ahead)} if ahead is not None else {}),
         }
     )
     rows = [
-        [layer.label, layer.kind, human_size(layer.size), found.digest.short if found else "to be hashed"]
+        [layer.label, layer.kind, human_size(layer.size), found.blob.short if found else "to be hashed"]
         for layer, found in zip(layers, known, strict=True)
     ]
     output.table(Table(columns=("layer", "kind", "size", "sha256"), rows=rows, right=frozenset({"size"})))
     for path in checkpoint.excluded:
         output.line(f"left out: {path}")
     output.line(f"a build would read {human_size(to_read)} and write no weights")
+    if ahead is not None:
+        show_preflight(ahead, output)

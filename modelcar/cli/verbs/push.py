@@ -12,6 +12,8 @@ from modelcar.cli.options import REFERENCE, location_argument, network_options, 
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
+from modelcar.cli.rates import limit_rate_option
+from modelcar.cli.uploads import moved_document, remembering
 from modelcar.errors import UsageError
 from modelcar.images.local import find_local, local_name
 from modelcar.images.publish import publish_image
@@ -26,16 +28,21 @@ from modelcar.store import Layout
 @click.command("push")
 @location_argument()
 @click.argument("target", type=REFERENCE, required=False)
+@limit_rate_option
 @network_options
 @output_options
-def command(ref: Location, target: Reference | None, settings: ClientSettings, output: Output) -> None:
+def command(
+    ref: Location, target: Reference | None, limit_rate: float | None, settings: ClientSettings, output: Output
+) -> None:
     """Push an image of the store to its registry, or to TARGET.
 
     REF may also be an archive (oci-archive:FILE[:TAG]) or an OCI layout (oci:DIR[:TAG]). Weights go straight from the
     checkpoint's files, or the archive, to the registry; what it has already is not sent again. Signatures and
-    attestations go along, and the tag appears when everything else is there.
+    attestations go along, and the tag appears when everything else is there. A push that was killed goes on where the
+    registry has come to. Layers that the registry is known not to take are named before the first byte.
     """
     began = time.monotonic()
+    settings = remembering(settings, limit_rate)
     if target is None:
         if not isinstance(ref, Reference):
             raise UsageError(f"nothing says where to push {ref}", hint=f"`modelcar push {ref} registry/repo:tag`")
@@ -46,6 +53,7 @@ def command(ref: Location, target: Reference | None, settings: ClientSettings, o
         labels = image_labels(StoreSource(content, root), root)
         with progress(output, "push", labels) as report, Registry(settings, report) as registry:
             carried = publish_image(registry, content, root, target)
+            moved = moved_document(registry)
         attached = show_carried(carried, output)
     seconds = time.monotonic() - began
     output.document(
@@ -53,6 +61,7 @@ def command(ref: Location, target: Reference | None, settings: ClientSettings, o
             "name": str(target),
             "digest": str(root.digest),
             "size": size,
+            **moved,
             "attachments": attached,
             "seconds": round(seconds, 3),
         }

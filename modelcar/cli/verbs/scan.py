@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any, Final
 import click
 
 from modelcar.cli.images import existing_local_store
+from modelcar.cli.models import is_source
 from modelcar.cli.options import network_options, output_options
 from modelcar.cli.output import Output, Table
 from modelcar.cli.places import open_place
@@ -90,7 +90,7 @@ def command(
         _scan_all(how, output, again=again)
     elif target is None:
         raise UsageError("nothing says what to scan", hint="name a folder or an image, or give --all")
-    elif _is_source(target):
+    elif is_source(target):
         if quick or remote or signing.wanted:
             raise UsageError(f"{target} is no image", hint="--quick, --remote, --key and --keyless are for images")
         checkpoint = open_for_scan(target, output)
@@ -178,10 +178,6 @@ def _show_scanners(output: Output) -> None:
     rows = [[each.name, each.version, each.package, each.problem or "ready"] for each in installed]
     output.table(Table(columns=("scanner", "version", "from", "state"), rows=rows))
     output.document([asdict(each) for each in installed])
-
-
-def _is_source(target: str) -> bool:
-    return target.startswith(("hf://", "/", "./", "../", "~")) or target in (".", "..") or os.path.lexists(target)
 
 
 def _answer(report: Report, answer: dict[str, Any], output: Output, sarif: Path | None) -> None:

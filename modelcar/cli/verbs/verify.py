@@ -12,6 +12,7 @@ from modelcar.cli.output import Output
 from modelcar.cli.places import image_source, open_place
 from modelcar.cli.policies import PolicyChoice, policy_options, show_decision
 from modelcar.cli.trust import TrustChoice, trust_options
+from modelcar.images.provenance import verify_source
 from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.locations import Location
 from modelcar.registry import ClientSettings
@@ -35,6 +36,7 @@ from modelcar.signing.verify import verify_attestations, verify_signature
     metavar="TYPE",
     help="Want an attestation of this predicate type (a URI, or a short name such as provenance) and not a signature.",
 )
+@click.option("--source", is_flag=True, help="Check that its files are those of the commit on the Hub that it names.")
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
 @network_options
 @output_options
@@ -43,6 +45,7 @@ def command(
     trust_choice: TrustChoice,
     policy_choice: PolicyChoice,
     predicate_type: str | None,
+    source: bool,
     remote: bool,
     settings: ClientSettings,
     output: Output,
@@ -53,6 +56,8 @@ def command(
 
     With --policy, policies decide: ClusterImagePolicy, ModelPolicy and DigestDenyList documents, as in a cluster.
 
+    With --source, every file must be what the Hub lists at the commit that the image was built of. No weights are read.
+
     Looks in the local store first, then in the registry; oci:DIR and oci-archive:FILE need no network at all. What is
     printed is the digest that was verified: use that, since tags move. Keys that an archive carries count only if --key
     says their fingerprint.
@@ -61,10 +66,11 @@ def command(
       modelcar verify ghcr.io/acme/llm:v1 --key modelcar.pub
       modelcar verify ghcr.io/acme/llm:v1 --key ci.pub --attestation provenance
       modelcar verify ghcr.io/acme/llm:v1 --policy policies/
+      modelcar verify ghcr.io/acme/llm:v1 --key modelcar.pub --source
     """
     policies = policy_choice.load() if policy_choice else None
     signer_named = bool(trust_choice.keys or trust_choice.identity or predicate_type)
-    authority = trust_choice.authority(ref) if signer_named or not policy_choice.files else None
+    authority = trust_choice.authority(ref) if signer_named or not (policy_choice.files or source) else None
     with ExitStack() as stack:
         place, root = open_place(ref, remote=remote, settings=settings, stack=stack)
         remotely = isinstance(place, RegistryPlace)
@@ -78,6 +84,8 @@ def command(
                 output.document(answer)
                 decision.require()
         found = () if authority is None else _verified(place, root, predicate_type, authority)
+        if source:
+            answer["source"] = _verified_source(place, root, str(ref), output)
     output.document({**answer, "verified": [_to_dict(v) for v in found]})
     for verified in found:
         what = "signed" if verified.predicate_type == COSIGN_SIGN else f"attested ({verified.predicate_type})"
@@ -86,6 +94,15 @@ def command(
     output.line(str(root.digest))
     if isinstance(ref, Reference) and ref.digest is None and not remotely:
         output.aside(f"that is {ref} in the local store; in the registry it may be another: --remote asks there")
+
+
+def _verified_source(place: RegistryPlace | LayoutPlace, root: Descriptor, name: str, output: Output) -> dict[str, Any]:
+    image = read_image(image_source(place, root))
+    checked = verify_source(image.model, image.annotations, name)
+    count = sum(map(len, checked.layers.values()))
+    left_out = f" ({len(checked.left_out)} others lie there, too)" if checked.left_out else ""
+    output.line(f"all {count} files of {name} are those of hf://{checked.repo}@{checked.revision}{left_out}")
+    return checked.to_dict()
 
 
 def _verified(

@@ -20,6 +20,7 @@ from modelcar.cluster.controller.known import KINDS, Known
 from modelcar.cluster.controller.writing import carry_out
 from modelcar.cluster.plan import plan
 from modelcar.cluster.resources import MODEL_CACHES, Resource
+from modelcar.cluster.words import timestamp
 from modelcar.errors import ClusterError, ObjectNotFound, WorldError
 from modelcar.registry.cancel import Cancelled, CancelScope
 from modelcar.serving.threads import in_thread
@@ -92,8 +93,7 @@ class Controller:
     def reconcile(self) -> list[ClusterError]:
         """One pass; returns what failed. Raises `ClusterError` where not even pods can be listed."""
         view = self.known.view(self._cluster)
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return carry_out(self._cluster, view, plan(view, now))
+        return carry_out(self._cluster, view, plan(view, timestamp()))
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

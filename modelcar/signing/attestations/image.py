@@ -69,7 +69,7 @@ def read_image(source: ImageSource, repository: str | None = None) -> AttestedIm
             f"{inspected.root.digest} has no model index, so nothing is known about its files",
             hint="give a predicate of your own: --predicate FILE",
         )
-    ours = {layer.digest for layer in inspected.model.layers}
+    ours = {layer.listed_as for layer in inspected.model.layers}
     layers = [layer for m in inspected.manifests if m.kind == "image" for layer in m.manifest.layers]
     kinds = {layer.digest: layer.annotations.get(LAYER) for layer in layers}
     base = [d for d in layers if d.digest not in ours and kinds[d.digest] not in (LayerKind.INDEX, LayerKind.HOLDER)]
@@ -92,7 +92,7 @@ def _small_file(source: ImageSource, inspected: Inspected, model: ModelIndex, pa
     """The bytes of a file at the top of the model; `None` if there is none or it has more than `limit` bytes."""
     for layer in model.layers:
         for file in layer.files:
-            if file.path == path and file.size <= limit:
+            if file.path == path and file.size <= limit and layer.blob is None:  # small files lie in plain tars
                 content = _read_file(source, _descriptor(inspected, layer), file)
                 _check_content(file, layer, content)
                 return content

@@ -123,7 +123,7 @@ def _file(file: IndexedFile, layer: IndexedLayer) -> dict[str, Any]:
         "modelcar:size": str(file.size),
         "modelcar:role": file.role,
         "modelcar:format": file.format,
-        "modelcar:layer": str(layer.digest),
+        "modelcar:layer": str(layer.listed_as),
         "modelcar:tensors": str(len(file.tensors)) if file.tensors else None,
     }
     return _known(

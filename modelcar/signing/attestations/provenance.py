@@ -104,7 +104,9 @@ def _files(image: AttestedImage) -> list[dict[str, Any]]:
         if digest := content_digest(file, layer):
             entry["digest"] = {digest.algorithm: digest.hex}
         else:
-            annotations |= {"layer": str(layer.digest), "offset": file.offset}
+            annotations["layer"] = str(layer.listed_as)
+            if layer.blob is None:
+                annotations["offset"] = file.offset
         entries.append({**entry, "annotations": annotations})
     return entries
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from modelcar.layers.index import IndexedFile, IndexedLayer
 from modelcar.oci import Digest, Reference
 from modelcar.packaging.inspect import Inspected, InspectedManifest, index_layer_of
+from modelcar.packaging.soci import is_soci_index
 from modelcar.signing.attestations.files import content_digest
 from modelcar.signing.policy.workload import Workload
 
@@ -82,10 +83,11 @@ def _contents(inspected: Inspected) -> dict[Digest, str]:
 
 def _files(inspected: Inspected) -> tuple[ModelFile, ...] | None:
     """Each different entry once. A manifest without an index counts as known if others that have one share its layers,
-    as the ModelPack twin's.
+    as the ModelPack twin's. A SOCI index holds no file at all.
     """
-    known = {digest for m in inspected.manifests for digest in _accounted_for(m)}
-    unknown = [m for m in inspected.manifests if not known.issuperset(d.digest for d in m.manifest.layers)]
+    manifests = [m for m in inspected.manifests if not is_soci_index(m.manifest)]
+    known = {digest for m in manifests for digest in _accounted_for(m)}
+    unknown = [m for m in manifests if not known.issuperset(d.digest for d in m.manifest.layers)]
     if unknown or inspected.model is None:
         return None
     return tuple(
@@ -99,7 +101,7 @@ def _accounted_for(image: InspectedManifest) -> Iterator[Digest]:
     """The layers that a manifest's model index speaks about, and those from the index upwards: it, and the base."""
     if image.model is None:
         return
-    yield from (layer.digest for layer in image.model.layers if layer.files)
+    yield from (layer.listed_as for layer in image.model.layers if layer.files)
     layers, index = image.manifest.layers, index_layer_of(image.manifest)
     if index is not None:
         yield from (layer.digest for layer in layers[layers.index(index) :])

@@ -8,6 +8,7 @@
 | `GET precache`, `POST precache`, `DELETE precache?reference=`, `POST precache/limit` | what is fetched ahead |
 | `GET revoked`, `POST revoked`, `DELETE revoked?digest=` | what this node serves to nobody |
 | `POST rescan` | believe a scan of this node no longer: `{"reference": …}` |
+| `GET mounts`, `POST mounts`, `POST mounts/check`, `POST mounts/started`, `DELETE mounts?target=` | lazy layers |
 | `POST reload`, `POST drain` | |
 
 What goes wrong is `{"error": {"kind": …, "message": …, "hint": …}}`.
@@ -25,6 +26,7 @@ from modelcar.oci import Digest, Reference, compact_json, parse_object
 from modelcar.oci.document import Fields
 from modelcar.serving.messages import ClientGone, Request, Response
 from registry_shim.operations.admin.describe import describe_blob, describe_images, describe_plan, describe_status
+from registry_shim.operations.admin.mounts import mount_routes
 from registry_shim.operations.admin.parts import Parts
 from registry_shim.precache.entry import image_from
 
@@ -65,6 +67,7 @@ class Admin:
             ("POST", "rescan"): self._rescan,
             ("POST", "reload"): self._reload,
             ("POST", "drain"): self._drain,
+            **(mount_routes(parts.mounts) if parts.mounts is not None else {}),
         }
 
     async def handle(self, request: Request) -> Response:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from registry_shim.cache.lease import Purpose
-from registry_shim.cache.status import BlobStatus
+from modelcar.cache.lease import Purpose
+from modelcar.cache.status import BlobStatus
 from registry_shim.operations.admin.parts import Parts
 from registry_shim.space.evict import Plan
 from registry_shim.space.status import ImageStatus, SpaceStatus

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from modelcar.cache.status import BlobStatus
 from modelcar.errors import NotFound
 from modelcar.oci import Digest, Reference
-from registry_shim.cache.status import BlobStatus
+from registry_shim.mounts.node import Added
 from registry_shim.precache.settings import PrecacheImage
 from registry_shim.space.evict import Plan
 from registry_shim.space.pins import Pin
 from registry_shim.space.status import SpaceStatus
 
-__all__ = ["About", "Parts", "PrecachePart", "RevokedPart", "SpacePart"]
+__all__ = ["About", "MountsPart", "Parts", "PrecachePart", "RevokedPart", "SpacePart"]
 
 
 class SpacePart(Protocol):
@@ -55,6 +57,20 @@ class RevokedPart(Protocol):
     def remove(self, digest: Digest) -> None: ...
 
 
+class MountsPart(Protocol):
+    """Lazy layers for the snapshotter beside this node; all of it blocks."""
+
+    def check(self, reference: Reference, manifest: Digest, layer: Digest) -> None: ...
+
+    def add(self, id: str, reference: Reference, manifest: Digest, target: Path) -> Added: ...  # noqa: A002
+
+    def started(self, id: str, supervisor: int, front: str) -> None: ...  # noqa: A002
+
+    def remove(self, target: Path) -> None: ...
+
+    def all(self) -> list[dict[str, Any]]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What a node says of itself."""
@@ -85,6 +101,7 @@ class Parts:
     space: SpacePart
     precache: PrecachePart
     revoked: RevokedPart
+    mounts: MountsPart | None = None
     blobs: Callable[[], Sequence[BlobStatus]]
     """`Cache.status`."""
     gate: Callable[[], Mapping[str, Any]] = dict

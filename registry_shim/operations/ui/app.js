@@ -3,7 +3,7 @@
 
 const SOURCES = ["upstream", "mirror", "peer"];
 const CELLS = ["missing", "here", "upstream", "mirror", "peer"];
-const GOOD = new Set(["ready", "live", "allowed", "whole"]);
+const GOOD = new Set(["ready", "live", "allowed", "whole", "erofs", "fuse"]);
 const BAD = new Set(["refused", "failed", "dead", "banned", "partial-failed"]);
 const POLL = 1000;
 let before = null;
@@ -162,6 +162,17 @@ function showModels(data) {
   if (data.models.length === 0) at("models").replaceChildren(row("None yet.", "", "", "", ""));
 }
 
+function showMounts(data) {
+  at("mounts").replaceChildren(...data.mounts.map((mount) => {
+    const share = mount.size ? Math.floor((mount.present / mount.size) * 100) : 100;
+    const readers = `${mount.waiting} waiting, ${mount.answered} served, ${mount.failed} errors`;
+    const lost = mount.lost ? `${mount.lost} layers cannot be read` : "";
+    return row([make("span", mount.reference), make("small", mount.target)], pill(mount.front || "starting"),
+      `${share} % of ${bytes(mount.size)}`, readers, [lost, mount.trouble].filter(Boolean).join("; "));
+  }));
+  if (data.mounts.length === 0) at("mounts").replaceChildren(row("Nothing is mounted.", "", "", "", ""));
+}
+
 function showPrecache(data) {
   at("precache").replaceChildren(...data.precache.map((image) => {
     const done = image.progress.total ? Math.floor((image.progress.done / image.progress.total) * 100) : 0;
@@ -189,6 +200,7 @@ async function look() {
     showTiles(data);
     showBlobs(data);
     showModels(data);
+    showMounts(data);
     showPrecache(data);
     showPeers(data);
     before = data;

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from modelcar import __version__
+from modelcar.cache.status import BlobState, BlobStatus
 from modelcar.errors import ModelcarError
-from registry_shim.cache.status import BlobState, BlobStatus
 from registry_shim.operations.sights import Sights
 from registry_shim.space.status import SpaceStatus
 
@@ -38,6 +38,7 @@ def snapshot(sights: Sights, *, totals: Mapping[str, float], problem: str | None
     precache: Mapping[str, Any] = look(sights.precache, {})
     blobs = look(sights.blobs, ())
     peers = look(sights.peers, {})
+    mounts = look(sights.mounts, ())
     return {
         "version": __version__,
         "now": time.time(),
@@ -55,6 +56,7 @@ def snapshot(sights: Sights, *, totals: Mapping[str, float], problem: str | None
             {"name": member.name, "zone": member.zone, "state": str(state)} for member, state in sorted(peers.items())
         ],
         "precache": list(precache.get("images", ()))[:_IMAGES],
+        "mounts": [mount.to_dict() for mount in mounts[:_IMAGES]],
     }
 
 

@@ -13,7 +13,13 @@ from tests.bench.scenarios import (
     build_push,
     engines,
     engines_later,
+    hub,
+    lazy_first,
+    lazy_read,
+    lazy_warm,
+    load,
     memory,
+    objects,
     peers,
     policy,
     push,
@@ -24,6 +30,7 @@ from tests.bench.scenarios import (
     shim_manifests,
     shim_serve,
     sign,
+    snapshotter,
 )
 
 __all__ = ["PARTS", "SCENARIOS"]
@@ -33,6 +40,8 @@ _MODULES: Final = {
     "trust": (sign, policy, scan),
     "shim": (shim_serve, shim_cold, shim_manifests, peers, engines, engines_later),
     "admission": (admission,),
+    "lazy": (lazy_first, lazy_read, lazy_warm, load, snapshotter),
+    "sources": (hub, objects),
 }
 
 PARTS: Final[dict[str, tuple[str, ...]]] = {

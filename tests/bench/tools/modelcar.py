@@ -33,6 +33,11 @@ def build_without_scan(run: Run) -> Measurement:
     return run.measure([*_build(run, None, None), "--no-scan"], disk=[run.home])
 
 
+def build_packed(run: Run, packing: str) -> Measurement:
+    """The same for another snapshotter: `estargz` or `soci`."""
+    return run.measure([*_build(run, None, None), f"--{packing}"], disk=[run.home])
+
+
 def prepare_build_and_push(run: Run, server: Server) -> str:
     """`modelcar build --push`, which does not count; returns the image's name."""
     run.prepare([*_build(run, None, server), "--push"])

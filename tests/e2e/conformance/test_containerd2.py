@@ -12,12 +12,10 @@ from tests.e2e.conftest import Published
 from tests.e2e.support.mounts import unmount_below
 from tests.e2e.support.nodes import Node, check_import, lay_out, pull_by_cri, running_containerd
 from tests.e2e.support.shims import Shim, running_shim
-from tests.support.golang import build_module
+from tests.support.engines.programs import build_containerd
 
 pytestmark = [pytest.mark.conformance, pytest.mark.root, pytest.mark.debian("ctr", "runc", "unshare", "podman")]
 
-VERSION = "2.2.0"
-MODULE = "github.com/containerd/containerd/v2"
 IMAGES = '[plugins."io.containerd.cri.v1.images"'
 CONFIG = f"""version = 3
 imports = ["/etc/containerd/conf.d/*.toml"]
@@ -31,9 +29,8 @@ config_path = ""
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `containerd`."""
-    built = build_module(f"{MODULE}/cmd/containerd", f"v{VERSION}", names={f"{MODULE}/version.Version": VERSION})
     folder = tmp_path_factory.mktemp("programs")
-    (folder / "containerd").symlink_to(built)
+    (folder / "containerd").symlink_to(build_containerd())
     return folder
 
 

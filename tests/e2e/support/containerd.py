@@ -68,6 +68,10 @@ class Containerd:
     def ctr(self, *arguments: str | Path, check: bool = True) -> Done:
         return run("ctr", "--address", self._folder / "socket", "--namespace", _NAMESPACE, *arguments, check=check)
 
+    def ctr_remote(self, *arguments: str | Path) -> Done:
+        """stargz-snapshotter's own `ctr`."""
+        return run("ctr-remote", "--address", self._folder / "socket", "--namespace", _NAMESPACE, *arguments)
+
     def pull(self, ref: str, *options: str, check: bool = True) -> Done:
         return self.ctr("image", "pull", "--plain-http", *options, ref, check=check)
 

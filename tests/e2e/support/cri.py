@@ -74,6 +74,9 @@ class CriClient:
     def pull(self, image: str) -> None:
         self._call("ImageService/PullImage", (1, _image(image)))
 
+    def remove_image(self, image: str) -> None:
+        self._call("ImageService/RemoveImage", (1, _image(image)))
+
     def image_user(self, image: str) -> tuple[int | None, str]:
         """What the engine tells a kubelet of an image's USER: a number, or a name."""
         found = _first(self._call("ImageService/ImageStatus", (1, _image(image))), 1)
@@ -132,28 +135,49 @@ def pairs(number: int, entries: Mapping[str, str]) -> Iterable[tuple[int, bytes]
 
 
 @contextmanager
-def cri_engine(folder: Path, pause: str) -> Iterator[CriClient]:
+def cri_engine(
+    folder: Path,
+    pause: str,
+    *,
+    more: str = "",
+    keeps: bool = False,
+    program: str | Path = "containerd",
+    config: str = _CONFIG,
+    before: Sequence[str] = (),
+    hosts: Mapping[str, str] | None = None,
+) -> Iterator[CriClient]:
     """Start a containerd in `folder`, whose path must be short: there will be sockets in it.
 
     Registries are configured in `folder/certs.d`, read at every pull.
 
     Args:
         pause: the image of sandboxes, which does what `PAUSE` does; pulled when the first is made.
+        more: what else its configuration says.
+        keeps: pods and images stay, for the next one in the same folder.
+        program: which containerd.
+        config: its configuration; `{folder}` and `{pause}` are filled in.
+        before: a command that runs it elsewhere, in another network namespace for one.
+        hosts: `hosts.toml` of registries.
     """
-    folder.mkdir()
-    config, socket = folder / "config.toml", folder / "socket"
-    config.write_text(_CONFIG.format(folder=folder, pause=pause))
+    folder.mkdir(exist_ok=True)
+    file, socket = folder / "config.toml", folder / "socket"
+    file.write_text(config.format(folder=folder, pause=pause) + more)
+    for registry, text in (hosts or {}).items():
+        (folder / "certs.d" / registry).mkdir(parents=True, exist_ok=True)
+        (folder / "certs.d" / registry / "hosts.toml").write_text(text)
     client = CriClient(socket)
     try:
-        with removed_cgroups("k8s.io"), serving(folder / "log", "containerd", "--config", config) as process:
+        with removed_cgroups("k8s.io"), serving(folder / "log", *before, program, "--config", file) as process:
             eventually(lambda: _answers(socket) or process.poll() is not None, "containerd starts")
             assert process.poll() is None, (folder / "log").read_text()
             try:
                 yield client
             finally:
-                _clear(socket)
+                if not keeps:
+                    _clear(socket)
     finally:
-        unmount_below(folder)
+        if not keeps:
+            unmount_below(folder)
 
 
 def _clear(socket: Path) -> None:

@@ -40,11 +40,12 @@ class PodFailed(Exception):
 
 
 class Kubelet:
-    """Runs pods in `folder`."""
+    """Runs pods in `folder`, and looks every `interval` seconds what has become of them."""
 
-    def __init__(self, cri: CriClient, folder: Path) -> None:
+    def __init__(self, cri: CriClient, folder: Path, *, interval: float = 0.02) -> None:
         self.cri = cri
         self.folder = folder
+        self.interval = interval
 
     @contextmanager
     def running(self, pod: Mapping[str, Any]) -> Iterator[RunningPod]:
@@ -53,7 +54,7 @@ class Kubelet:
         Raises:
             PodFailed: it did not come so far.
         """
-        running = RunningPod(self.cri, self.folder / uuid.uuid4().hex[:8], pod)
+        running = RunningPod(self.cri, self.folder / uuid.uuid4().hex[:8], pod, self.interval)
         try:
             running.start()
             yield running
@@ -77,8 +78,9 @@ class _Container:
 class RunningPod:
     """A pod between `start` and `close`."""
 
-    def __init__(self, cri: CriClient, folder: Path, pod: Mapping[str, Any]) -> None:
+    def __init__(self, cri: CriClient, folder: Path, pod: Mapping[str, Any], interval: float) -> None:
         self.folder = folder
+        self._interval = interval
         self._cri = cri
         self._spec: Object = dict(pod["spec"])
         self._name = str(pod["metadata"].get("name", "pod"))
@@ -206,7 +208,7 @@ class RunningPod:
 
     def _tend(self) -> None:
         """Notices what has ended, and starts sidecars again."""
-        while not self._stopping.wait(0.02):
+        while not self._stopping.wait(self._interval):
             for container in self._all.values():
                 if not container.id or container.ended:
                     continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.e2e.support.commands import run
+from tests.e2e.support.commands import eventually, run
 from tests.support.skips import unavailable
 
 __all__ = ["removed_cgroups", "tmpfs", "unmount_below"]
@@ -23,7 +23,8 @@ def tmpfs(folder: Path, size: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        run("umount", folder)
+        # A process that ends lets go of its files only after it has let go of its name.
+        eventually(lambda: run("umount", folder, check=False).returncode == 0, f"{folder} is let go of", within=20)
 
 
 def unmount_below(folder: Path) -> None:

@@ -11,28 +11,42 @@ from registry_shim.engines.cri import Cri
 from tests.support.engines.processes import Daemon, Daemons
 from tests.support.links import Machine
 
-__all__ = ["Containerd"]
+__all__ = ["Containerd", "template"]
 
-_NAMESPACE: Final = "k8s.io"
 _PATIENCE: Final = 280.0  # seconds for a pull
-_CONFIG: Final = """
+_KEYS: Final = """
 version = 3
 root = "{folder}/root"
 state = "{folder}/state"
-disabled_plugins = ["io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
-  "io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs"]
+"""
+_TABLES: Final = """
 [grpc]
   address = "{folder}/socket"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{folder}/opt"
-[plugins."io.containerd.cri.v1.images"]
-  discard_unpacked_layers = false
 [plugins."io.containerd.cri.v1.images".registry]
   config_path = "{folder}/certs.d"
+"""
+
+
+def template(*, keys: str = "", tables: str = "") -> str:
+    """The configuration of a containerd 2 in a `{folder}`, for `format`; TOML wants keys before tables."""
+    return _KEYS + keys + _TABLES + tables
+
+
+_CONFIG: Final = template(
+    keys="""
+disabled_plugins = ["io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
+  "io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs"]
+""",
+    tables="""
+[plugins."io.containerd.cri.v1.images"]
+  discard_unpacked_layers = false
 [plugins."io.containerd.cri.v1.runtime".cni]
   conf_dir = "{folder}/net.d"
-"""
+""",
+)
 
 
 class Containerd:

@@ -1,6 +1,7 @@
 """Other people's engines, compiled from source once and kept in `.cache`.
 
-`SPEGEL_SOURCE` and `DRAGONFLY_SOURCE` name checkouts for where the module proxy has not got the modules themselves.
+`SPEGEL_SOURCE`, `DRAGONFLY_SOURCE` and `STARGZ_SOURCE` name checkouts for where the module proxy has not got the
+modules themselves.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ __all__ = [
     "DFDAEMON",
     "SCHEDULER",
     "SPEGEL",
+    "STARGZ",
     "Unbuildable",
     "build_containerd",
     "build_dfdaemon",
     "build_scheduler",
     "build_spegel",
+    "build_stargz",
 ]
 
 CONTAINERD: Final = "2.2.0"
 SPEGEL: Final = "0.7.4"
 DFDAEMON: Final = "1.5.10"
 SCHEDULER: Final = "2.5.1"
+STARGZ: Final = "0.18.2"
 _CONTAINERD: Final = "github.com/containerd/containerd/v2"
 _CARGO: Final = Path(__file__).parents[3] / ".cache" / "cargo"
 
@@ -54,6 +58,17 @@ def build_spegel() -> Path:
 def build_scheduler() -> Path:
     """Dragonfly's. Raises as `build_spegel` does."""
     return _go("Dragonfly", "DRAGONFLY_SOURCE", "scheduler", "d7y.io/dragonfly/v2", "cmd/scheduler", SCHEDULER)
+
+
+def build_stargz() -> Path:
+    """stargz-snapshotter's daemon. Raises as `build_spegel` does."""
+    name, module = "containerd-stargz-grpc", "github.com/containerd/stargz-snapshotter/cmd"
+    if source := os.environ.get("STARGZ_SOURCE"):
+        return build_checkout(Path(source, "cmd"), name, f"./{name}")
+    try:
+        return build_module(f"{module}/{name}", f"v{STARGZ}")
+    except (OSError, subprocess.CalledProcessError) as e:
+        raise Unbuildable(f"stargz-snapshotter {STARGZ}: {e}; STARGZ_SOURCE can name a checkout") from None
 
 
 def _go(what: str, variable: str, name: str, module: str, package: str, version: str) -> Path:

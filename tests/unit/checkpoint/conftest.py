@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hub import FakeHub
 from tests.support.packages import MODELS, unpacked_wheel
 from tests.support.weights import simple_safetensors
-
-from .fake_hub import FakeHub
 
 Tree = dict[str, bytes | str]
 

@@ -60,12 +60,12 @@ def test_nothing_to_package(tree: Tree, folder: Folder) -> None:
         open_checkpoint(str(folder(tree)))
 
 
-@pytest.mark.parametrize("source", ["", "a\0b", "x" * 5000, "s3://bucket/x", "~nobody-of-that-name"])
+@pytest.mark.parametrize("source", ["", "a\0b", "x" * 5000, "ftp://host/x", "~nobody-of-that-name"])
 def test_source_that_is_none(source: str) -> None:
     with pytest.raises(SourceError) as caught:
         open_checkpoint(source)
     assert str(caught.value).isprintable()
-    assert caught.value.hint == "name a folder, a weights file, or hf://org/name"
+    assert caught.value.hint == "name a folder, a weights file, hf://org/name, or s3://bucket/folder"
 
 
 def test_no_such_source(tmp_path: Path) -> None:

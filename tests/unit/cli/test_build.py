@@ -12,7 +12,7 @@ from modelcar.oci import Index, Manifest, Reference
 from modelcar.packaging.fetch import StoreSource, choose_manifest
 from modelcar.registry import Registry
 from modelcar.store.tree import load
-from tests.support.checkpoints import make_checkpoint
+from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.images import validate_in
 from tests.unit.cli.conftest import ModelcarCli
 
@@ -196,7 +196,7 @@ def test_what_can_be_known_to_be_wrong_is_found_before_the_source_is_touched(
     def download(*_: object) -> Any:
         pytest.fail("a download was begun")
 
-    monkeypatch.setattr("modelcar.checkpoint.hub.download_snapshot", download)
+    monkeypatch.setattr("modelcar.checkpoint.hub_source.open_hub", download)
     source = "hf://org/name"
     assert "needs a name" in modelcar.refusal(2, "build", source).line
     digest = f"acme/tiny@sha256:{'0' * 64}"
@@ -206,25 +206,39 @@ def test_what_can_be_known_to_be_wrong_is_found_before_the_source_is_touched(
     assert "not an image reference" in modelcar.refusal(2, "build", source, "-t", NAME, "--base", "A B").line
 
 
-def test_a_download_shows_bars_only_to_people(modelcar: ModelcarCli, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def download(name: str, options: Any) -> Any:
-        asked.append((name, options.bars))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("modelcar.checkpoint.hub.download_snapshot", download)
-    assert modelcar.run("plan", "hf://org/name")[2].startswith("downloading hf://org/name")
-    modelcar.run("plan", "hf://org/name", "--json")
-    monkeypatch.setattr("modelcar.cli.source.is_terminal", lambda _: True)
-    modelcar.run("plan", "hf://org/name")
-    modelcar.run("plan", "hf://org/name", "--quiet")
-    assert asked == [("org/name", False), ("org/name", False), ("org/name", True), ("org/name", False)]
-
-
 def test_the_manifest_is_the_one_that_json_shows(modelcar: ModelcarCli, checkpoint: Path) -> None:
     modelcar("build", checkpoint, "-t", NAME)
     source = StoreSource(modelcar.store.content, modelcar.store.names.get(NAME))
     manifest = choose_manifest(source, source.resolve())
     shown = modelcar.json("inspect", NAME)["manifests"][0]
     assert shown["layers"] == json.loads(manifest.content)["layers"]
+
+
+@pytest.mark.parametrize("option", ["--estargz", "--soci"])
+def test_images_for_other_snapshotters(
+    modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str, option: str
+) -> None:
+    plain = modelcar.json("build", checkpoint, "-t", NAME)
+    planned = modelcar.json("build", checkpoint, option, "--dry-run")["layers"]
+    assert modelcar.json("plan", checkpoint, option)["layers"] == planned
+    answer = modelcar.json("build", checkpoint, "-t", ref, option, "--push")
+    known = modelcar.json("plan", checkpoint, option)["layers"]
+    assert [layer["digest"] for layer in known] == [layer["digest"] for layer in answer["layers"][: len(known)]]
+    assert answer["verdict"] == "clean"
+    assert answer["digest"] != plain["digest"]
+    assert [layer["size"] for layer in planned] == [layer["size"] for layer in answer["layers"][: len(planned)]]
+    validate_in(modelcar.store.content, modelcar.store.names.get(ref))
+    assert {file["path"] for file in modelcar.json("inspect", ref, "--remote")["files"]} == files_of(checkpoint).keys()
+    assert modelcar.json("scan", ref)["verdict"] == "clean"
+    modelcar("export", ref, "-o", tmp_path / "layout")
+    modelcar("copy", f"oci:{tmp_path / 'layout'}", f"{ref}-copy")
+    modelcar("pull", f"{ref}-copy", "-o", tmp_path / "out")
+    assert files_of(tmp_path / "out") == files_of(checkpoint)
+
+
+def test_an_image_is_for_one_snapshotter(modelcar: ModelcarCli, checkpoint: Path) -> None:
+    for command in (("build", checkpoint, "-t", NAME), ("plan", checkpoint)):
+        assert "one snapshotter" in modelcar.refusal(2, *command, "--estargz", "--soci").line
+    complaint = modelcar.refusal(2, "plan", checkpoint, "--tp", "2", "--soci")
+    assert complaint.line == "what a rank needs does not depend on how layers are packed"
+    assert complaint.hint == "leave out --soci"

@@ -18,6 +18,8 @@ from tests.unit.cli.conftest import ModelcarCli
 USAGE, WORLD, NO = 2, 3, 1
 ZEROS = "0" * 64
 
+NAME_ONE = "name a folder, a weights file, hf://org/name, or s3://bucket/folder"
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -57,10 +59,10 @@ USAGE_CASES = [
     Case("list --xyzzy", USAGE, "no such option '--xyzzy'$", "see `modelcar list --help`"),
     Case("list more", USAGE, "got unexpected extra argument", "see `modelcar list --help`"),
     Case("build", USAGE, "missing argument 'SOURCE'", "see `modelcar build --help`"),
-    Case("plan", USAGE, "missing argument 'SOURCE'", "see `modelcar plan --help`"),
+    Case("plan", USAGE, r"missing argument 'SOURCE\|REF'", "see `modelcar plan --help`"),
     Case("push", USAGE, "missing argument 'REF'", "see `modelcar push --help`"),
     Case("pull", USAGE, "missing argument 'REF'", "see `modelcar pull --help`"),
-    Case("inspect", USAGE, "missing argument 'REF'", "see `modelcar inspect --help`"),
+    Case("inspect", USAGE, r"missing argument 'REF\|SOURCE'", "see `modelcar inspect --help`"),
     Case("rm", USAGE, r"missing argument 'REF\.\.\.'", "see `modelcar rm --help`"),
     Case("copy a", USAGE, "missing argument 'DST'", "see `modelcar copy --help`"),
     Case("export a", USAGE, "missing option '-o' / '--output'", "see `modelcar export --help`"),
@@ -78,12 +80,12 @@ USAGE_CASES = [
     Case("build {model} -t a --max-layers many", USAGE, "invalid value for '--max-layers': 'many' is not a", "see"),
     Case("build {model} -t a --base no:b:c", USAGE, "'no:b:c' is not an image reference: ", ""),
     Case("build {model} -t a --base oci:{tmp}/none", USAGE, "/none is not an OCI image layout: it has no file ", ""),
-    Case("build {tmp}/none -t a", USAGE, "there is no '.*/none'", "name a folder, a weights file, or hf://org/name"),
+    Case("build {tmp}/none -t a", USAGE, "there is no '.*/none'", NAME_ONE),
     Case("build {config} -t a", USAGE, "config.json is not a weights file", "name the folder that holds the model"),
     Case("build {tmp}/empty -t a", USAGE, "empty holds no file to package", "name the folder that holds the model"),
     Case("build /dev/null -t a", USAGE, "'/dev/null' is neither a folder nor a file", "name a folder"),
     Case("build hf://nonsense -t a", USAGE, "'hf://nonsense' names no model", "write hf://org/name"),
-    Case("plan {tmp}/none", USAGE, "there is no '.*/none'", "name a folder, a weights file, or hf://org/name"),
+    Case("plan {tmp}/none", USAGE, "there is no '.*/none'", NAME_ONE),
     Case("push a", USAGE, "there is no image docker.io/library/a:latest in the local store", "modelcar build"),
     Case("push a@sha256:{zeros}", USAGE, "has no tag", "registry/repo:tag"),
     Case("push oci:{tmp}/layout", USAGE, "nothing says where to push oci:", "`modelcar push oci:"),

@@ -204,6 +204,17 @@ def test_gc(modelcar: ModelcarCli, built: str) -> None:
     assert modelcar.json("list")[0]["digest"] == built
 
 
+def test_a_dry_gc_removes_nothing(modelcar: ModelcarCli, built: str) -> None:
+    write_document(modelcar.store.content, b"of no use to anybody")
+    left = modelcar.home / "store" / "ingest" / "left-behind"
+    left.write_bytes(b"x" * 10_000)
+    assert modelcar("gc", "--dry-run").startswith("would remove 1 blob and free ")
+    would = modelcar.json("gc", "--dry-run")
+    assert left.exists()
+    assert modelcar.json("gc") == would
+    assert not left.exists()
+
+
 def test_gc_says_that_it_waits(modelcar: ModelcarCli, built: str) -> None:
     began, done = threading.Event(), threading.Event()
 

@@ -141,7 +141,7 @@ def test_an_interrupted_build_leaves_nothing(
         assert_interrupted(modelcar, "build", checkpoint, "-t", NAME)
     assert modelcar.json("list") == []
     modelcar("gc")
-    assert modelcar.json("gc") == {"removed": [], "freed": 0}
+    assert modelcar.json("gc") == {"removed": [], "freed": 0, "mounts": {"size": 0, "unused": 0, "freed": 0}}
     modelcar("build", checkpoint, "-t", NAME)
 
 

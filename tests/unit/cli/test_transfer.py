@@ -39,7 +39,7 @@ def test_push_as_text_and_as_json(modelcar: ModelcarCli, checkpoint: Path, ref: 
     assert remote_digest(ref) == digest
     assert tags(ref) == ["v1", "v1-modelpack"]
     answer = modelcar.json("push", ref)
-    assert list(answer) == ["name", "digest", "size", "attachments", "seconds"]
+    assert list(answer) == ["name", "digest", "size", "sent", "reused", "attachments", "seconds"]
     assert (answer["name"], answer["digest"]) == (ref, digest)
     assert 400_000 < answer["size"] < 402_000
 
@@ -136,7 +136,7 @@ def test_copy_between_registries_and_layouts(
         assert lines[0].startswith(f"copied {source} to {target} in ")
         assert lines[1:] == [digest]
         answer = modelcar.json("copy", source, target)
-        assert list(answer) == ["source", "target", "digest", "attachments", "seconds"]
+        assert list(answer) == ["source", "target", "digest", "sent", "reused", "attachments", "seconds"]
         assert (answer["source"], answer["target"], answer["digest"]) == (source, target, digest)
     assert remote_digest(across) == digest
     for name in ("first", "second"):

@@ -10,6 +10,7 @@ import click
 import pytest
 import yaml
 
+from modelcar.admission.names import node_label
 from modelcar.cli import cli
 from modelcar.cluster.manifests.definitions import model_cache, model_node
 from modelcar.cluster.manifests.settings import Installation
@@ -17,7 +18,7 @@ from modelcar.cluster.manifests.webhook import CONFIGURATION
 from modelcar.cluster.resources import MODEL_CACHES
 from modelcar.cluster.words import LIMIT
 from registry_shim.cluster.agent import LIST_NAME, LOGINS_NAME
-from registry_shim.cluster.labels import MOST, label
+from registry_shim.cluster.labels import MOST
 
 from .objects import check
 
@@ -73,7 +74,7 @@ def test_its_example_is_one_and_its_defaults_are_true() -> None:
 
 def test_names_are_those_of_the_code() -> None:
     assert LIMIT in FORMAT
-    assert label("sha256:" + "a" * 64).startswith("models.modelcar.dev/" + "a" * 40)
+    assert node_label("sha256:" + "a" * 64).startswith("models.modelcar.dev/" + "a" * 40)
     assert f"at most {MOST}" in FORMAT
     usual = Installation()
     for name in (usual.namespace, usual.shim_namespace, usual.pull_secrets):

@@ -122,13 +122,15 @@ def test_arguments_are_those_of_the_commands(chosen: Installation, tmp_path: Pat
         if "args" not in container:
             continue
         program = {"modelcar": modelcar, "registry-shim": registry_shim}[container["command"][0]]
-        context, arguments = click.Context(program), [str(tmp_path) if a == "/host" else a for a in container["args"]]
+        # A command remembers the help option of its first context, so this one inherits the program's settings.
+        context = click.Context(program, **program.context_settings)
+        arguments = [str(tmp_path) if a == "/host" else a for a in container["args"]]
         command: click.Command = program
         while isinstance(command, click.Group):
             found = command.get_command(context, arguments.pop(0))
             assert found is not None, container["args"]
             command = found
-        command.make_context("verb", arguments)  # parses, and runs nothing
+        command.make_context("verb", arguments, parent=context)  # parses, and runs nothing
 
 
 def test_containers_have_no_more_than_they_need(chosen: Installation) -> None:

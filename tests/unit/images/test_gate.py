@@ -14,7 +14,7 @@ from modelcar.checkpoint import Checkpoint, open_checkpoint
 from modelcar.errors import Denied, SourceChanged, StorageError
 from modelcar.images import gate as gate_module
 from modelcar.images import operations
-from modelcar.images.gate import ScanGate, Upload, gated
+from modelcar.images.gate import ArrivalGate, ScanGate, Upload, gated
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, media_types
 from modelcar.registry.cancel import current_scope
@@ -111,7 +111,7 @@ def test_a_scan_that_fails_is_no_yes(checkpoint: Checkpoint, monkeypatch: pytest
     monkeypatch.setattr(gate_module, "scan_checkpoint", broken)
     sent: list[object] = []
 
-    def send(gate: ScanGate) -> None:
+    def send(gate: ScanGate | ArrivalGate) -> None:
         gate.hold(lambda *layer: sent.append(layer))(LAYER, CONTENT)
         gate.require()
 

@@ -12,7 +12,6 @@ from modelcar.lazy.pace import Pace
 from modelcar.lazy.scheduler import Job, Scheduler, Slots
 from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import ChunkSource, SourceKind
-from modelcar.lazy.throttle import Throttle
 from tests.support.chunks import MemorySource
 
 TIMEOUT = 10
@@ -149,21 +148,6 @@ def test_a_priority_that_is_held_waits_until_it_is_let_go(run: Callable[..., Sch
     assert held.running.wait(TIMEOUT)
     free.go.set()
     held.go.set()
-
-
-def test_a_limit_is_shared_and_may_change() -> None:
-    now = [100.0]
-    throttle = Throttle(1000.0, clock=lambda: now[0])
-    assert throttle.take(250) == 0.0  # what may come at once
-    assert throttle.take(500) == pytest.approx(0.5)
-    now[0] += 0.5
-    assert throttle.take(1000) == pytest.approx(1.0)
-    throttle.set_rate(100_000.0)
-    assert throttle.take(0) <= 0.25
-    throttle.set_rate(None)
-    assert throttle.take(10**9) == 0.0
-    throttle.set_rate(0)
-    assert throttle.held
 
 
 def test_the_slower_of_two_limits_counts() -> None:

@@ -79,6 +79,13 @@ def test_what_is_missing_everywhere_matters_less_than_what_was_refused(standing:
     assert standing.choose([UPSTREAM, MIRROR], 0, 0.0) == (None, refused)
 
 
+def test_that_a_mirror_lied_matters_less_than_why_the_upstream_did_not_help(standing: Standing) -> None:
+    standing.distrust("mirror", ProtocolViolation("other bytes"))
+    for n in range(3):
+        standing.broke(UPSTREAM, DOWN, began=100.0 * n, now=100.0 * n)
+    assert standing.choose([MIRROR, UPSTREAM], 0, 200.0) == (None, DOWN)
+
+
 def test_a_peer_without_one_chunk_may_have_another_and_this_one_later(standing: Standing) -> None:
     standing.has_not(PEER, 5, RemoteNotFound("not yet"), began=0, now=0)
     assert name(standing, 5) == "mirror"
@@ -101,6 +108,23 @@ def test_a_slow_one_is_asked_after_others_and_still_before_nobody(standing: Stan
     assert standing.abandoned(1) == 1
     standing.did_well(PEER, 1)
     assert name(standing, 1) == "peer"
+
+
+def test_many_wrong_chunks_are_no_verdict_until_one_comes_twice(standing: Standing) -> None:
+    """A table that lies makes every stream end with wrong bytes, and each chunk is wrong for the first time."""
+    for n in range(9):
+        now = 100.0 * n
+        assert standing.choose([UPSTREAM], n, now) == (UPSTREAM, None)
+        assert standing.lied(UPSTREAM, n, Digest.of(b"%d" % n), WRONG, now, now) is None
+    assert isinstance(standing.lied(UPSTREAM, 4, Digest.of(b"4"), WRONG, 1000, 1000), InvalidContent)
+
+
+def test_bytes_that_are_wrong_in_another_way_each_time_end_it(standing: Standing) -> None:
+    for n in range(4):
+        assert standing.lied(UPSTREAM, 0, Digest.of(b"%d" % n), WRONG, 100.0 * n, 100.0 * n) is None
+    source, error = standing.choose([UPSTREAM], 0, 300.0)
+    assert source is None
+    assert isinstance(error, ProtocolViolation)
 
 
 @pytest.mark.parametrize("liar", [PEER, MIRROR])

@@ -121,6 +121,20 @@ def test_windows_are_bounded_and_never_overlap(bench: Bench) -> None:
     check(transfer, content)
 
 
+def test_windows_grow_with_what_led_up_to_them(bench: Bench) -> None:
+    """Who waits for the first bytes has them from all streams at once."""
+    content = Content(40 * CHUNK_SIZE)
+    source = MemorySource(content.data)
+    settings = replace(FAST, blob_streams=2, window=4 * CHUNK_SIZE)
+    transfer = bench.transfer(content.plain, Reports(source), settings)
+    assert bench.run(transfer) is None
+    windows = {offset // CHUNK_SIZE: length // CHUNK_SIZE for offset, length in source.asked}
+    assert all(windows[number] == 1 for number in range(4))
+    assert all(length <= max(1, number // 2) for number, length in windows.items())
+    assert max(windows.values()) == 4
+    check(transfer, content)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -273,6 +287,38 @@ def test_after_what_was_asked_for_comes_what_follows_it(bench: Bench) -> None:
         transfer.need(4 * CHUNK_SIZE, 10, "reader")
     transfer.partial.wait(0, len(content.data), TIMEOUT)
     assert [offset // CHUNK_SIZE for offset, _ in source.asked] == [4, 5, 6, 0, 1, 2, 3, 7]
+
+
+def test_what_is_preferred_comes_after_what_is_waited_for_and_before_the_rest(bench: Bench) -> None:
+    content = Content(8 * CHUNK_SIZE)
+    source = MemorySource(content.data)
+    settings = replace(FAST, upstream_streams=1, urgent_streams=0, window=CHUNK_SIZE, read_ahead=0)
+    transfer = bench.transfer(content.table(), Reports(source), settings)
+    with transfer._scheduler.lock:
+        transfer.start()
+        transfer.prefer([(6 * CHUNK_SIZE + 5, 10), (2 * CHUNK_SIZE, CHUNK_SIZE + 1)], "rank")
+        transfer.need(4 * CHUNK_SIZE, 10, "reader")
+    transfer.partial.wait(0, len(content.data), TIMEOUT)
+    assert [offset // CHUNK_SIZE for offset, _ in source.asked] == [4, 6, 2, 3, 0, 1, 5, 7]
+
+
+def test_what_is_preferred_comes_alone_where_nothing_else_is_fetched(bench: Bench) -> None:
+    content = Content(8 * CHUNK_SIZE)
+    source = MemorySource(content.data)
+    transfer = bench.transfer(content.table(), Reports(source), replace(FAST, read_ahead=0))
+    with transfer._scheduler.lock:
+        transfer.background = False
+        transfer.start()
+        transfer.prefer([(2 * CHUNK_SIZE + 5, CHUNK_SIZE), (6 * CHUNK_SIZE, 1)], "rank")
+    transfer.partial.wait(2 * CHUNK_SIZE, 2 * CHUNK_SIZE, TIMEOUT)
+    transfer.partial.wait(6 * CHUNK_SIZE, 1, TIMEOUT)
+    with transfer._scheduler.lock:
+        transfer.prefer([(0, 1), (5 * CHUNK_SIZE, 1)], "rank")
+        transfer.leave("rank")
+        transfer.need(7 * CHUNK_SIZE, 1, "reader")
+    transfer.partial.wait(7 * CHUNK_SIZE, 1, TIMEOUT)
+    assert [n for n in range(8) if transfer.partial.has(n)] == [2, 3, 6, 7]
+    assert source.sent == transfer.partial.present
 
 
 def test_whoever_has_left_is_not_waited_for(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import SourceChanged
 from modelcar.layers.hashing import LayerDigests
 from modelcar.packaging import digests
+from modelcar.packaging.packed import PackedLayer
 from modelcar.packaging.plan import plan_layers
 from modelcar.store import LocalStore
 
@@ -66,11 +67,12 @@ def test_an_interruption_between_two_layers_ends_the_first(
 
 def test_every_layer_is_handed_on_as_soon_as_its_digest_is_known(folder: Path, store: LocalStore) -> None:
     layers = plan_layers(open_checkpoint(folder))
-    handed: list[tuple[str, LayerDigests]] = []
+    handed: list[PackedLayer] = []
     for _ in range(2):  # hashed, then remembered
         handed.clear()
-        found = digests.digest_layers(layers, store.memo, digested=lambda p, d: handed.append((p.label, d)))
-        assert sorted(handed, key=str) == sorted(((p.label, d) for p, d in zip(layers, found, strict=True)), key=str)
+        found = digests.digest_layers(layers, store.memo, digested=handed.append)
+        assert [packed.planned for packed in found] == layers
+        assert sorted(handed, key=str) == sorted(found, key=str)
 
 
 def test_who_takes_the_layers_can_end_it(folder: Path, store: LocalStore) -> None:

@@ -247,7 +247,7 @@ def test_a_full_disk_says_what_is_kept(flaky: Flaky, target: Path) -> None:
     flaky.allowed, flaky.failure = 1, OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(StorageError, match=r"cannot write to .*out: No space left") as caught:
         flaky.unpack(target)
-    assert f"finished layers are kept in {staging_of(target)}" in str(caught.value.hint)
+    assert f"what has come is kept in {staging_of(target)}" in str(caught.value.hint)
 
 
 def staging_of(target: Path) -> Path:

@@ -20,6 +20,7 @@ import re
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,9 +126,16 @@ class ScriptedRegistry:
         return [r for r in self.seen if r.method == method and path in r.path]
 
     def close(self) -> None:
+        """Nobody listens at its port from now on, nor does anything else that a test starts."""
+        if self.closing.is_set():
+            return
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
+        held = socket.socket()
+        weakref.finalize(self, held.close)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", self.port))
         with self._lock:
             connections = list(self._connections)
         for connection in connections:

@@ -104,6 +104,28 @@ def test_a_token_that_ends_in_the_middle_of_a_large_body(
     assert len(tokens.asked) == 2
 
 
+def test_a_new_token_that_is_void_at_once_is_renewed_for_who_was_let_in(
+    server: ScriptedRegistry, tokens: TokenService, client: Client
+) -> None:
+    """As it happens where many at once have tokens made, and each makes the others' void."""
+    layer, content = blob(100)
+    registry = client()
+    registry.upload_blob(reference(server), layer, literal(content))
+    registry.open_blob(reference(server), layer).close()
+    voided = 0
+
+    def void(request: Request, default: Default) -> Reply:
+        nonlocal voided
+        voided += 1
+        tokens.valid.clear()
+        return tokens.check(request) or default()
+
+    server.on("GET", "/blobs/", void, times=2)
+    with registry.open_blob(reference(server), layer) as opened:
+        assert opened.read() == content
+    assert voided == 2
+
+
 def test_tokens_are_renewed_before_they_end(
     server: ScriptedRegistry, tokens: TokenService, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,7 +293,8 @@ def test_a_digest_that_the_registry_denies(server: ScriptedRegistry, client: Cli
         client().upload_blob(reference(server), descriptor, literal(bytes(100)))
     assert not server.blobs
     assert server.deleted_uploads
-    assert len(server.requests("PUT")) == 1
+    assert len(server.requests("PUT")) == 5  # it might have been damaged on its way
+    assert not server.uploads
 
 
 def test_a_registry_that_claims_another_digest(server: ScriptedRegistry, client: Client, source: Source) -> None:

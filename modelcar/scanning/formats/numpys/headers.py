@@ -48,6 +48,8 @@ def array_type(header: str) -> ArrayType:
         raise Malformed(f"the header of the array is no plain dictionary: {e}") from None
     if not isinstance(fields, dict) or fields.keys() != _KEYS or not isinstance(fields["fortran_order"], bool):
         raise Malformed("the header of the array does not have the fields that it should")
+    if not isinstance(fields["shape"], tuple):  # a number will do for a part of an element, and not here
+        raise Malformed("the shape of the array is none")
     size, has_objects = _element(fields["descr"], 0)
     return ArrayType(size=size * math.prod(_shape(fields["shape"])), has_objects=has_objects)
 

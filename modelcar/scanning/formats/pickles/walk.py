@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from modelcar.scanning.filescan import FileScan, Malformed
 from modelcar.scanning.findings import Rule, Severity
 from modelcar.scanning.formats.pickles.frames import walk_dropping
-from modelcar.scanning.formats.pickles.machine import Machine
+from modelcar.scanning.formats.pickles.machine import Handler, Machine
 from modelcar.scanning.formats.pickles.nested import scan_nested
 from modelcar.scanning.formats.pickles.opcodes import OPCODES
 from modelcar.scanning.formats.pickles.rules import DANGEROUS, EXHAUSTS, HIDDEN, NOT_CANONICAL, UNKNOWN
@@ -66,12 +67,19 @@ class _Reporter:
         self.scan.found(rule, detail, offset=offset)
 
 
-def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None) -> Walked:
+def walk(
+    scan: FileScan,
+    start: int = 0,
+    *,
+    memo: dict[int, Value] | None = None,
+    handlers: Sequence[Handler] = OPCODES,
+) -> Walked:
     """Walk the stream that begins at `start`: report what is found in it, account for its bytes.
 
     Args:
         memo: what an unpickler remembers that has loaded the streams before it. It is reported, too, what the stream
             would import if read with that.
+        handlers: of the opcodes, for who wants to know more than what is found.
 
     Raises:
         Malformed: it breaks there; what came before has been reported.
@@ -79,7 +87,7 @@ def walk(scan: FileScan, start: int = 0, *, memo: dict[int, Value] | None = None
     """
     machine = Machine(scan.content, start, scan.budget, _Reporter(scan))
     try:
-        machine.run(OPCODES)
+        machine.run(handlers)
     finally:
         scan_nested(scan, machine)
         if too_much := excess([machine.result, *machine.memo.values()]):

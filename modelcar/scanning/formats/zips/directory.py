@@ -11,12 +11,12 @@ from modelcar.scanning.content import Content
 from modelcar.scanning.dispatch import MALFORMED
 from modelcar.scanning.filescan import FileScan, Malformed
 from modelcar.scanning.findings import shown
-from modelcar.scanning.formats.zips.ends import End
+from modelcar.scanning.formats.zips.ends import End, parse_end
 from modelcar.scanning.formats.zips.records import CENTRAL, Central, Header, parse_central, parse_local
 from modelcar.scanning.formats.zips.rules import COMMENT, DISAGREEMENT, EXTRA
 from modelcar.scanning.limits import LimitExceeded
 
-__all__ = ["Entry", "Place", "View", "is_plausible", "places", "read_entries", "view_of"]
+__all__ = ["Entry", "Place", "View", "read_entries", "readings", "view_of"]
 
 _BETWEEN_CHECKS: Final = 1000  # of the time
 
@@ -67,7 +67,17 @@ class Entry:
         return self.name.endswith("/")
 
 
-def places(end: End) -> list[Place]:
+def readings(content: Content, offset: int) -> list[tuple[End, Place]]:
+    """The archives that programs may find by the end record at `offset`: one, if it is honest."""
+    found: dict[tuple[int, int, int], tuple[End, Place]] = {}
+    for end in parse_end(content.read, offset, content.size):
+        for place in _places(end):
+            if _is_plausible(content, end, place) or (end.size == end.entries == 0 and end.directory == end.start):
+                found.setdefault((place.start, place.shift, end.size), (end, place))
+    return list(found.values())
+
+
+def _places(end: End) -> list[Place]:
     """Where the directory may lie: once if the record tells the truth; else where it says, and right before it."""
     before = end.start - end.size
     found = [Place(start=end.directory, shift=0)]
@@ -76,7 +86,7 @@ def places(end: End) -> list[Place]:
     return found
 
 
-def is_plausible(content: Content, end: End, place: Place) -> bool:
+def _is_plausible(content: Content, end: End, place: Place) -> bool:
     """Whether a program would find members there."""
     return 0 < end.size <= end.start - place.start and content.read(place.start, 4) == CENTRAL
 

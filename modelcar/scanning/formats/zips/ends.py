@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["END", "END_SIZE", "End", "parse_end"]
+__all__ = ["END", "END_SIZE", "TAIL", "End", "find_ends", "parse_end"]
 
 END: Final = b"PK\x05\x06"
 _LOCATOR: Final = b"PK\x06\x07"
@@ -17,6 +17,8 @@ _LOCATOR_FIELDS: Final = struct.Struct("<4xLQL")
 _END64_FIELDS: Final = struct.Struct("<4xQ4xLLQQQQ")
 END_SIZE: Final = _END_FIELDS.size
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
+TAIL: Final = 66_000  # bytes: an end record with the longest comment, and a little more
+_MOST_ENDS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,17 @@ class End:
     directory: int
     comment: int
     odd: str | None = None
+
+
+def find_ends(tail: bytes, size: int) -> Iterator[int]:
+    """Where in a file of `size` bytes, of which `tail` are the last, end records stand: the last one first."""
+    at = len(tail)
+    for _ in range(_MOST_ENDS):
+        at = tail.rfind(END, 0, at)
+        if at < 0:
+            return
+        if len(tail) - at >= END_SIZE:
+            yield size - len(tail) + at
 
 
 def parse_end(read: Callable[[int, int], bytes], offset: int, size: int) -> list[End]:

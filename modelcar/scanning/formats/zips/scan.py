@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
-from modelcar.scanning.content import Content
 from modelcar.scanning.dispatch import MALFORMED
 from modelcar.scanning.filescan import FileScan, Format, Malformed, Probe
 from modelcar.scanning.findings import Rule, shown
@@ -14,16 +12,14 @@ from modelcar.scanning.formats.archives import ODD_NAME
 from modelcar.scanning.formats.numpys import scan as numpys
 from modelcar.scanning.formats.zips import rules
 from modelcar.scanning.formats.zips.archive import Archive
-from modelcar.scanning.formats.zips.directory import Entry, Place, is_plausible, places, read_entries
-from modelcar.scanning.formats.zips.ends import END, END_SIZE, End, parse_end
+from modelcar.scanning.formats.zips.directory import Entry, Place, read_entries, readings
+from modelcar.scanning.formats.zips.ends import END, END_SIZE, TAIL, End, find_ends
 from modelcar.scanning.formats.zips.layout import check_entries, scan_hidden
 from modelcar.scanning.formats.zips.members import opened
 from modelcar.scanning.formats.zips.records import LOCAL
 
 __all__ = ["FORMATS", "RULES"]
 
-_TAIL: Final = 66_000  # bytes: an end record with the longest comment, and a little more
-_MOST_ENDS: Final = 16
 _STARTS: Final = (LOCAL, END, b"PK\x07\x08", b"PK00PK\x03\x04")
 _KINDS: Final = (torch_zips.inspect, numpys.inspect)
 
@@ -32,45 +28,24 @@ def _matches(probe: Probe) -> bool:
     """By its beginning or by its end: loaders differ in which of them they look at."""
     if probe.head.startswith(_STARTS):
         return True
-    return any(_readings(probe.content, offset) for offset in _ends(probe.tail, probe.size))
+    return any(readings(probe.content, offset) for offset in find_ends(probe.tail, probe.size))
 
 
 def _scan(scan: FileScan) -> None:
-    tail = scan.content.read(max(0, scan.size - _TAIL), _TAIL)
+    tail = scan.content.read(max(0, scan.size - TAIL), TAIL)
     archives = 0
-    for offset in _ends(tail, scan.size):
+    for offset in find_ends(tail, scan.size):
         if not any(start <= offset < stop for start, stop in scan.gaps()):
             continue  # inside of a member, or of the end that everybody finds first
-        readings = _readings(scan.content, offset)
-        archives += len(readings)
-        if readings and archives > 1:
+        found = readings(scan.content, offset)
+        archives += len(found)
+        if found and archives > 1:
             scan.found(rules.SEVERAL, offset=offset)
-        for end, place in readings:
+        for end, place in found:
             _scan_archive(scan, end, place)
     scan_hidden(scan)
     if not archives:
         raise Malformed("it has no directory: it was cut off, or is no zip")
-
-
-def _ends(tail: bytes, size: int) -> Iterator[int]:
-    """Where end records stand, the last one first."""
-    at = len(tail)
-    for _ in range(_MOST_ENDS):
-        at = tail.rfind(END, 0, at)
-        if at < 0:
-            return
-        if len(tail) - at >= END_SIZE:
-            yield size - len(tail) + at
-
-
-def _readings(content: Content, offset: int) -> list[tuple[End, Place]]:
-    """The archives that programs may find by the end record at `offset`: one, if it is honest."""
-    found: dict[tuple[int, int, int], tuple[End, Place]] = {}
-    for end in parse_end(content.read, offset, content.size):
-        for place in places(end):
-            if is_plausible(content, end, place) or (end.size == end.entries == 0 and end.directory == end.start):
-                found.setdefault((place.start, place.shift, end.size), (end, place))
-    return list(found.values())
 
 
 def _scan_archive(scan: FileScan, end: End, place: Place) -> None:

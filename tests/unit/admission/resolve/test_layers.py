@@ -223,7 +223,7 @@ _GOOD = make_tar({"bin/sh": b"x" * 600, PATH: b"content", "usr/" + "n" * 120: b"
 _PACKED = (_GOOD, gzip.compress(_GOOD, mtime=0), zstd.compress(_GOOD))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     blob=st.sampled_from(_PACKED),
     changes=st.lists(st.tuples(st.integers(0, 6000), st.binary(max_size=20)), max_size=4),

@@ -103,6 +103,8 @@ def test_objects_are_never_clean(array: Any) -> None:
         "{'descr': " + "(" * 40 + "'<f4'" + ")" * 40 + ", 'fortran_order': False, 'shape': (2,)}",
         "{'descr': " + "[('a', " * 40 + "'<f4'" + ")]" * 40 + ", 'fortran_order': False, 'shape': (2,)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1," * 65 + ")}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 2}",
         "{'descr' '<f4'}",
         "{'descr': '\\x3cf4', 'fortran_order': False, 'shape': (2,)}",
         "",

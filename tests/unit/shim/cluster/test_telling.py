@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from modelcar.admission.names import node_label
 from modelcar.cluster.resources import MODEL_NODES, Object
 from modelcar.errors import NotFound, WorldError
-from registry_shim.cluster.labels import MOST, changes, label
+from registry_shim.cluster.labels import MOST, changes
 from registry_shim.cluster.progress import event, events, models_awaited
 from registry_shim.cluster.report import differs, report
 from registry_shim.cluster.seen import Sight, look
@@ -187,7 +188,7 @@ def test_labels_are_bounded_and_the_oldest_goes_first_but_never_what_is_wanted()
     digests = [f"sha256:{number:02}{'0' * 62}" for number in range(MOST + 5)]
     many = tuple(image(digest, f"r/m{n}:v1", used=float(n)) for n, digest in enumerate(digests))
     made = changes({}, seen(images=many).images, {digests[0]})
-    assert set(made) == {label(digest) for digest in (digests[0], *digests[6:])}
+    assert set(made) == {node_label(digest) for digest in (digests[0], *digests[6:])}
 
 
 # Events

@@ -91,3 +91,38 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         env={"SYSTEMD_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"},
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.debian("systemd-analyze")
+def test_the_snapshotters_unit_denies_no_call_that_it_needs() -> None:
+    unit = (FOLDER / "modelcar-snapshotter.service").read_text()
+    (denied,) = (line.partition("=~")[2].split() for line in unit.splitlines() if line.startswith("SystemCallFilter="))
+    listed = subprocess.run(
+        ["systemd-analyze", "syscall-filter", *denied], capture_output=True, text=True, timeout=60, check=True
+    )
+    calls = set(listed.stdout.split())
+    assert "ptrace" in calls
+    ours = {"cachestat", "fanotify_init", "fanotify_mark", "fsconfig", "fsmount", "fsopen", "memfd_create", "mount"}
+    ours |= {"move_mount", "name_to_handle_at", "open_by_handle_at", "open_tree", "prlimit64", "splice", "umount2"}
+    assert not ours & calls
+
+
+@pytest.mark.debian("systemd-analyze")
+def test_systemd_understands_the_snapshotters_unit(tmp_path: Path) -> None:
+    unit = (FOLDER / "modelcar-snapshotter.service").read_text()
+    assert "\nBefore=containerd.service" in unit
+    assert "\nKillMode=process\n" in unit  # whoever serves a mount lives on
+    own_mounts = ("Protect", "Private", "ReadOnly", "ReadWrite", "Inaccessible", "Bind", "Temporary", "Root", "Dynamic")
+    assert not [line for line in unit.splitlines() if line.startswith(own_mounts)]  # pods would not see its mounts
+    place = tmp_path / "modelcar-snapshotter.service"
+    place.write_text(unit.replace("/opt/registry-shim/bin/registry-shim", str(PROGRAM)))
+    (tmp_path / "registry-shim.service").write_text("[Service]\nExecStart=/bin/true\n")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(place)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"SYSTEMD_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -175,7 +175,8 @@ def test_a_damaged_copy_of_what_was_there_is_not_put_back(root: Path, installer:
 
 
 @pytest.mark.parametrize(
-    "record", [b"", b"{}", b"[]", b'{"files": [{}], "wired": []}', b'{"files": [], "wired": [{"x": 1}]}']
+    "record",
+    [b"", b"[" * 100_000, b"{}", b"[]", b'{"files": [{}], "wired": []}', b'{"files": [], "wired": [{"x": 1}]}'],
 )
 def test_a_damaged_record_is_said_to_be_one(root: Path, installer: Installer, record: bytes) -> None:
     install(installer, NEW)

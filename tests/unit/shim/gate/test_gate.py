@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied, NotFound, Unreachable, UsageError, WorldError
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
@@ -30,7 +31,6 @@ from registry_shim.gate.settings import (
     Unverified,
 )
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
-from registry_shim.origin import Origin
 from tests.support.gate import EVIL, LLM, Arrivals, Upstream, Watched, running_gate
 from tests.support.policies import (
     Someone,

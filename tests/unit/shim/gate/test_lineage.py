@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cache.origin import Origin
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import MANIFEST
 from registry_shim.gate import lineage as module
 from registry_shim.gate.lineage import Known, Lineage
-from registry_shim.origin import Origin
 
 HERE = Origin(registry="ghcr.io", repository="org/llm")
 THERE = Origin(registry="ghcr.io", repository="org/other")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import UsageError
 from registry_shim.gate.rules import Rules
 from registry_shim.gate.settings import GateRule, GateSettings, Mode, NodeScan, ScanDemand, Unmatched
-from registry_shim.origin import Origin
 
 
 def origin(name: str) -> Origin:

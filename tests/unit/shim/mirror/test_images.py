@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cache.origin import Origin
 from modelcar.oci import Descriptor, Digest, Index, Manifest
 from modelcar.oci.media_types import CONFIG, LAYER_TAR
 from modelcar.store.memory import MemoryStore
 from registry_shim.mirror import images as module
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.images import Images, Part
-from registry_shim.origin import Origin
 
 ORIGIN = Origin(registry="registry.example", repository="org/model")
 OTHER = Origin(registry="registry.example", repository="org/other")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cache.lease import Lease, Purpose
+from modelcar.cache.origin import Origin
 from modelcar.oci import Descriptor, Digest
 from modelcar.serving.messages import Request, Response
 from modelcar.store.memory import MemoryStore
-from registry_shim.cache.lease import Lease, Purpose
 from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.settings import Access, MirrorSettings, UpstreamSettings
 from registry_shim.mirror.upstreams import Upstreams
-from registry_shim.origin import Origin
 from tests.unit.registry.server import ScriptedRegistry
 
 from .conftest import REPO, publish

@@ -106,6 +106,11 @@ def test_no_other_registry_can_be_named(path: str, options: dict[str, str]) -> N
     assert "\n" not in str(refused.value)
 
 
+def test_a_registry_without_upstreams_ignores_what_proxies_pass_on() -> None:
+    request = Request(method="GET", path="/v2/org/model/manifests/v1", query={"ns": ["10.0.0.1"]})
+    assert Routes(MirrorSettings()).find(request) is None
+
+
 @pytest.mark.parametrize(
     "path",
     [

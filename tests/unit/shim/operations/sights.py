@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from modelcar.cache.origin import Origin
+from modelcar.cache.status import BlobState, BlobStatus
+from modelcar.cache.stored import Disk
+from modelcar.mounts.figures import MountFigures
+from modelcar.mounts.records import MountRecord
 from modelcar.oci import Digest
-from registry_shim.cache.status import BlobState, BlobStatus
 from registry_shim.operations.sights import Sights
 from registry_shim.peers.health import State
 from registry_shim.peers.members import Member
-from registry_shim.space.budget import Disk
 from registry_shim.space.status import ImageStatus, SpaceStatus
 
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\">"
@@ -74,6 +78,20 @@ def wanted(name: str, phase: str, done: int, total: int, error: str | None = Non
     return {"reference": f"{name}:v1", "phase": phase, "digest": digest, "error": error, "progress": progress}
 
 
+def mount(name: str, present: int, size: int, trouble: str | None = None) -> MountFigures:
+    origin = Origin(registry="ghcr.io", repository="acme/model")
+    record = MountRecord(id="layers-1", target=Path("/images/1"), origin=origin, front="erofs")
+    return MountFigures(
+        record=record,
+        reference=f"{name}:v1",
+        size=size,
+        present=present,
+        waiting=int(present < size),
+        answered=812,
+        trouble=trouble,
+    )
+
+
 def sights(*, hostile: bool = False) -> Sights:
     """A busy node; a `hostile` one has names, reasons and errors that a careless page would run."""
     bad = (HOSTILE + EVIL_SCRIPT) if hostile else ""
@@ -114,4 +132,5 @@ def sights(*, hostile: bool = False) -> Sights:
                 wanted(names[3], "failed", 0, 3 * GIB, f"ghcr.io cannot be reached{bad}"),
             ]
         },
+        mounts=lambda: [mount(names[0], 30 * GIB, 30 * GIB), mount(names[1], 11 * GIB, 30 * GIB, trouble=bad or None)],
     )

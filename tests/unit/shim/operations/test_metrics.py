@@ -8,20 +8,20 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from modelcar.cache.lease import Purpose
+from modelcar.cache.status import BlobState, BlobStatus
+from modelcar.cache.stored import Disk
 from modelcar.errors import StorageError
 from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.oci import Digest
 from modelcar.serving.exchange import Exchange
 from modelcar.serving.messages import Request, Response
-from registry_shim.cache.lease import Purpose
-from registry_shim.cache.status import BlobState, BlobStatus
 from registry_shim.operations.catalogue import METRICS, PREFIX, reference_page
 from registry_shim.operations.metrics import Metrics
 from registry_shim.operations.routes import ROUTES, route_of
 from registry_shim.operations.sights import Sights
 from registry_shim.peers.health import State
 from registry_shim.peers.members import Member
-from registry_shim.space.budget import Disk
 from registry_shim.space.status import SpaceStatus
 
 BLOB = BlobStatus(digest=Digest.of(b""), grid="plain", size=9, present=3, state=BlobState.ARRIVING, leases=1)

@@ -15,14 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from modelcar.cache.cache import Cache
+from modelcar.cache.origin import Origin
+from modelcar.cache.origins import Origins
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
 from modelcar.oci import Descriptor, Digest
 from modelcar.store.layout import OciLayout
-from registry_shim.cache.cache import Cache
-from registry_shim.cache.origins import Origins
-from registry_shim.origin import Origin
 from registry_shim.peers.access import Admitted
 from registry_shim.peers.caching import CacheHoldings
 from registry_shim.peers.peers import Peers

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from modelcar.cache.lease import Lease, Purpose
+from modelcar.cache.origin import Origin
 from modelcar.errors import Denied, Unauthorized, Unreachable, UsageError
 from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest
-from registry_shim.cache.lease import Lease, Purpose
-from registry_shim.origin import Origin
 from registry_shim.peers.access import Admitted
 from registry_shim.peers.peers import Peers
 from registry_shim.peers.protocol import unpack_map

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cache.origins import Origins
 from modelcar.errors import Unreachable
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
-from registry_shim.cache.origins import Origins
 from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
 from registry_shim.peers.source import PeerSource

@@ -155,7 +155,8 @@ def test_an_api_server_that_refuses_changes_nothing_and_says_why(
         with following(server, tmp_path / "sa") as told:
             while not caplog.messages:
                 threading.Event().wait(0.01)
-            assert "answers 403" in caplog.messages[0]
+            assert "403" in caplog.messages[0]
+            assert "role" in caplog.messages[0]
             assert "s3cret" not in caplog.text
             assert told._queue.empty()
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError, NotFound, RemoteNotFound
 from modelcar.layers.bytemap import FileSlice
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Descriptor, Digest, Platform, Reference
 from modelcar.oci.media_types import CONFIG, INDEX, MANIFEST
-from registry_shim.origin import Origin
 from registry_shim.precache.doors import Doors, Presence
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cache.stored import Disk
 from modelcar.errors import StorageError, UsageError
-from registry_shim.space.budget import Disk, human, need
+from registry_shim.space.budget import human, need
 from registry_shim.space.settings import SpaceSettings
 
 DISK = Disk(total=1000, free=400)

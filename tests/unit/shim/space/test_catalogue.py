@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from modelcar.cache.stored import scan
 from modelcar.oci import Digest
 from modelcar.oci.media_types import MANIFEST
 from registry_shim.space.catalogue import Catalogue, read_blob
 from registry_shim.space.evict import Image
-from registry_shim.space.stored import scan
 from registry_shim.space.uses import Uses
 
 from .node import Node, blob_path, upstream_places
@@ -36,10 +36,10 @@ def test_an_image_is_whole_once_one_platform_is(node: Node) -> None:
     node.index("r.example/m:v1", {"linux/amd64": amd, "linux/arm64": arm, "unknown/unknown": attestation})
     (image,) = images(node)
     uses = Uses(node.root / "uses.json")
-    assert image.is_whole(scan(node.root, uses))
+    assert image.is_whole(scan(node.root, uses.of))
     for layer in (node.layer(1), node.layer(2)):
         blob_path(node.root, layer.digest).unlink()
-    assert not image.is_whole(scan(node.root, uses)), "the attestation alone is no image"
+    assert not image.is_whole(scan(node.root, uses.of)), "the attestation alone is no image"
 
 
 def test_signatures_belong_to_what_they_sign_by_whichever_way(node: Node) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cache.stored import scan
 from registry_shim.space.catalogue import Catalogue, read_blob
-from registry_shim.space.stored import scan
 from registry_shim.space.uses import Uses
 
 from .node import Node, upstream_places
@@ -34,7 +34,7 @@ def test_a_killed_eviction_leaves_whole_images_or_none(tmp_path: Path) -> None:
 def check(node: Node) -> int:
     """Returns how many images there are once a killed eviction is over; then finishes it."""
     found = Catalogue(lambda: upstream_places(node.root), read_blob(node.root)).images()
-    stored = scan(node.root, Uses(node.root / "uses.json"))
+    stored = scan(node.root, Uses(node.root / "uses.json").of)
     named = [image for image in found if any(":v1" in name for name in image.names)]
     for image in named:
         assert image.is_whole(stored), image.names
@@ -49,5 +49,5 @@ def check(node: Node) -> int:
     space.start(node.content)
     space.collect(wanted=1 << 40)
     space.close()
-    assert scan(node.root, Uses(node.root / "uses.json")) == {}
+    assert scan(node.root, Uses(node.root / "uses.json").of) == {}
     return len(named)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from modelcar.cache.stored import taken
 from modelcar.errors import NotFound, StorageError
 from modelcar.lazy.holds import hold
 from modelcar.oci import Descriptor, Digest, Reference
 from registry_shim.distribution.repositories import Repositories
 from registry_shim.space.space import Space
-from registry_shim.space.stored import taken
 
 from .node import BLOCK, Folder, Node
 

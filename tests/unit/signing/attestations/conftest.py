@@ -13,6 +13,7 @@ from modelcar.checkpoint import open_checkpoint
 from modelcar.packaging.base import DEFAULT_PLATFORMS, holder_base
 from modelcar.packaging.build import build_image
 from modelcar.packaging.fetch import StoreSource
+from modelcar.packaging.plan import Packing
 from modelcar.signing.attestations.image import AttestedImage, read_image
 from modelcar.store import LocalStore
 from tests.support.checkpoints import age, make_checkpoint
@@ -42,14 +43,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def attest(tmp_path: Path, folder: Path) -> Attest:
     """Build `folder` and read the image back; options are `build_image`'s."""
-    return partial(_attest, tmp_path / "home", folder)
+    return partial(attested, tmp_path / "home", folder)
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> AttestedImage:
     """Of a folder like `folder`, hence the same image."""
     place = tmp_path_factory.mktemp("attested")
-    return _attest(place / "home", _folder(place))
+    return attested(place / "home", _folder(place))
 
 
 def _folder(place: Path) -> Path:
@@ -60,7 +61,8 @@ def _folder(place: Path) -> Path:
     return folder
 
 
-def _attest(home: Path, folder: Path, **options: bool) -> AttestedImage:
+def attested(home: Path, folder: Path, **options: bool | Packing) -> AttestedImage:
+    """Build `folder` into the store at `home` and read the image back."""
     age(folder)
     store = LocalStore(home)
     bases = [holder_base(p) for p in DEFAULT_PLATFORMS]

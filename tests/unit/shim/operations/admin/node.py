@@ -17,7 +17,7 @@ from modelcar.serving import http
 from modelcar.serving.http import Handler
 from registry_shim.operations.admin.api import Admin
 from registry_shim.operations.admin.control import control_listener
-from registry_shim.operations.admin.parts import About, Parts
+from registry_shim.operations.admin.parts import About, MountsPart, Parts
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.precache.precache import Precache
 from registry_shim.precache.settings import PrecacheSettings
@@ -35,6 +35,7 @@ class Administered:
     readable: bool = True
     rescanned: dict[str, Any] | None = None
     """What becomes of images that are scanned again; `None`: there is none."""
+    mounts: MountsPart | None = None
 
     @contextmanager
     def parts(self) -> Iterator[Parts]:
@@ -53,6 +54,7 @@ class Administered:
                 rescan=self._rescan,
                 reload=self._reload,
                 drain=self._drain,
+                mounts=self.mounts,
             )
         finally:
             precache.close()

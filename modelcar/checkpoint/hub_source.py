@@ -1,0 +1,274 @@
+"""A commit of a model on the Hub, as a place that files are brought from, into the Hub's own cache.
+
+The Hub's client knows tokens, endpoints and errors, lists the files, and keeps the cache: whatever is brought here is a
+cache hit for every other program. Large files come by ranges of our own, because the client begins a file anew after it
+was killed (huggingface_hub 2.4, `_download_to_tmp_and_move`) and hands nothing out before the last byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from modelcar.checkpoint.checkpoint import Provenance
+from modelcar.checkpoint.hub import HubOptions, cached_snapshot, is_wanted, silent_bar
+from modelcar.checkpoint.hub_errors import Wanted, is_final, translated
+from modelcar.checkpoint.hubcache import HubSnapshot
+from modelcar.checkpoint.links import resolve_link
+from modelcar.checkpoint.remote import RemoteFile
+from modelcar.errors import EmptySource, ModelcarError, SourceChanged, WorldError
+
+__all__ = ["HubSource", "open_hub"]
+
+_ATTEMPTS: Final = 6
+_LONGEST_WAIT: Final = 60.0  # seconds
+_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+_STALE: Final = frozenset({401, 403, 404, 410})  # what storage says of a signed URL whose time is over
+_PUBLISHED: Final = 0o644
+
+
+def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
+    """The files of a model at one commit: on the Hub, or the folder of its snapshot in the cache where that is all
+    there is.
+
+    Raises:
+        SourceError: there is no such model or revision, or no file of it is wanted.
+        WorldError: no access, no network.
+    """
+    from huggingface_hub import constants
+
+    if options.offline or constants.HF_HUB_OFFLINE:
+        return cached_snapshot(wanted, options)
+    try:
+        commit, listed = _list(wanted, options)
+    except Exception as e:
+        if is_final(e):
+            raise translated(e, wanted) from e
+        try:
+            return cached_snapshot(wanted, options)
+        except ModelcarError:
+            raise translated(e, wanted) from e
+    if not listed:
+        raise EmptySource(f"no file of {wanted} is wanted", hint="look at the patterns of --allow and --ignore")
+    source = HubSource(wanted, options, commit, listed)
+    source.note_revision()
+    return source
+
+
+def _list(wanted: Wanted, options: HubOptions) -> tuple[str, tuple[RemoteFile, ...]]:
+    """The commit that is wanted, and what there is at it."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import DEFAULT_REVISION
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi(endpoint=options.endpoint, token=options.token, library_name="modelcar")
+    commit = api.model_info(wanted.repo, revision=wanted.revision or DEFAULT_REVISION).sha
+    if not commit:
+        raise WorldError(f"{wanted.endpoint} names no commit of {wanted}", hint="is HF_ENDPOINT a Hub?")
+    found = (
+        RemoteFile(
+            path=entry.path,
+            size=entry.size,
+            version=entry.lfs.sha256 if entry.lfs else entry.blob_id,
+            sha256=entry.lfs.sha256 if entry.lfs else None,
+        )
+        for entry in api.list_repo_tree(wanted.repo, recursive=True, revision=commit)
+        if isinstance(entry, RepoFile) and is_wanted(entry.path, options)
+    )
+    return commit, tuple(found)
+
+
+class HubSource:
+    """`RemoteSource` for one commit."""
+
+    at_once = 6  # what one connection is short of, several make up for
+
+    def __init__(self, wanted: Wanted, options: HubOptions, commit: str, files: tuple[RemoteFile, ...]) -> None:
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
+
+        self._wanted, self._options, self.files = wanted, options, files
+        self._endpoint = options.endpoint or constants.ENDPOINT
+        cache = Path(options.cache or constants.HF_HUB_CACHE).expanduser().resolve()
+        folder = cache / f"models--{wanted.repo.replace('/', '--')}"
+        self.snapshot = HubSnapshot(folder=folder, repo=wanted.repo, commit=commit)
+        self._headers = build_hf_headers(token=options.token, library_name="modelcar")
+        self._timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        self._places: dict[str, tuple[str, str]] = {}  # path: where its bytes are served, and its etag
+
+    @property
+    def name(self) -> str:
+        return str(self._wanted)
+
+    @property
+    def root(self) -> Path:
+        return self.snapshot.root
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance(repo=self._wanted.repo, revision=self.snapshot.commit, endpoint=self._wanted.endpoint)
+
+    def note_revision(self) -> None:
+        """Let the cache know what a branch or tag stands for, so that it can be asked for offline."""
+        revision = self._wanted.revision or "main"
+        with self._translating():
+            self.snapshot.write_ref(revision)
+
+    def read(self, file: RemoteFile, start: int, stop: int) -> bytes:
+        if start >= stop:
+            return b""
+        with self._translating():
+            for attempt in range(_ATTEMPTS):
+                last = attempt == _ATTEMPTS - 1
+                try:
+                    data, wait = self._attempt(file, start, stop, last=last)
+                except (ModelcarError, _Final):
+                    raise
+                except Exception:
+                    if last:
+                        raise
+                    data, wait = None, 0.0
+                if data is not None:
+                    return data
+                sleep(min(max(wait, 0.5 * 2**attempt), _LONGEST_WAIT))
+        raise AssertionError  # the last attempt raises
+
+    def bring(self, file: RemoteFile) -> Path:
+        import huggingface_hub
+
+        with self._translating():
+            path = huggingface_hub.hf_hub_download(
+                self._wanted.repo,
+                file.path,
+                revision=self.snapshot.commit,
+                endpoint=self._endpoint,
+                token=self._options.token,
+                cache_dir=self.snapshot.folder.parent,
+                library_name="modelcar",
+                tqdm_class=silent_bar(),
+            )
+        return Path(path).resolve()
+
+    def existing(self, file: RemoteFile) -> Path | None:
+        link = self.snapshot.root / file.path
+        if not link.exists():
+            return None
+        if not link.is_symlink():
+            return link.resolve()
+        return resolve_link(link, file.path, self.snapshot.owns)[-1]
+
+    def place(self, file: RemoteFile) -> Path:
+        blobs = self.snapshot.folder / "blobs"
+        with self._translating():
+            _, etag = self._located(file)
+            blobs.mkdir(parents=True, exist_ok=True)
+        return blobs / f"{etag}.modelcar.incomplete"
+
+    def keep(self, file: RemoteFile, path: Path) -> Path:
+        with self._translating():
+            _, etag = self._located(file)
+            path.chmod(_PUBLISHED)
+            path.rename(path.with_name(etag))
+        return self.bring(file)  # which finds it there, and only makes the link
+
+    def _attempt(self, file: RemoteFile, start: int, stop: int, *, last: bool) -> tuple[bytes | None, float]:
+        """The bytes, or how long to wait before the next attempt."""
+        from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined, unused-ignore]
+
+        url, _ = self._located(file)
+        own = _origin(url) == _origin(self._endpoint)
+        headers = {
+            **(self._headers if own else {}),
+            "Range": f"bytes={start}-{stop - 1}",
+            "Accept-Encoding": "identity",
+        }
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=self._timeout, follow_redirects=not own
+        ) as answer:
+            status = answer.status_code
+            if status == 206 or (status == 200 and (start, stop) == (0, file.size)):
+                return _received(answer, file, start, stop, self.name), 0.0
+            if status in _STALE and not own:
+                self._places.pop(file.path, None)
+                if not last:
+                    return None, 0.0
+            if status in _BUSY and not last:
+                return None, _asked_to_wait(answer.headers.get("Retry-After"))
+            answer.read()
+            try:
+                hf_raise_for_status(answer)
+            except Exception as e:
+                raise _Final from e
+        raise WorldError(
+            f"{self._wanted.endpoint} serves no ranges of {file.path} (HTTP {status})", hint="check HF_ENDPOINT"
+        )
+
+    def _located(self, file: RemoteFile) -> tuple[str, str]:
+        """Where the bytes of a file are served, and the etag that the cache calls them by."""
+        known = self._places.get(file.path)
+        if known is not None:
+            return known
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        url = hf_hub_url(self._wanted.repo, file.path, revision=self.snapshot.commit, endpoint=self._endpoint)
+        found = get_hf_file_metadata(url, token=self._options.token, library_name="modelcar")
+        if found.size is not None and found.size != file.size:
+            raise _changed(self.name, file)
+        etag = found.etag or file.version
+        if file.sha256 is not None and len(etag) == len(file.sha256) and etag != file.sha256:
+            raise _changed(self.name, file)
+        if not etag.isalnum():  # it becomes a file's name
+            etag = file.version
+        self._places[file.path] = (found.location, etag)
+        return self._places[file.path]
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except ModelcarError:
+            raise
+        except _Final as e:
+            cause = e.__cause__
+            assert isinstance(cause, Exception)  # noqa: S101  # it is raised from one
+            raise translated(cause, self._wanted) from cause
+        except Exception as e:  # the one boundary behind which none of the client's many exceptions gets
+            raise translated(e, self._wanted) from e
+
+
+class _Final(Exception):
+    """An answer that another attempt would not change; its cause says which."""
+
+
+def _received(answer: Any, file: RemoteFile, start: int, stop: int, name: str) -> bytes:
+    """The body, if it is what was asked for; not a byte more is held."""
+    given = answer.headers.get("Content-Range", "")
+    if given and given != f"bytes {start}-{stop - 1}/{file.size}":
+        raise _changed(name, file)
+    data = bytearray()
+    for part in answer.iter_raw():
+        data += part
+        if len(data) > stop - start:
+            raise _changed(name, file)
+    if len(data) < stop - start:
+        raise ConnectionError("the answer ended early")
+    return bytes(data)
+
+
+def _changed(name: str, file: RemoteFile) -> SourceChanged:
+    return SourceChanged(
+        f"{name} serves another {file.path} than it lists", hint="try again; check HF_ENDPOINT if it is a mirror"
+    )
+
+
+def _asked_to_wait(value: str | None) -> float:
+    return float(value) if value and value.isascii() and value.isdigit() else 0.0
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()

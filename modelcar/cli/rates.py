@@ -1,0 +1,30 @@
+"""`--limit-rate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import click
+
+from modelcar.errors import UsageError
+from modelcar.serving.config.units import read_rate
+
+__all__ = ["limit_rate_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def limit_rate_option(command: F) -> F:
+    """`--limit-rate`, handed on as `limit_rate`: bytes a second, or `None`."""
+
+    @click.option("--limit-rate", "limit", metavar="RATE", help="Bytes a second at most, such as 50MB/s or 1Gbit/s.")
+    @wraps(command)
+    def wrapper(*args: Any, limit: str | None, **kwargs: Any) -> Any:
+        rate = None if limit is None else read_rate(limit)
+        if limit is not None and not rate:
+            raise UsageError(f"{limit!r} is not a rate", hint="such as 50MB/s, 100MiB/s or 1Gbit/s")
+        return command(*args, limit_rate=rate, **kwargs)
+
+    return cast("F", wrapper)

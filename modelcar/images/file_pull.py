@@ -1,0 +1,195 @@
+"""A model's files into a folder, by the model index: parallel ranges, written once, straight to where they stay.
+
+What has come survives a kill at any moment: the next call with the same folder asks for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+from modelcar.errors import InvalidContent, InvalidDocument, NotFound, StorageError
+from modelcar.images.reader import ModelLayer, ModelReader
+from modelcar.layers.index import IndexedFile
+from modelcar.layers.members import locate_members
+from modelcar.lazy.data import Place
+from modelcar.lazy.download import Downloads
+from modelcar.lazy.grid import Grid
+from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.sources import ByteStream, SourceKind
+from modelcar.oci import Descriptor, Digest, compact_json, media_types
+from modelcar.packaging.fetch import RangedSource, RangeStream
+from modelcar.packaging.headers import check_header
+from modelcar.packaging.staging import Staging, open_staging
+from modelcar.packaging.unpack import Unpacked
+from modelcar.progress import SILENT, Progress
+from modelcar.registry.cancel import run_parallel
+
+__all__ = ["SourceChunks", "pull_files"]
+
+
+class SourceChunks:
+    """A `ChunkSource` over an image on this machine."""
+
+    kind = SourceKind.MIRROR
+
+    def __init__(self, source: RangedSource, name: str) -> None:
+        self.name = name
+        self._source = source
+
+    @contextmanager
+    def fetch(self, grid: Grid, offset: int, length: int) -> Iterator[ByteStream]:
+        blob = Descriptor(media_type=media_types.LAYER_TAR, digest=grid.digest, size=grid.size)
+        with self._source.open_range(blob, offset, length) as stream:
+            yield _Stream(stream)
+
+
+class _Stream:
+    def __init__(self, stream: RangeStream) -> None:
+        self._stream = stream
+
+    def read(self, n: int, /) -> bytes:
+        return self._stream.read(n)
+
+    def close(self) -> None:
+        """It waits for nobody."""
+
+
+def pull_files(
+    reader: ModelReader,
+    downloads: Downloads,
+    target: Path,
+    *,
+    include: Sequence[str] = (),
+    workers: int = 4,
+    progress: Progress = SILENT,
+) -> Unpacked:
+    """Fill `target`, which must not exist or be empty, with the model's files, or those that `include` names.
+
+    Args:
+        include: patterns as the shell's, over the whole path; `*` matches `/`, too, as `huggingface_hub` has it.
+
+    Raises:
+        UsageError: `target` has something in it.
+        NotFound: no pattern fits a file.
+        InvalidContent: what came is not what was promised; nothing is visible then.
+        WorldError: the registry refuses or cannot be reached, or the disk fails.
+    """
+    wanted = {path for path in reader.files if not include or any(fnmatchcase(path, pattern) for pattern in include)}
+    if not wanted:
+        raise NotFound(
+            f"no file of the model fits {' or '.join(include) or 'anything'}", hint="`modelcar inspect` lists them"
+        )
+    _check_owners(reader.layers)
+    whole = reader.manifest.digest
+    identity = whole if not include else Digest.of(compact_json({"manifest": str(whole), "files": sorted(wanted)}))
+    with open_staging(target, identity) as staging:
+        pulling = _Pulling(reader, downloads, staging, wanted, progress)
+        run_parallel(pulling.jobs(), workers)
+        files = [staging.files / path for path in wanted]
+        return Unpacked(files=len(files), size=sum(path.lstat().st_size for path in files))
+
+
+def _check_owners(layers: Sequence[ModelLayer]) -> None:
+    owners: dict[str, Digest] = {}
+    for layer in layers:
+        digest = layer.descriptor.digest
+        for file in layer.files:
+            if (owner := owners.setdefault(file.path, digest)) != digest:
+                raise InvalidContent(f"{file.path} is in two layers of the image: {owner} and {digest}")
+
+
+class _Pulling:
+    def __init__(
+        self, reader: ModelReader, downloads: Downloads, staging: Staging, wanted: set[str], progress: Progress
+    ) -> None:
+        self._reader, self._downloads, self._staging = reader, downloads, staging
+        self._wanted, self._progress = wanted, progress
+
+    def jobs(self) -> list[partial[None]]:
+        """One for each layer with something of what is wanted, the largest first."""
+        chosen = []
+        for layer in self._reader.layers:
+            files = [file for file in layer.files if file.path in self._wanted]
+            if files:
+                chosen.append((layer, files))
+                self._progress.expect(_size(layer, files))
+        chosen.sort(key=lambda entry: -_size(*entry))
+        return [partial(self._layer, layer, files) for layer, files in chosen]
+
+    def _layer(self, layer: ModelLayer, files: Sequence[IndexedFile]) -> None:
+        digest = layer.descriptor.digest
+        self._progress.start(str(digest), digest.short, _size(layer, files))
+        if self._staging.paths_of(digest) is not None:
+            self._progress.finish(str(digest), "exists")
+            return
+        places = [
+            Place(file.offset, file.offset + file.size, self._staging.files / file.path)
+            for file in sorted(files, key=lambda file: file.offset)
+        ]
+        with _partial(
+            self._staging.partial(digest), layer, [place for place in places if place.start < place.stop]
+        ) as blob:
+            is_whole = len(files) == len(layer.files)
+            ranges = None if is_whole else _ranges(layer, files)
+            self._downloads.fill(blob, ranges, partial(self._progress.advance, str(digest)))
+            _check_places(layer, blob, self._reader.root)
+            for file in files:
+                if file.tensors:
+                    check_header(file, blob.read(file.offset, file.header_size or 0))
+        for place in places:
+            if place.start == place.stop:
+                place.path.parent.mkdir(parents=True, exist_ok=True)
+                place.path.touch()
+        self._staging.finish(digest, [file.path for file in files])
+        blob.discard()
+        self._progress.finish(str(digest))
+
+
+def _size(layer: ModelLayer, files: Sequence[IndexedFile]) -> int:
+    if len(files) == len(layer.files):
+        return layer.descriptor.size
+    numbers = {n for start, stop in _ranges(layer, files) for n in layer.grid.numbers(start, stop - start)}
+    return sum(layer.grid.bounds(number)[1] for number in numbers)
+
+
+def _ranges(layer: ModelLayer, files: Sequence[IndexedFile]) -> list[tuple[int, int]]:
+    """What is needed of a layer of which not all files are: those, and all that lies around any."""
+    edges = [0, *(edge for file in layer.files for edge in (file.offset, file.offset + file.size)), layer.grid.size]
+    around = zip(edges[::2], edges[1::2], strict=True)
+    content = ((file.offset, file.offset + file.size) for file in files)
+    return [(start, stop) for start, stop in (*around, *content) if start < stop]
+
+
+@contextmanager
+def _partial(folder: Path, layer: ModelLayer, places: Sequence[Place]) -> Iterator[PartialBlob]:
+    """What has come of a layer, or nothing of it yet."""
+    blob: PartialBlob | None = None
+    with suppress(StorageError, InvalidDocument):
+        blob = PartialBlob.open(folder, places)
+    if blob is not None and blob.grid != layer.grid:
+        blob.close()
+        blob = None
+    if blob is None:
+        blob = PartialBlob.create(folder, layer.grid, places)
+    try:
+        yield blob
+    finally:
+        blob.close()
+
+
+def _check_places(layer: ModelLayer, blob: PartialBlob, root: str) -> None:
+    """Raise `InvalidContent` unless the tar has exactly the files that the index lists, where it says."""
+    members = locate_members(partial(_read_at, blob), layer.grid.size)
+    found = {path: (member.offset, member.size) for path, member in members.items()}
+    top = root.strip("/")
+    if found != {f"{top}/{file.path}": (file.offset, file.size) for file in layer.files}:
+        raise InvalidContent(f"the model index places the files of layer {layer.descriptor.digest} elsewhere")
+
+
+def _read_at(blob: PartialBlob, offset: int, n: int) -> bytes:
+    """As if the blob ended where a chunk of it is missing."""
+    return blob.read(offset, min(n, blob.available(offset)))

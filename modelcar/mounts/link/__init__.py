@@ -1,0 +1,1 @@
+"""A door over a Unix socket: open files by SCM_RIGHTS, requests, answers and revocations."""

@@ -1,0 +1,193 @@
+"""The uploads of one client: what they share, and those of blobs that are still being hashed."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from modelcar.errors import RegistryError
+from modelcar.layers.bytemap import ByteMap
+from modelcar.oci import Descriptor, Digest, Reference
+from modelcar.progress import Progress
+from modelcar.registry.cancel import Cancelled, JobGroup, current_scope
+from modelcar.registry.dialects import UNKNOWN, Dialect, dialect_named, dialect_of
+from modelcar.registry.habits import Habits
+from modelcar.registry.journal import Journal
+from modelcar.registry.preflight import Preflight, preflight
+from modelcar.registry.session import RETRIED, Session
+from modelcar.registry.tally import Tally
+from modelcar.registry.upload import Blob, BlobSource, Tail, Upload, UploadContext, fingerprint, map_source
+from modelcar.registry.upload.wire import Rejected, Wire
+
+__all__ = ["Uploader", "Uploading"]
+
+_WORTH_STREAMING: Final = 4 << 20  # bytes; smaller blobs are hashed in no time
+_POLL: Final = 0.2  # seconds
+
+Ready = Callable[[float], bool]
+"""Waits that many seconds at most and tells whether bytes may leave; raises where they may not."""
+
+
+class Uploader:
+    """Safe to use from several threads."""
+
+    def __init__(self, session: Session, progress: Progress) -> None:
+        settings = session.settings
+        self._session, self._progress = session, progress
+        self._dialect = dialect_named(settings.dialect) if settings.dialect is not None else None
+        self._habits = Habits(settings.state)
+        self._journal = Journal(settings.state / "uploads" if settings.state is not None else None)
+        self._uploaded: set[tuple[str, Digest]] = set()  # repository and blob
+        self._trying = threading.Lock()
+        self.tally = Tally()
+
+    def dialect(self, registry: str) -> Dialect:
+        return self._dialect or dialect_of(registry)
+
+    def has_sent(self, ref: Reference, digest: Digest) -> bool:
+        """Whether this client has seen to it already that the repository has the blob."""
+        return (ref.name, digest) in self._uploaded
+
+    def note_there(self, ref: Reference, digest: Digest) -> None:
+        """The repository has the blob."""
+        self._uploaded.add((ref.name, digest))
+
+    def preflight(self, ref: Reference, layers: Mapping[str, int]) -> Preflight:
+        """What is known of pushing these layers (label to bytes) there."""
+        rate = self._habits.of(ref.registry).rate
+        return preflight(ref.registry, self.dialect(ref.registry), layers, rate)
+
+    def streams(self, ref: Reference) -> bool:
+        """Whether the registry takes bytes before their digest is known, by the table or by what it did with one."""
+        dialect = self.dialect(ref.registry)
+        if dialect is not UNKNOWN or not dialect.streams:
+            return dialect.streams and self._habits.of(ref.registry).streams is not False
+        with self._trying:
+            known = self._habits.of(ref.registry).streams
+            if known is None and (known := self._try_a_byte(ref)) is not None:
+                self._habits.learn(ref.registry, streams=known)
+        return bool(known)
+
+    def _try_a_byte(self, ref: Reference) -> bool | None:
+        """Whether a session takes a PATCH and goes on; `None` if that cannot be told now."""
+        wire = Wire(self._session, self._session.remote(ref, "pull,push"), f"trying what {ref.registry} takes")
+        try:
+            location = wire.open().location
+        except RegistryError:
+            return None  # what is wrong is said where it matters
+        try:
+            return wire.patch(location, 0, 1, lambda: iter([b"\0"]), alone=True).status != 201  # ECR's way to say no
+        except Rejected as rejected:
+            return None if rejected.status is None or rejected.status in RETRIED else False
+        finally:
+            wire.delete(location)
+
+    def upload(
+        self,
+        ref: Reference,
+        blob: Descriptor,
+        source: BlobSource,
+        *,
+        content: str | None = None,
+        mount_from: Sequence[str] = (),
+    ) -> None:
+        """Make sure that the repository has the blob. `content` stood for it before it was hashed."""
+        key = str(blob.digest)
+        self._progress.start(key, _label(blob), blob.size)
+        note = self._run(ref, Blob.of(blob, source, content), key, mount_from)
+        self._progress.finish(key, note)
+        self._uploaded.add((ref.name, blob.digest))
+
+    def stream(self, ref: Reference, label: str, content: ByteMap, tail: Tail, ready: Ready) -> None:
+        """Upload a blob behind its hashing; nothing leaves before it is `ready`."""
+        key = f"upload {label} {secrets.token_hex(4)}"
+        journalled = fingerprint(content) or key
+        try:
+            while not ready(_POLL):
+                if (scope := current_scope()) is not None:
+                    scope.check()
+            self._progress.start(key, f"{label}, upload", content.size)
+            tail.follow()
+            blob = Blob(label=label, size=content.size, source=map_source(content), content=journalled, tail=tail)
+            note = self._run(ref, blob, key, ())
+            self._uploaded.add((ref.name, tail.digest()))
+            self._progress.finish(key, note)
+        except Cancelled:
+            if not tail.abandoned:
+                raise
+        except BaseException as e:
+            tail.fail(e)
+            raise
+        finally:
+            tail.let_go()
+
+    def _run(self, ref: Reference, blob: Blob, key: str, mount_from: Sequence[str]) -> str:
+        context = UploadContext(
+            session=self._session,
+            dialect=self.dialect(ref.registry),
+            habits=self._habits,
+            journal=self._journal,
+            tally=self.tally,
+        )
+        remote = self._session.remote(ref, "pull,push")
+        note = Upload(context, remote, blob, partial(self._progress.advance, key)).run(mount_from)
+        if note:
+            self.tally.reused(blob.size)
+        return note
+
+
+class Uploading:
+    """Uploads of blobs to one repository while others are still being made. Takes them from any thread."""
+
+    def __init__(
+        self,
+        uploader: Uploader,
+        ref: Reference,
+        group: JobGroup,
+        progress: Progress,
+        earlier: Callable[[], frozenset[int]],
+    ) -> None:
+        self._uploader, self._ref, self._group, self._progress = uploader, ref, group, progress
+        self._earlier = earlier
+        self._lock = threading.Lock()
+        self._sizes: frozenset[int] | None = None
+
+    def __call__(self, blob: Descriptor, source: ByteMap) -> None:
+        """Upload a blob. Raises where an upload before has failed."""
+        self._progress.expect(blob.size)
+        upload = self._uploader.upload
+        self._group.submit(partial(upload, self._ref, blob, map_source(source), content=fingerprint(source)))
+
+    def begin(self, label: str, content: ByteMap, ready: Ready = lambda _: True) -> Tail | None:
+        """Upload what is about to be hashed; `None` where it is better to wait for the digest: the blob is small, the
+        registry takes none without it, it probably has the blob (one of exactly this size is there), or the files are
+        not in the state that they will be in.
+
+        Raises where an upload before has failed.
+        """
+        if content.size < _WORTH_STREAMING or not self._uploader.streams(self._ref) or fingerprint(content) is None:
+            return None
+        if content.size in self._known():
+            return None
+        tail = Tail()
+        self._progress.expect(content.size)
+        self._group.submit(partial(self._uploader.stream, self._ref, label, content, tail, ready))
+        return tail
+
+    def preflight(self, layers: Mapping[str, int]) -> Preflight:
+        """What is known of pushing these layers (label to bytes)."""
+        return self._uploader.preflight(self._ref, layers)
+
+    def _known(self) -> frozenset[int]:
+        """Sizes of what an earlier push has left in the repository."""
+        with self._lock:
+            if self._sizes is None:
+                self._sizes = self._earlier()
+            return self._sizes
+
+
+def _label(blob: Descriptor) -> str:
+    return blob.annotations.get("org.opencontainers.image.title") or f"{blob.digest.algorithm}:{blob.digest.short}"

@@ -1,0 +1,81 @@
+"""`registry-shim snapshotter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from modelcar.cli.output import Output
+from registry_shim.cli.asking import ROOT_VARIABLE
+
+__all__ = ["command"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("snapshotter")
+@click.option(
+    "--root",
+    metavar="DIR",
+    type=_PATH,
+    envvar=ROOT_VARIABLE,
+    default="/var/lib/registry-shim",
+    show_default=True,
+    help="The folder of the shim beside it.",
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=_PATH,
+    default="/var/lib/modelcar-snapshotter",
+    show_default=True,
+    help="Where snapshots lie: on a disk that overlayfs can write to, with room for the layers of images.",
+)
+@click.option(
+    "--socket",
+    metavar="FILE",
+    type=_PATH,
+    default="/run/modelcar-snapshotter/snapshotter.sock",
+    show_default=True,
+    help="Where containerd asks it.",
+)
+@click.option(
+    "--kernel-mount",
+    type=click.Choice(["auto", "erofs", "fuse"]),
+    default="auto",
+    show_default=True,
+    help="How layers are mounted; auto tries what this kernel can do.",
+)
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["plain", "logfmt", "json"]),
+    default="logfmt",
+    show_default=True,
+    help="Its form.",
+)
+def command(
+    root: Path, state: Path, socket: Path, kernel_mount: Literal["auto", "erofs", "fuse"], log_format: str
+) -> None:
+    """Be containerd's snapshotter: weights are mounted at once, everything else is unpacked as usual.
+
+    A pod with a model starts before its weights are here; they come through the shim, verified, in the order in which
+    loaders read them. Run it as root, started before containerd. `registry-shim hosts-toml --snapshotter` writes
+    containerd's side of it.
+
+    \b
+      registry-shim snapshotter
+      registry-shim snapshotter --state /mnt/nvme/snapshots --kernel-mount fuse
+    """
+    from modelcar.serving import logs
+    from modelcar.serving.settings import LogFormat, LogSettings
+    from registry_shim.snapshotter.run import SnapshotterSettings, run
+    from registry_shim.snapshotter.shim import ShimMounter
+
+    settings = SnapshotterSettings(root=state, socket=socket)
+    logs.configure("registry-shim snapshotter", LogSettings(format=LogFormat(log_format)))
+    output = Output(as_json=False, quiet=False)
+    mounter = ShimMounter(root, state, wanted=kernel_mount)
+    run(settings, mounter, ready=lambda: output.line(f"listening at {socket}"))

@@ -1,0 +1,66 @@
+"""`modelcar mount` as a run needs it: on a machine of its own, and gone afterwards, whatever happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from tests.bench.measure import Measurement, timed_by_itself
+from tests.bench.race import Run
+
+__all__ = ["FRONTS", "Front", "Place", "place"]
+
+Front = Literal["erofs", "fuse"]
+FRONTS: Final[tuple[Front, ...]] = ("erofs", "fuse")
+_REPOSITORY: Final = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run mounts. `namespace` is the network that its processes are in."""
+
+    run: Run
+    folder: Path
+    namespace: str
+
+    @property
+    def blobs(self) -> Path:
+        """Where whole blobs lie."""
+        return self.run.home / "modelcar" / "lazy" / "blobs"
+
+    @property
+    def keeper(self) -> int | None:
+        with suppress(OSError, ValueError):
+            return int((self.run.home / "modelcar" / "lazy" / "keeper.lock").read_text())
+        return None
+
+    def program(self, name: str, *arguments: object) -> Measurement:
+        """One of our programs on that machine, which tells its time; its CPU is that of all who worked for it."""
+        command = [*self.enter, sys.executable, "-m", f"tests.bench.programs.{name}", *map(str, arguments)]
+        measured = self.run.measure(command, environment={"PYTHONPATH": str(_REPOSITORY)})
+        return replace(timed_by_itself(measured, self.run.folder / "output"), elsewhere=0.0)
+
+    @property
+    def enter(self) -> Sequence[str]:
+        """Before a command. Not `ip netns exec`: that would mount in a mount namespace which ends with the command."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}"]
+
+
+@contextmanager
+def place(run: Run, namespace: str) -> Iterator[Place]:
+    """Nothing of it stays behind: neither mount nor process."""
+    here = Place(run=run, folder=run.folder / "mount", namespace=namespace)
+    try:
+        yield here
+    finally:
+        subprocess.run(["umount", "--lazy", here.folder], check=False, capture_output=True)
+        if (keeper := here.keeper) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(keeper, signal.SIGKILL)

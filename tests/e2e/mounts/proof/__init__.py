@@ -1,0 +1,1 @@
+"""The proof of lazy mounts: real mounts over hosts and registries that are killed, cut off, lying and full."""

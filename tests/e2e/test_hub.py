@@ -1,0 +1,84 @@
+"""From a hub to a registry over real processes: kills in their midst, and a disk that is smaller than the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.mounts import tmpfs
+from tests.e2e.support.registries import embedded_registry
+from tests.support.checkpoints import files_of
+from tests.support.hub import FakeHub, Repo
+from tests.support.weights import safetensors_bytes
+
+SHARDS = 6
+SHARD = 16 << 20
+TOTAL = SHARDS * SHARD
+UNDER_WAY = 8 << 20  # bytes: six pieces of 1 MiB that the hub had sent, and headers; of a large model it is nothing
+SOURCE = "hf://org/name"
+WEIGHTS = ".safetensors"
+
+
+@pytest.fixture(scope="module")
+def model() -> dict[str, bytes]:
+    shards = {
+        f"model-{n:05}-of-{SHARDS:05}.safetensors": safetensors_bytes(
+            {f"layer.{n}": ("U8", (SHARD,), bytes([n, n ^ 85]) * (SHARD // 2))}
+        )
+        for n in range(1, SHARDS + 1)
+    }
+    return {**shards, "config.json": b'{"model_type": "llama"}'}
+
+
+@pytest.fixture
+def hub(model: dict[str, bytes]) -> Iterator[FakeHub]:
+    with FakeHub(rate=60e6) as hub:
+        hub.repos["org/name"] = Repo(dict(model))
+        yield hub
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    with embedded_registry(tmp_path / "registry") as address:
+        yield address
+
+
+def commands(home: Path, hub: FakeHub, cache: Path) -> Modelcar:
+    modelcar = Modelcar(home)
+    modelcar.environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(cache), "HF_TOKEN": ""}
+    return modelcar
+
+
+def test_after_kill_9_the_rest_is_brought(hub: FakeHub, registry: str, model: dict[str, bytes], tmp_path: Path) -> None:
+    modelcar = commands(tmp_path / "home", hub, tmp_path / "cache")
+    build = ("build", SOURCE, "-t", f"{registry}/acme/killed:v1", "--push")
+    process = modelcar.start(*build)
+    eventually(lambda: hub.sent_of(WEIGHTS) >= TOTAL // 2 or process.poll() is not None, "half of it has come")
+    process.kill()
+    process.communicate()
+    assert process.returncode == -9, "it was still at work"
+    assert modelcar("list") == []
+    hub.sent.clear()
+    assert modelcar(*build)["verdict"] == "clean"
+    assert hub.sent_of(WEIGHTS) <= TOTAL // 2 + UNDER_WAY
+    modelcar("pull", f"{registry}/acme/killed:v1", "-o", tmp_path / "copy")
+    assert files_of(tmp_path / "copy") == model
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_model_larger_than_the_disk(hub: FakeHub, registry: str, model: dict[str, bytes], tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", int(2.5 * SHARD)) as disk:
+        modelcar = commands(disk / "home", hub, disk / "cache")
+        name = f"{registry}/acme/large:v1"
+        modelcar("build", SOURCE, "-t", name, "--push", "--no-cache")
+        assert sum(path.stat().st_size for path in disk.rglob("*") if path.is_file()) < 1 << 20
+        refusal = modelcar.refusal(3, "build", SOURCE, "-t", f"{registry}/acme/other:v1", "--push", "-q")
+        assert "disk" in refusal or "space" in refusal
+    elsewhere = commands(tmp_path / "home", hub, tmp_path / "cache")
+    elsewhere("pull", name, "-o", tmp_path / "copy")
+    assert files_of(tmp_path / "copy") == model
+    assert elsewhere("verify", name, "--source")["source"]["repo"] == "org/name"

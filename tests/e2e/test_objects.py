@@ -1,0 +1,64 @@
+"""From a real S3 server, which checks signatures, to a registry, over processes and a kill in their midst."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelcar.checkpoint.objects.names import parse_location
+from modelcar.checkpoint.objects.stores import open_store
+from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.registries import embedded_registry
+from tests.support.checkpoints import files_of, make_checkpoint
+from tests.support.versity import gateway
+
+pytestmark = pytest.mark.conformance
+SOURCE = "s3://models/llm/v1"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return make_checkpoint(tmp_path / "model", shards=4, elements=16 << 20)
+
+
+@pytest.fixture
+def modelcar(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modelcar]:
+    import obstore
+
+    with gateway(tmp_path, "models") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        store = open_store(parse_location("s3://models"))
+        for path, content in files_of(checkpoint).items():
+            obstore.put(store, f"llm/v1/{path}", content)
+        modelcar = Modelcar(tmp_path / "home")
+        modelcar.environment |= {**environment, "MODELCAR_OBJECTS_CACHE": str(tmp_path / "cache")}
+        yield modelcar
+
+
+def test_to_a_registry_and_back(modelcar: Modelcar, checkpoint: Path, tmp_path: Path) -> None:
+    with embedded_registry(tmp_path / "registry") as registry:
+        name = f"{registry}/acme/llm:v1"
+        assert modelcar("build", SOURCE, "-t", name, "--push")["verdict"] == "clean"
+        modelcar("pull", name, "-o", tmp_path / "copy")
+    assert files_of(tmp_path / "copy") == files_of(checkpoint)
+
+
+def test_after_kill_9_it_ends_the_same(modelcar: Modelcar, checkpoint: Path, tmp_path: Path) -> None:
+    process = modelcar.start("build", SOURCE, "-t", "acme/llm:v1")
+    cache = tmp_path / "cache"
+    eventually(lambda: any(cache.rglob("*.incomplete")) or process.poll() is not None, "something comes")
+    process.kill()
+    process.communicate()
+    assert modelcar("list") == []
+    built = modelcar("build", SOURCE, "-t", "acme/llm:v1")
+    assert built["digest"] == modelcar("build", checkpoint, "-t", "acme/local:v1")["digest"]
+    assert not list(cache.rglob("*.incomplete*"))
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_wrong_keys(modelcar: Modelcar, name: str) -> None:
+    modelcar.environment[name] = "wrong"
+    assert "refuses s3://models/llm/v1 to these credentials" in modelcar.refusal(3, "plan", SOURCE)

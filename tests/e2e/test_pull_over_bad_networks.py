@@ -1,0 +1,109 @@
+"""`modelcar pull`, killed at random moments and over networks that fail: it ends right, and little moves twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.grid import Grid
+from modelcar.testing.registry import Faults, MisbehavingRegistry, running
+from tests.e2e.support.commands import Modelcar, eventually
+from tests.support.checkpoints import files_of, make_checkpoint
+
+RATE = 40e6  # bytes a second: slow enough that there is a moment to kill at
+BOOT = 64  # bytes of `have` before the first chunk's
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("large") / "checkpoint", shards=3, elements=10 << 20)
+
+
+@contextmanager
+def served(checkpoint: Path, home: Modelcar, *, rate: float | None = None) -> Iterator[tuple[MisbehavingRegistry, str]]:
+    with running("ghcr", rate=rate) as registry:
+        ref = f"{registry.address}/org/model:v1"
+        home("build", checkpoint, "-t", ref, "--push", "--no-scan")
+        registry.reset_counts()
+        yield registry, ref
+
+
+def kept(target: Path) -> int:
+    """How many bytes of blobs an unfinished pull has on disk, by its own records."""
+    total = 0
+    for folder in target.parent.glob(f".{target.name}.modelcar-pull/parts/*"):
+        try:
+            grid, have = Grid.parse((folder / "grid.json").read_bytes()), (folder / "have").read_bytes()[BOOT:]
+        except FileNotFoundError:  # finished just now
+            continue
+        total += sum(grid.bounds(number)[1] for number, here in enumerate(have) if here)
+    done = target.parent / f".{target.name}.modelcar-pull" / "done"
+    paths = [path for marker in done.glob("*") for path in marker.read_text().split("\0") if path]
+    return total + sum((target.parent / f".{target.name}.modelcar-pull" / "files" / p).stat().st_size for p in paths)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_again_and_again(checkpoint: Path, tmp_path: Path, seed: int) -> None:
+    home, target = Modelcar(tmp_path / "home"), tmp_path / "out"
+    files = files_of(checkpoint)
+    size = sum(map(len, files.values()))
+    dice = random.Random(seed)
+    with served(checkpoint, home, rate=RATE) as (registry, ref):
+        for share in sorted(dice.uniform(0.05, 0.8) for _ in range(3)):
+            with home.start("pull", ref, "-o", target, "--quiet") as process:
+                eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]
+                process.kill()
+            assert process.returncode == -signal.SIGKILL
+            assert not target.exists()
+        before = kept(target)
+        assert before > 0.05 * size
+        eventually(lambda: registry.counts().requests == len(registry.journal()), "the killed requests end")
+        registry.reset_counts()
+        home("pull", ref, "-o", target)
+        assert registry.counts().sent <= 1.05 * (size - before)
+    assert files_of(target) == files
+    assert list(target.parent.glob(".out*")) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_faults_and_a_kill(checkpoint: Path, tmp_path: Path, seed: int) -> None:
+    """Twenty faults a gigabyte, ten times over."""
+    home, target = Modelcar(tmp_path / "home"), tmp_path / "out"
+    with served(checkpoint, home) as (registry, ref):
+        registry.misbehave_at_random(Faults(seed=seed, per_gib=200))
+        with home.start("pull", ref, "-o", target, "--quiet") as process:
+            eventually(lambda: kept(target) > 0 or process.poll() is not None, "bytes come")
+            process.kill()
+        home("pull", ref, "-o", target) if not target.exists() else None
+        assert sum(registry.counts().faults.values()) > 3
+    assert files_of(target) == files_of(checkpoint)
+
+
+def test_a_killed_pull_into_the_store_goes_on(checkpoint: Path, tmp_path: Path) -> None:
+    home, other = Modelcar(tmp_path / "home"), Modelcar(tmp_path / "other")
+    size = sum(map(len, files_of(checkpoint).values()))
+    with served(checkpoint, home, rate=RATE) as (registry, ref):
+
+        def here() -> int:
+            chunks = 0
+            for have in other.home.glob("**/ingest/*/have"):
+                with suppress(FileNotFoundError):  # finished just now
+                    chunks += have.read_bytes()[BOOT:].count(1)
+            return chunks * CHUNK_SIZE
+
+        with other.start("pull", ref, "--quiet") as process:
+            eventually(lambda: here() > 0.3 * size or process.poll() is not None, "bytes come")
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        before = here()
+        eventually(lambda: registry.counts().requests == len(registry.journal()), "the killed requests end")
+        registry.reset_counts()
+        other("pull", ref)
+        assert registry.counts().sent < 1.05 * (size - before) + 3 * CHUNK_SIZE  # the last chunk of a layer is smaller
+        assert [image["name"] for image in other("list")] == [ref]

@@ -1,0 +1,76 @@
+"""An eStargz reader that shares no code with modelcar: the blob's footer, its table, and files chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Estargz", "read_estargz"]
+
+FOOTER = 51
+
+
+@dataclass(frozen=True, slots=True)
+class Estargz:
+    """What a blob says of itself: the table as it is written, and its entries."""
+
+    blob: bytes
+    toc_offset: int
+    toc: bytes
+    entries: list[dict[str, Any]]
+
+    def file(self, name: str) -> bytes:
+        """A file's bytes, each chunk unpacked on its own from where the table says, and checked."""
+        parts: list[bytes] = []
+        inside = False
+        for entry in self.entries:
+            inside = entry["name"] == name if entry["type"] != "chunk" else inside
+            if inside and entry.get("offset"):
+                size = entry.get("chunkSize") or self._size(name) - entry.get("chunkOffset", 0)
+                part = one_member(self.blob[entry["offset"] :])[:size]
+                assert entry["chunkDigest"] == f"sha256:{hashlib.sha256(part).hexdigest()}"
+                assert entry.get("chunkOffset", 0) == sum(map(len, parts))
+                parts.append(part)
+        data = b"".join(parts)
+        assert len(data) == self._size(name)
+        return data
+
+    def files(self) -> dict[str, bytes]:
+        """All of them."""
+        return {entry["name"]: self.file(entry["name"]) for entry in self.entries if entry["type"] == "reg"}
+
+    def _size(self, name: str) -> int:
+        sizes = [entry.get("size", 0) for entry in self.entries if entry["name"] == name and entry["type"] == "reg"]
+        assert len(sizes) == 1, name
+        return int(sizes[0])
+
+
+def read_estargz(blob: bytes) -> Estargz:
+    """Read the footer, and the table where that says it is, as a lazy mount would."""
+    footer = blob[-FOOTER:]
+    assert footer[:16] == bytes.fromhex("1f8b08040000000000ff 1a00 5347 1600")
+    assert footer[32:38] == b"STARGZ"
+    assert zlib.decompressobj(31).decompress(footer) == b""
+    toc_offset = int(footer[16:32], 16)
+    with tarfile.open(fileobj=io.BytesIO(one_member(blob[toc_offset:-FOOTER]))) as tar:
+        assert tar.getnames() == ["stargz.index.json"]
+        member = tar.extractfile("stargz.index.json")
+        assert member is not None
+        toc = member.read()
+    document = json.loads(toc)
+    assert document.keys() == {"version", "entries"}
+    assert document["version"] == 1
+    return Estargz(blob=blob, toc_offset=toc_offset, toc=toc, entries=document["entries"])
+
+
+def one_member(data: bytes) -> bytes:
+    """What the gzip member at the start of `data` holds, its checksum checked."""
+    unpacking = zlib.decompressobj(31)
+    content = unpacking.decompress(data)
+    assert unpacking.eof
+    return content
