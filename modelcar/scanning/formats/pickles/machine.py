@@ -245,7 +245,9 @@ class Machine:
     def _check_memory(self) -> None:
         self.budget.check_time()
         values = self.pending + len(self.stack) + len(self.below) + len(self.memo)
-        if values > _MOST_VALUES or sys.getallocatedblocks() - self._blocks > _MOST_BLOCKS or self._wide > _MOST_WIDE:
+        blocks = sys.getallocatedblocks()
+        self._blocks = min(self._blocks, blocks)  # the whole process's: what others let go of meanwhile hides nothing
+        if values > _MOST_VALUES or blocks - self._blocks > _MOST_BLOCKS or self._wide > _MOST_WIDE:
             raise LimitExceeded("a pickle holds more values at once than are kept")
 
     # The stack
