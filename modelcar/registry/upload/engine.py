@@ -174,6 +174,8 @@ class Upload:
 
     def _is_for_later(self, error: BaseException) -> bool:
         """Whether the session may be of use to somebody who tries again."""
+        if self._blob.tail is not None and self._blob.tail.abandoned_for_good:
+            return False
         if self._record is None or not self._record.kept:
             return isinstance(error, Unreachable)  # nobody would hear that it is given up
         if isinstance(error, RegistryError):

@@ -33,6 +33,7 @@ class Tail:
         self._follows = False
         self._digest: Digest | None = None
         self._abandoned = False
+        self._for_good = False
         self._failure: BaseException | None = None
 
     # The hasher's side.
@@ -58,10 +59,14 @@ class Tail:
             self._digest = digest
             self._changed.notify_all()
 
-    def abandon(self) -> None:
-        """There will be no digest; the sender ends. Does nothing after `finish`."""
+    def abandon(self, *, for_good: bool = False) -> None:
+        """There will be no digest; the sender ends. Does nothing after `finish`.
+
+        `for_good`: nobody will want these bytes later either, so their session need not stay open.
+        """
         with self._changed:
             self._abandoned = self._digest is None
+            self._for_good = self._for_good or (self._abandoned and for_good)
             self._changed.notify_all()
 
     def _may_go_on(self) -> bool:
@@ -72,6 +77,10 @@ class Tail:
     @property
     def abandoned(self) -> bool:
         return self._abandoned
+
+    @property
+    def abandoned_for_good(self) -> bool:
+        return self._for_good
 
     @property
     def known(self) -> Digest | None:
