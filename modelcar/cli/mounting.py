@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import secrets
 import subprocess
 from contextlib import suppress
@@ -35,23 +34,18 @@ from modelcar.packaging.locations import ArchiveLocation, LayoutLocation
 from modelcar.registry import ClientSettings
 from modelcar.signing.places import LayoutPlace, RegistryPlace
 from modelcar.store import ArchiveStore, LocalStore, default_home
+from modelcar.units import parse_size
 
 __all__ = ["FolderToMount", "MountedImage", "Mounting", "byte_size", "place_of"]
 
-_SIZE: Final = re.compile(r"([0-9]+)\s*([KMGT]?)I?B?", re.IGNORECASE)
-_UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _MOST_LINKS: Final = 40  # as the kernel follows
 _PLANNING: Final = 86400.0  # seconds; an image without an index is fetched whole
 _ENDING: Final = 5.0  # seconds that the end of a mount is told for
 
 
 def byte_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:  # noqa: ARG001
-    """A size as people type it: `20G` are gibibytes."""
-    if text is None:
-        return None
-    if (match := _SIZE.fullmatch(text.strip())) is None:
-        raise UsageError(f"{text!r} is not a size", hint="such as 500M or 20G")
-    return int(match[1]) << _UNITS[match[2].upper()]
+    """A size as people type it."""
+    return None if text is None else parse_size(text)
 
 
 def place_of(folder: Path) -> Path:

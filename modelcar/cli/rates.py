@@ -8,8 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from modelcar.errors import UsageError
-from modelcar.serving.config.units import read_rate
+from modelcar.units import parse_rate
 
 __all__ = ["limit_rate_option"]
 
@@ -22,9 +21,6 @@ def limit_rate_option(command: F) -> F:
     @click.option("--limit-rate", "limit", metavar="RATE", help="Bytes a second at most, such as 50MB/s or 1Gbit/s.")
     @wraps(command)
     def wrapper(*args: Any, limit: str | None, **kwargs: Any) -> Any:
-        rate = None if limit is None else read_rate(limit)
-        if limit is not None and not rate:
-            raise UsageError(f"{limit!r} is not a rate", hint="such as 50MB/s, 100MiB/s or 1Gbit/s")
-        return command(*args, limit_rate=rate, **kwargs)
+        return command(*args, limit_rate=None if limit is None else parse_rate(limit), **kwargs)
 
     return cast("F", wrapper)

@@ -15,7 +15,6 @@ from modelcar.checkpoint import Checkpoint, CheckpointFile, open_checkpoint, rea
 from modelcar.checkpoint.formats.reader import malformed, printable
 from modelcar.conversion.groups import Group, group_weights, is_torch_index
 from modelcar.conversion.sharding import Shard, index_document, shard_tensors
-from modelcar.conversion.sizes import parse_size
 from modelcar.conversion.statedict import read_state_dict
 from modelcar.conversion.tensors import LeftOut, StoredTensor, TensorFile
 from modelcar.conversion.write import ShardWriter
@@ -24,6 +23,7 @@ from modelcar.oci import Digest, compact_json
 from modelcar.packaging.staging import Staging, open_staging
 from modelcar.progress import SILENT, Progress, human_size
 from modelcar.registry.cancel import run_parallel
+from modelcar.units import parse_size
 
 __all__ = ["Conversion", "Converted", "convert"]
 
@@ -94,7 +94,7 @@ def convert(
         UsageError: `folder` has something in it.
         WorldError: a file changed meanwhile, or the disk is full or fails.
     """
-    limit = None if max_shard_size is None else parse_size(max_shard_size)
+    limit = None if max_shard_size is None else parse_size(max_shard_size, least=1)
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source, lazy=True)
     plan = _plan(checkpoint.local(progress), limit, key)
     target = Path(folder)

@@ -8,8 +8,7 @@ import click
 
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, Table, human_size
-from modelcar.errors import UsageError
-from modelcar.serving.config.units import read_bytes
+from modelcar.units import parse_size
 from registry_shim.cli.asking import ago, called, root_option
 from registry_shim.operations.admin.client import AdminClient
 
@@ -30,12 +29,7 @@ def command(free: str | None, dry_run: bool, client: AdminClient, output: Output
     \b
       registry-shim gc --free 100GB --dry-run
     """
-    wanted = 0
-    if free is not None:
-        size = read_bytes(free)
-        if size is None:
-            raise UsageError(f"{free!r} is not a size", hint="such as 100GB or 20GiB")
-        wanted = size
+    wanted = 0 if free is None else parse_size(free)
     answer = client.post("gc", free=wanted, dry_run=dry_run)
     output.document(answer)
     _show(answer, output, wanted)

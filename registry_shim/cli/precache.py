@@ -13,7 +13,7 @@ from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.progress import progress
 from modelcar.errors import NotFound, Refused, UsageError, WorldError
 from modelcar.progress import Progress
-from modelcar.serving.config.units import read_rate
+from modelcar.units import parse_rate
 from registry_shim.cli.asking import lasting, root_option
 from registry_shim.operations.admin.client import AdminClient
 
@@ -59,7 +59,7 @@ def command(
     if cancel and (wait or show_list):
         raise UsageError("--cancel goes with neither --wait nor --list")
     if rate is not None:
-        client.post("precache/limit", rate=_rate(rate))
+        client.post("precache/limit", rate=parse_rate(rate, least=0))
     if cancel:
         cancelled = [client.delete("precache", reference=reference)["reference"] for reference in references]
         output.document({"cancelled": cancelled})
@@ -77,13 +77,6 @@ def command(
         _summary(images, status, output)
     if wait:
         _judge(images)
-
-
-def _rate(text: str) -> int:
-    rate = read_rate(text)
-    if rate is None:
-        raise UsageError(f"{text!r} is not a rate", hint="such as 100MB/s or 1Gbit/s")
-    return rate
 
 
 def _wait(client: AdminClient, names: Sequence[str], output: Output) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modelcar.errors import UsageError
 from modelcar.serving.config.reading import load
 from modelcar.serving.config.shape import is_settings, settings_of
-from modelcar.serving.config.units import read_bytes, read_rate, read_seconds
+from modelcar.units import read_bytes, read_rate, read_seconds
 from registry_shim.operations.settings import NodeSettings
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)

@@ -30,13 +30,14 @@ LAYERS = [
     "scanning",
     "conversion",
     "images",
+    "engines",
     "loading",
     "mounts",
     "admission",
     "cluster",
     "cli",
 ]
-BASE = {"descriptors", "errors", "files", "progress", "renewed", "throttle", "tls"}
+BASE = {"descriptors", "errors", "files", "progress", "renewed", "throttle", "tls", "units"}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {
     "urllib3": ("modelcar/registry/",),
@@ -45,6 +46,8 @@ THIRD_PARTY = {
     "prometheus_client": ("registry_shim/operations/", "modelcar/admission/server/"),
     "opentelemetry": ("registry_shim/operations/tracing.py",),
     "kopf": ("modelcar/cluster/controller/",),
+    "docker": ("modelcar/engines/api.py",),
+    "requests": ("modelcar/engines/api.py",),  # which docker speaks with
     "h2": ("registry_shim/engines/cri.py", "registry_shim/snapshotter/grpc.py"),
     "backports": ("modelcar/admission/resolve/tars.py",),
     "compression": ("modelcar/admission/resolve/tars.py",),  # the standard library's, from Python 3.14

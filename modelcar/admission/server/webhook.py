@@ -17,8 +17,8 @@ from modelcar.admission.review import errored
 from modelcar.admission.server.decisions import Busy, Decided, Decisions
 from modelcar.admission.server.metrics import CONTENT_TYPE, Metrics
 from modelcar.errors import ModelcarError, UsageError
-from modelcar.serving.config.units import read_seconds
 from modelcar.serving.messages import ClientGone, Request, Response
+from modelcar.units import read_seconds
 
 __all__ = ["PATH", "Operations", "Webhook"]
 

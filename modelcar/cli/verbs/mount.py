@@ -40,7 +40,7 @@ from modelcar.registry import ClientSettings
     "--budget",
     metavar="SIZE",
     callback=byte_size,
-    help="The most that mounted images may take of the disk (20G), for all mounts of this user.",
+    help="The most that mounted images may take of the disk, such as 200GB, for all mounts of this user.",
 )
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")
 @rank_options

@@ -19,7 +19,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from modelcar.serving.config.shape import Setting, is_settings, optional, settings_of
-from modelcar.serving.config.units import READERS, Unit, read_clock
+from modelcar.units import READERS, Unit, read_clock
 
 __all__ = ["load", "load_file"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelcar.serving.config.shape import Setting, is_settings, members_of, nested, optional, settings_of
-from modelcar.serving.config.units import Unit
+from modelcar.units import Unit
 
 __all__ = ["json_schema", "reference_page"]
 

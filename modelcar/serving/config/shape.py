@@ -16,7 +16,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Final
 
-from modelcar.serving.config.units import Unit
+from modelcar.units import Unit
 
 __all__ = ["Setting", "is_settings", "members_of", "nested", "optional", "settings_of"]
 

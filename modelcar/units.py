@@ -1,4 +1,7 @@
-"""Sizes, rates, times and clocks as people write them."""
+"""Sizes, rates, times and clocks as people write them: one grammar for options, configuration files and Python.
+
+`5GB` and `5G` are decimal, `5GiB` and `5Gi` binary; a number alone counts bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from enum import Enum
 from fractions import Fraction
 from typing import Final
 
-__all__ = ["READERS", "Unit", "read_bytes", "read_clock", "read_rate", "read_seconds"]
+from modelcar.errors import UsageError
+
+__all__ = ["READERS", "Unit", "parse_rate", "parse_size", "read_bytes", "read_clock", "read_rate", "read_seconds"]
 
 
 class Unit(Enum):
@@ -49,6 +54,32 @@ def read_bytes(text: str) -> int | None:
     prefix = match[2] or ""
     base = 1024 if prefix.endswith("i") else 1000
     return _whole(Fraction(match[1]) * base ** _POWERS[prefix.removesuffix("i")])
+
+
+def parse_size(text: str | int, *, least: int = 0) -> int:
+    """Bytes of "20GiB", "500MB" or a plain number.
+
+    Raises:
+        UsageError: it is none, not a whole number of bytes, or fewer than `least`.
+    """
+    size = read_bytes(str(text).strip())
+    if size is None:
+        raise UsageError(f"{str(text)!r} is not a size", hint="write it like 500MB (decimal) or 20GiB (binary)")
+    if size < least:
+        raise UsageError(f"{str(text)!r} is too small: it is at least {least} byte{'' if least == 1 else 's'}")
+    return size
+
+
+def parse_rate(text: str, *, least: int = 1) -> int:
+    """ "100MiB/s", "1Gbit/s" or a plain number in bytes a second; `least` is 0 where that means "no limit".
+
+    Raises:
+        UsageError: it is none, or less than `least`.
+    """
+    rate = read_rate(text.strip())
+    if rate is None or rate < least:
+        raise UsageError(f"{text!r} is not a rate", hint="write it like 50MB/s, 100MiB/s or 1Gbit/s")
+    return rate
 
 
 def read_rate(text: str) -> int | None:
