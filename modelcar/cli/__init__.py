@@ -31,6 +31,7 @@ _VERBS: Final = (
     "copy",
     "export",
     "archive",
+    "load",
     "keygen",
     "sign",
     "attest",

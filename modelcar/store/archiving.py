@@ -22,7 +22,7 @@ from modelcar.store.disk import copy_into, explain, fsync_dir
 from modelcar.store.layout import MARKER
 from modelcar.store.tree import walk
 
-__all__ = ["Part", "archive_content", "check_absent", "write_archive"]
+__all__ = ["Part", "archive_content", "check_absent", "gather_archive", "write_archive"]
 
 _BUFFER: Final = 1 << 20
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -59,14 +59,25 @@ def write_archive(
         StorageError: it cannot be written; nothing of it is left.
     """
     check_absent(path)
+    content = gather_archive(parts, others=others, progress=progress)
+    _write(path, content, progress)
+    return content.size
+
+
+def gather_archive(
+    parts: Sequence[Part], *, others: Mapping[str, bytes] | None = None, progress: Progress = SILENT
+) -> ByteMap:
+    """The bytes that `write_archive` would write, where they lie; only what is not trusted is read, and hashed.
+
+    `progress` expects the archive's bytes too. Raises as `write_archive`.
+    """
     trusted = _blobs([part for part in parts if part.trusted])
     doubtful = {digest: b for digest, b in _blobs([p for p in parts if not p.trusted]).items() if digest not in trusted}
     content = archive_content({**trusted, **doubtful}, [part.entry for part in parts], others or {})
     progress.expect(content.size + sum(blob.size for blob in doubtful.values()))
     for digest, blob in doubtful.items():
         _verify(digest, blob, progress)
-    _write(path, content, progress)
-    return content.size
+    return content
 
 
 def archive_content(

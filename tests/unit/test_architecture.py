@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -70,11 +72,47 @@ THIRD_PARTY = {
     "numpy": ("modelcar/loading/",),
     "torch": ("modelcar/loading/",),
     "nacl": ("modelcar/signing/keys/",),
-    "re2": ("modelcar/signing/policy/",),
+    "re2": ("modelcar/signing/regexes.py",),
     "sigstore": ("modelcar/signing/keyless/",),
     "fickling": ("modelcar/scanning/plugins/fickling.py",),
     "modelscan": ("modelcar/scanning/plugins/modelscan.py",),
     "picklescan": ("modelcar/scanning/plugins/picklescan.py",),
+}
+
+# From the bottom up, as above; all of it sees `modelcar`. A name is a package's or a module's.
+SHIM = [
+    "testing",
+    "protobuf",
+    "folder",
+    "distribution",
+    "cluster",
+    "engines",
+    "mirror",
+    "peers",
+    "space",
+    "gate",
+    "mounts",
+    "precache",
+    "operations",
+    "snapshotter",
+    "node",
+    "server",
+    "cli",
+]
+# What speaks HTTP, one module a side and a kind: registries and API servers, a shim's own socket, containerd's CRI; the
+# registry that misbehaves. Everything else goes through them.
+SPEAKERS = {
+    "http.client": {
+        "modelcar/registry/transport.py",
+        "modelcar/testing/registry/running.py",
+        "registry_shim/engines/asking.py",
+        "registry_shim/operations/admin/client.py",
+    },
+    "http.server": {"modelcar/testing/registry/control.py", "modelcar/testing/registry/server.py"},
+    "urllib.request": {"modelcar/registry/transport.py"},
+    "urllib.error": set(),
+    "ftplib": set(),
+    "smtplib": set(),
 }
 
 # The command lines: what may use `modelcar.cli`.
@@ -103,6 +141,26 @@ def package_of(module: str) -> str | None:
     return parts[1] if parts[0] == "modelcar" and len(parts) > 1 else None
 
 
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(node: ast.AST, *, heads: bool) -> Iterator[str]:
+    """Of a module: with `heads` what stands outside of its functions, else what is imported at some time."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            for alias in child.names:
+                yield from (child.module or "", f"{child.module}.{alias.name}")
+        elif (heads and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)) or (
+            not heads and isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        ):
+            continue
+        else:
+            yield from imports_of(child, heads=heads)
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -118,6 +176,64 @@ def test_packages_see_only_what_lies_below_them() -> None:
             package = package_of(module)
             if package in LAYERS or package in BASE:
                 assert package in allowed, f"{name(path)} imports {module}"
+
+
+def test_the_root_of_the_package_holds_the_base_and_nothing_else() -> None:
+    modules = {path.stem for path in ROOT.glob("modelcar/*.py")} - {"__init__", "__main__"}
+    assert modules == BASE
+    for path in ROOT.glob("modelcar/*.py"):
+        if path.stem in BASE:
+            seen = {package_of(module) for module in modules_imported(path)} - {None}
+            assert seen <= BASE, f"{name(path)} imports {seen - BASE}"
+
+
+def test_the_facade_is_for_users_and_not_for_the_packages_behind_it() -> None:
+    for path in SOURCES:
+        if name(path) == "modelcar/__init__.py":
+            continue
+        for node in parsed(path):
+            if isinstance(node, ast.ImportFrom) and node.module == "modelcar":
+                known = {"__version__", *LAYERS, *BASE}
+                assert {alias.name for alias in node.names} <= known, f"{name(path)}:{node.lineno}"
+            if isinstance(node, ast.Import):
+                assert "modelcar" not in {alias.name for alias in node.names}, f"{name(path)}:{node.lineno}"
+
+
+def test_packages_of_the_shim_see_only_what_lies_below_them() -> None:
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] != "registry_shim" or parts[1] in ("__init__", "__main__", "testing"):
+            continue
+        assert parts[1] in SHIM, f"{parts[1]} has no place in the order of the shim's packages"
+        allowed = SHIM[: SHIM.index(parts[1]) + 1]
+        for module in modules_imported(path):
+            imported = module.split(".")
+            if imported[0] == "registry_shim" and len(imported) > 1:
+                assert imported[1] in allowed, f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("heads", [True, False], ids=["with their types", "with what functions import"])
+def test_no_module_needs_itself(heads: bool) -> None:
+    """Neither what the heads of files name, types included, nor what is imported while they run comes to a circle."""
+    known = {module_of(path): path for path in SOURCES}
+    graph: dict[str, set[str]] = {}
+    for module, path in known.items():
+        if path == ROOT / "modelcar/__init__.py":
+            continue
+        graph[module] = set()
+        for imported in imports_of(ast.parse(path.read_text()), heads=heads):
+            if imported in known and imported not in ("modelcar", module):
+                graph[module].add(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as e:
+        pytest.fail(f"a circle of imports: {' <- '.join(e.args[1])}")
+
+
+@pytest.mark.parametrize("library", SPEAKERS)
+def test_only_transports_speak_over_the_network(library: str) -> None:
+    users = {name(path) for path in SOURCES if library in modules_imported(path)}
+    assert users <= SPEAKERS[library], f"{library} is imported in {users - SPEAKERS[library]}"
 
 
 def test_values_need_only_the_standard_library() -> None:
