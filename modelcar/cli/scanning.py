@@ -1,26 +1,87 @@
-"""Options that say how to scan, and what they become."""
+"""Options that say how to scan and what becomes of the report, and what they become."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
+from modelcar.errors import StorageError
 from modelcar.images.scan_folders import spool_folder
 from modelcar.oci import Digest
+from modelcar.scanning.findings import Outcome
 from modelcar.scanning.limits import Limits
+from modelcar.scanning.markdown import to_markdown
 from modelcar.scanning.plugins.loading import load_plugins
+from modelcar.scanning.report import Report
+from modelcar.scanning.sarif import to_sarif
 from modelcar.scanning.settings import ScanSettings
 
 if TYPE_CHECKING:
     from modelcar.signing.policy.licenses import LicenseRule
 
-__all__ = ["scan_options"]
+__all__ = ["Consequences", "consequence_options", "scan_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_REFUSED: Final = {
+    "unverified": frozenset({Outcome.UNVERIFIED, Outcome.MALICIOUS}),
+    "malicious": frozenset({Outcome.MALICIOUS}),
+    "never": frozenset[Outcome](),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consequences:
+    """What becomes of a report: the files that it is written to, and the verdicts that are a no."""
+
+    sarif: Path | None
+    markdown: Path | None
+    refused: frozenset[Outcome]
+
+    @property
+    def writes(self) -> bool:
+        return self.sarif is not None or self.markdown is not None
+
+    def write(self, report: Report) -> None:
+        """Raises `StorageError`."""
+        if self.sarif is not None:
+            _write(self.sarif, json.dumps(to_sarif(report), indent=1))
+        if self.markdown is not None:
+            _write(self.markdown, to_markdown(report))
+
+
+def consequence_options(command: F) -> F:
+    """Handed on as `consequences`."""
+
+    @click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Write the findings as SARIF 2.1.0.")
+    @click.option(
+        "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write verdict and findings as Markdown."
+    )
+    @click.option(
+        "--fail-on",
+        type=click.Choice([*_REFUSED]),
+        default="unverified",
+        show_default=True,
+        help="From which verdict on the exit status is 1.",
+    )
+    @wraps(command)
+    def wrapper(*args: Any, sarif: Path | None, markdown: Path | None, fail_on: str, **kwargs: Any) -> Any:
+        consequences = Consequences(sarif=sarif, markdown=markdown, refused=_REFUSED[fail_on])
+        return command(*args, consequences=consequences, **kwargs)
+
+    return cast("F", wrapper)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as e:
+        raise StorageError(f"cannot write {file}: {e.strerror}") from None
 
 
 def scan_options(command: F) -> F:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -18,19 +16,17 @@ from modelcar.cli.output import Output, Table
 from modelcar.cli.places import open_place
 from modelcar.cli.progress import progress
 from modelcar.cli.reports import show_report
-from modelcar.cli.scanning import scan_options
+from modelcar.cli.scanning import Consequences, consequence_options, scan_options
 from modelcar.cli.source import open_for_scan
 from modelcar.cli.trust import SignatoryChoice, signatory_options
-from modelcar.errors import ModelcarError, StorageError, UsageError, WorldError
+from modelcar.errors import ModelcarError, UsageError, WorldError
 from modelcar.images.scan_folders import report_memo
 from modelcar.images.scans import predicates, quick_scan, scan, scan_at
 from modelcar.oci import Descriptor
 from modelcar.packaging.locations import parse_location
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings
-from modelcar.scanning.findings import Outcome
 from modelcar.scanning.report import Report
-from modelcar.scanning.sarif import to_sarif
 from modelcar.scanning.settings import ScanSettings
 from modelcar.signing.attestations.attest import attach_statement, check_not_hiding, check_other_signer
 from modelcar.signing.places import LayoutPlace, RegistryPlace
@@ -38,7 +34,7 @@ from modelcar.signing.ruleset import SCAN_VERDICT
 from modelcar.signing.signatory import Signatory
 from modelcar.signing.statement import Statement
 
-_NOT_CLEAN: Final = 1  # exit status
+_REFUSED: Final = 1  # exit status
 
 
 @click.command("scan")
@@ -49,7 +45,7 @@ _NOT_CLEAN: Final = 1  # exit status
 @click.option("--again", is_flag=True, help="Scan even if a report by the present rules is at hand.")
 @scan_options
 @click.option("--scanners", is_flag=True, help="List the scanners that --with takes.")
-@click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Write the findings as SARIF 2.1.0.")
+@consequence_options
 @signatory_options
 @click.option("--allow-same-signer", is_flag=True, help="Attest with the key or identity that signed the image.")
 @network_options
@@ -61,7 +57,7 @@ def command(
     remote: bool,
     again: bool,
     scanners: bool,
-    sarif: Path | None,
+    consequences: Consequences,
     signatory_choice: SignatoryChoice,
     allow_same_signer: bool,
     how: ScanSettings,
@@ -71,7 +67,8 @@ def command(
     """Look for what does harm, and say what nobody can vouch for.
 
     SOURCE is a folder, a file or hf://org/name[@revision]; REF is an image. The verdict is clean only if every
-    byte was read and understood and nothing was found; else it is unverified or malicious, with exit status 1.
+    byte was read and understood and nothing was found; else it is unverified or malicious, with exit status 1. With
+    --fail-on malicious an unverified one will do, with --fail-on never the report alone counts.
 
     With --key or --keyless the verdict is attached to the image as a signed statement, which `modelcar verify --policy`
     can require.
@@ -85,9 +82,11 @@ def command(
     if scanners:
         _show_scanners(output)
     elif all_images:
-        if target is not None or quick or remote or signing.wanted or sarif:
-            raise UsageError("--all scans the images of the local store, and takes only --again and bounds beside it")
-        _scan_all(how, output, again=again)
+        if target is not None or quick or remote or signing.wanted or consequences.writes:
+            raise UsageError(
+                "--all scans the images of the local store, and takes only --again, --fail-on and bounds beside it"
+            )
+        _scan_all(how, consequences, output, again=again)
     elif target is None:
         raise UsageError("nothing says what to scan", hint="name a folder or an image, or give --all")
     elif is_source(target):
@@ -96,7 +95,7 @@ def command(
         checkpoint = open_for_scan(target, output)
         with progress(output, "scan") as report_progress:
             report = scan(checkpoint, how, subject=target, progress=report_progress)
-        _answer(report, report.to_dict(), output, sarif)
+        _answer(report, report.to_dict(), output, consequences)
     else:
         if quick and signing.wanted:
             hint = "it reads parts of layers and checks no digest; leave --quick out"
@@ -104,7 +103,7 @@ def command(
         report, answer = _scan_reference(
             target, how, signing, settings, output, quick=quick, remote=remote or quick, again=again
         )
-        _answer(report, answer, output, sarif)
+        _answer(report, answer, output, consequences)
 
 
 class _Signing:
@@ -180,20 +179,12 @@ def _show_scanners(output: Output) -> None:
     output.document([asdict(each) for each in installed])
 
 
-def _answer(report: Report, answer: dict[str, Any], output: Output, sarif: Path | None) -> None:
-    if sarif is not None:
-        _write(sarif, json.dumps(to_sarif(report), indent=1).encode())
+def _answer(report: Report, answer: dict[str, Any], output: Output, consequences: Consequences) -> None:
+    consequences.write(report)
     show_report(output, report)
     output.document(answer)
-    if report.outcome is not Outcome.CLEAN:
-        raise click.exceptions.Exit(_NOT_CLEAN)
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as e:
-        raise StorageError(f"cannot write {file}: {e.strerror}") from None
+    if report.outcome in consequences.refused:
+        raise click.exceptions.Exit(_REFUSED)
 
 
 def _scan_image(
@@ -213,7 +204,7 @@ def _scan_image(
     return scan_at(place, root, how, subject=subject, here=here, memo=memo, progress=report_progress)
 
 
-def _scan_all(how: ScanSettings, output: Output, *, again: bool) -> None:
+def _scan_all(how: ScanSettings, consequences: Consequences, output: Output, *, again: bool) -> None:
     """Every image of the local store; those that were scanned by the present rules are not read again."""
     store = existing_local_store()
     reports: dict[str, Report] = {}
@@ -234,5 +225,5 @@ def _scan_all(how: ScanSettings, output: Output, *, again: bool) -> None:
     if failures:
         reasons = tuple(f"{name}: {e}" for name, e in failures.items())
         raise WorldError(f"{len(failures)} of {len(rows)} images could not be scanned", reasons=reasons)
-    if any(report.outcome is not Outcome.CLEAN for report in reports.values()):
-        raise click.exceptions.Exit(_NOT_CLEAN)
+    if any(report.outcome in consequences.refused for report in reports.values()):
+        raise click.exceptions.Exit(_REFUSED)

@@ -67,6 +67,42 @@ def test_json_has_every_finding_with_its_place(modelcar: ModelcarCli, evil: Path
     assert finding["fix"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "level", "status"),
+    [
+        ("evil", "unverified", 1),
+        ("evil", "malicious", 1),
+        ("evil", "never", 0),
+        ("code", "unverified", 1),
+        ("code", "malicious", 0),
+        ("checkpoint", "unverified", 0),
+    ],
+)
+def test_what_is_a_no(
+    modelcar: ModelcarCli, request: pytest.FixtureRequest, kind: str, level: str, status: int
+) -> None:
+    source = request.getfixturevalue(kind)
+    assert modelcar.run("scan", source, "--fail-on", level, "--json")[0] == status
+
+
+def test_all_images_and_what_is_a_no(modelcar: ModelcarCli, code: Path) -> None:
+    modelcar("build", code, "-t", NAME, "--no-scan")
+    assert modelcar.run("scan", "--all")[0] == 1
+    assert modelcar.run("scan", "--all", "--fail-on", "malicious")[0] == 0
+
+
+def test_markdown(modelcar: ModelcarCli, evil: Path, tmp_path: Path) -> None:
+    assert modelcar.run("scan", evil, "--markdown", tmp_path / "out.md")[0] == 1
+    text = (tmp_path / "out.md").read_text()
+    assert text.startswith("### ❌ Scan: malicious\n")
+    assert "| malicious | <code>pytorch&#95;model.bin at byte 2</code> | " in text
+
+
+def test_markdown_that_cannot_be_written(modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path) -> None:
+    complaint = modelcar.refusal(3, "scan", checkpoint, "--markdown", tmp_path / "none" / "out.md")
+    assert complaint.line.startswith("cannot write ")
+
+
 def test_sarif(modelcar: ModelcarCli, evil: Path, tmp_path: Path) -> None:
     assert modelcar.run("scan", evil, "--sarif", tmp_path / "out.sarif")[0] == 1
     document = json.loads((tmp_path / "out.sarif").read_text())
