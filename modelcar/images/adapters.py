@@ -6,9 +6,13 @@ from typing import Final
 
 from modelcar.checkpoint import Checkpoint
 from modelcar.errors import UsageError
-from modelcar.oci import Descriptor
+from modelcar.images.local import look_up
+from modelcar.oci import Descriptor, Reference
+from modelcar.packaging.fetch import RangedSource, RegistrySource, StoreSource
+from modelcar.registry import Registry
+from modelcar.store import LocalStore
 
-__all__ = ["ADAPTER_BASE_DIGEST", "ADAPTER_BASE_NAME", "base_annotations"]
+__all__ = ["ADAPTER_BASE_DIGEST", "ADAPTER_BASE_NAME", "base_annotations", "find_base"]
 
 # Not `org.opencontainers.image.base.*`: that is the image whose layers come first in this one, and here none do.
 ADAPTER_BASE_NAME: Final = "dev.modelcar.adapter.base.name"
@@ -28,3 +32,18 @@ def base_annotations(checkpoint: Checkpoint, name: str, base: Descriptor) -> dic
             hint="adapters have adapter_model.* or pytorch_lora_weights.*; leave the option out",
         )
     return {ADAPTER_BASE_NAME: name, ADAPTER_BASE_DIGEST: str(base.digest)}
+
+
+def find_base(ref: Reference, store: LocalStore, registry: Registry) -> tuple[RangedSource, Descriptor]:
+    """Where the image `ref` is, and what it is there: the local store if that has it, else its registry.
+
+    The caller holds `store.session()`. What is returned reads exactly that image, wherever a tag has moved since.
+
+    Raises:
+        NotFound: it is in neither.
+        RegistryError: the registry refuses or cannot be reached.
+    """
+    if (root := look_up(store, ref)) is not None:
+        return StoreSource(store.content, root), root
+    root = registry.resolve(ref)
+    return RegistrySource(ref.with_digest(root.digest), registry), root

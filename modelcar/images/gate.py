@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +24,9 @@ from modelcar.scanning.settings import ScanSettings
 __all__ = ["ArrivalGate", "ScanGate", "gated", "remember"]
 
 Upload = Callable[[Descriptor, ByteMap], None]
+Ready = Callable[[float], bool]
 _MOST_REASONS = 10
+_TENSORS_ONLY = frozenset({"safetensors", "gguf"})
 
 
 class ScanGate:
@@ -76,6 +78,10 @@ class ScanGate:
         self.require()
         return True
 
+    def leaving(self, layer: PlannedLayer) -> Ready:  # noqa: ARG002  # the verdict is on all
+        """When bytes of `layer` may leave that nobody has the digest of."""
+        return self.ready
+
     def look(self, layer: PlannedLayer) -> None:
         """Nothing: all files are here, and looked at in their own order."""
 
@@ -120,20 +126,37 @@ class ArrivalGate:
     def __init__(self, checkpoint: Checkpoint, settings: ScanSettings, subject: str | None) -> None:
         self._checkpoint, self._subject = checkpoint, subject
         self._scanner = FileScanner(settings)
-        self._lock = Lock()
+        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
         self._reports: dict[str, FileReport] = {}
 
+    def leaving(self, layer: PlannedLayer) -> Ready | None:
+        """When bytes of `layer` may leave that nobody has the digest of; `None`: not before they are all here.
+
+        A file that still arrives may leave meanwhile if its header, which was read and checked from afar, says that it
+        is nothing but tensors: no loader runs anything of it. It becomes a blob only after `look`. What can hold code
+        is looked at before its first byte leaves.
+        """
+        if layer.is_awaited:
+            return (lambda _: True) if all(file.format in _TENSORS_ONLY for file in layer.files) else None
+
+        def ready(_: float) -> bool:
+            self.look(layer)
+            return True
+
+        return ready
+
     def look(self, layer: PlannedLayer) -> None:
-        """Scan the files of `layer`.
+        """Scan the files of `layer`, once.
 
         Raises:
             Denied: one of them is *malicious*.
             WorldError: one cannot be read, or changed meanwhile.
         """
         for file in layer.files:
-            report = scan_file(file, self._scanner, self._checkpoint.remote)
-            with self._lock:
-                self._reports[file.path] = report
+            with self._locks[file.path]:
+                if file.path not in self._reports:
+                    self._reports[file.path] = scan_file(file, self._scanner, self._checkpoint.remote)
+            report = self._reports[file.path]
             if report.outcome is Outcome.MALICIOUS:
                 raise _denied(report_on(self._checkpoint, [report], self._scanner, subject=self._subject))
 

@@ -11,34 +11,35 @@ modelcar.pull("ghcr.io/org/my-model:v1", "./copy")
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from modelcar.checkpoint import Checkpoint, open_checkpoint
+from modelcar.checkpoint import Checkpoint
 from modelcar.errors import UsageError
-from modelcar.images.gate import gated
-from modelcar.images.local import find_local, new_name
+from modelcar.images.building import BuildRequest, Built, Signer, build_model
+from modelcar.images.local import find_local
 from modelcar.images.publish import publish_image
-from modelcar.images.scan_folders import spool_folder
+from modelcar.images.pulling import FilesRequest, PulledFiles, PulledImage, pull_image, pull_model
+from modelcar.images.sources import Wishes
+from modelcar.images.watching import Watched
 from modelcar.oci import Descriptor, Platform, Reference
-from modelcar.packaging.base import DEFAULT_PLATFORMS, Base, foreign_bases, holder_base, scratch_base
-from modelcar.packaging.build import BuiltImage, build_image
-from modelcar.packaging.fetch import LayoutSource, RegistrySource, bring_image, choose_manifest
-from modelcar.packaging.locations import StoredLocation, parse_location
+from modelcar.packaging.locations import parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
-from modelcar.packaging.unpack import Unpacked, unpack_model
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import ClientSettings, Registry
-from modelcar.scanning.settings import ScanSettings
 from modelcar.store import LocalStore, default_home
 
-__all__ = ["build", "choose_bases", "pull", "push"]
+if TYPE_CHECKING:
+    from modelcar.signing.signatory import Signatory
+
+__all__ = ["build", "pull", "push"]
 
 _DEFAULTS: Final = ClientSettings()
+_PASSWORD: Final = "COSIGN_PASSWORD"  # noqa: S105  # the variable's name
 
 
 def build(
@@ -50,12 +51,19 @@ def build(
     max_layers: int = DEFAULT_MAX_LAYERS,
     packing: str | Packing = Packing.TAR,
     content_digests: bool = False,
+    allow: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    adapter_of: str | Reference | None = None,
     scan: bool = True,
+    push: bool = False,
+    keep: bool = True,
+    sign_key: str | PathLike[str] | None = None,
+    signatory: Signatory | None = None,
     store: LocalStore | None = None,
     settings: ClientSettings = _DEFAULTS,
     progress: Progress = SILENT,
-) -> BuiltImage:
-    """Package a checkpoint as the image `ref` in the local store.
+) -> Built:
+    """Package a checkpoint as the image `ref` in the local store, and push it if that is wanted.
 
     The weights stay where they are and the image refers to them, so keep them until it is pushed or exported.
 
@@ -66,38 +74,39 @@ def build(
         max_layers: the most that the image may have.
         packing: `estargz` or `soci` for the snapshotters of that name; by default plain tars, for our own.
         content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
+        allow: of a source elsewhere, only what fits one of these patterns; `ignore`: not what fits one of these.
+        adapter_of: the image that this is an adapter of; it is named by its digest.
         scan: look for what does harm beside it.
+        push: layers leave while others are hashed; the tag appears when all is there.
+        keep: with `push`, weights from elsewhere stay in the cache; without, two shards are on the disk at most.
+        sign_key: sign it with this private key: a file, `env://NAME`, or a key service's URL. A key with a password
+            takes it from `COSIGN_PASSWORD`.
+        signatory: or let this one sign it.
         store: by default the user's own, as for the command.
 
     Raises:
         UsageError: the source cannot be packaged, or the name or an option makes no sense.
-        Denied: the scan found what must not be shipped; nothing was named.
+        Denied: the scan found what must not be shipped; nothing was named or tagged.
+        TooLarge: the registry is known not to take one of the layers.
         WorldError: a file changed meanwhile, a disk or registry failed.
     """
-    name, packing = new_name(_reference(ref)), _packing(packing)
-    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source, lazy=True)
+    request = BuildRequest(
+        source=source if isinstance(source, Checkpoint) else fspath(source),
+        ref=_reference(ref),
+        base=base,
+        platforms=tuple(map(_platform, platforms)),
+        max_layers=max_layers,
+        packing=_packing(packing),
+        content_digests=content_digests,
+        wishes=Wishes(allow=tuple(allow), ignore=tuple(ignore)),
+        scan=scan,
+        push=push,
+        keep=keep,
+        signer=_signer(sign_key, signatory),
+        adapter_of=_reference(adapter_of) if adapter_of is not None else None,
+    )
     store = store or LocalStore(default_home())
-    with store.session():
-        with Registry(settings, progress) as registry:
-            bases = choose_bases(base, [_platform(platform) for platform in platforms], store, registry)
-        subject = None if isinstance(source, Checkpoint) else fspath(source)
-        how = ScanSettings(spool=spool_folder())
-        with gated(checkpoint, how, subject) if scan else nullcontext() as gate:
-            image = build_image(
-                checkpoint,
-                store,
-                bases,
-                max_layers=max_layers,
-                packing=packing,
-                content_digests=content_digests,
-                progress=progress,
-                upload=gate.watch if gate is not None else None,
-                arrived=gate.look if gate is not None else lambda _: None,
-            )
-            if gate is not None:
-                gate.require()
-        store.names.put(name, image.index)
-    return image
+    return build_model(request, store, _remembering(settings, store), Watched(progress))
 
 
 def push(
@@ -119,8 +128,7 @@ def push(
     """
     ref = _reference(ref)
     store = store or LocalStore(default_home())
-    remembering = replace(settings, state=settings.state or store.registries)
-    with store.session(), Registry(remembering, progress) as registry:
+    with store.session(), Registry(_remembering(settings, store), progress) as registry:
         root = find_local(store, ref)
         publish_image(registry, store.content, root, _reference(target or ref))
     return root
@@ -128,44 +136,69 @@ def push(
 
 def pull(
     ref: str | Reference,
-    folder: str | PathLike[str],
+    output: str | PathLike[str] | None = None,
     *,
+    include: Sequence[str] = (),
     platform: str | Platform | None = None,
+    store: LocalStore | None = None,
     settings: ClientSettings = _DEFAULTS,
     progress: Progress = SILENT,
-) -> Unpacked:
-    """Put the model's files of an image, verified, into `folder`, which must not exist or be empty.
+) -> PulledFiles | PulledImage:
+    """Put the model's files of an image, verified, into the folder `output`, which must not exist or be empty; without
+    one, keep the image in the local store under its name, with its signatures and attestations.
+
+    Files come by parallel ranges, and a pull that ended early, even by kill -9, goes on where it was.
 
     Args:
-        ref: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
-        platform: of an image for several platforms, take this one; models are the same in all of them.
+        ref: a reference; for a folder also `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+        include: for a folder, only files that fit one of these patterns, such as `*.json`; `*` takes slashes, too.
+        platform: for a folder, of an image for several platforms take this one; models are the same in all of them.
+        store: by default the user's own, as for the command.
 
     Raises:
-        UsageError: `folder` has something in it, or the image is not for `platform`.
-        InvalidContent: what came is not what was promised; `folder` is as it was.
+        UsageError: `output` has something in it, or an option makes no sense.
+        NotFound: there is no such image, or no pattern fits a file.
+        InvalidContent: what came is not what was promised; `output` is as it was.
         WorldError: the registry refuses or cannot be reached, or the disk fails.
     """
     location = parse_location(ref) if isinstance(ref, str) else ref
-    with Registry(settings, progress) as registry:
-        source = LayoutSource(location) if isinstance(location, StoredLocation) else RegistrySource(location, registry)
-        manifest = choose_manifest(source, source.resolve(), _platform(platform) if platform else None)
-        return unpack_model(manifest, source.open_layer, Path(folder), workers=settings.concurrency, progress=progress)
+    if output is not None:
+        request = FilesRequest(
+            ref=location,
+            folder=Path(output),
+            include=tuple(include),
+            platform=_platform(platform) if platform is not None else None,
+        )
+        return pull_model(request, settings, Watched(progress))
+    if include or platform is not None:
+        raise UsageError("the local store takes a whole image", hint="`include` and `platform` go with `output`")
+    if not isinstance(location, Reference):
+        raise UsageError(f"{location} has no name to keep it under in the local store", hint="name an `output` folder")
+    return pull_image(location, store or LocalStore(default_home()), settings, Watched(progress))
 
 
-def choose_bases(base: str, platforms: Sequence[Platform], store: LocalStore, registry: Registry) -> list[Base]:
-    """What `holder`, `scratch` or the name of an image means; an image is brought into `store`.
+def _signer(key: str | PathLike[str] | None, signatory: Signatory | None) -> Signer | None:
+    if key is not None and signatory is not None:
+        raise UsageError("either a key signs or a signatory does", hint="give one of the two")
+    if key is not None:
+        from modelcar.signing.keys.load import load_signing_key
+        from modelcar.signing.signatory import KeySignatory
 
-    Raises:
-        UsageError: there is none for one of `platforms`.
-    """
-    platforms = list({str(platform): platform for platform in platforms}.values())
-    wanted = platforms or DEFAULT_PLATFORMS
-    if base == "holder":
-        return [holder_base(platform) for platform in wanted]
-    if base == "scratch":
-        return [scratch_base(platform) for platform in wanted]
-    root = bring_image(parse_location(base), store, registry, wanted)
-    return foreign_bases(store.content, root, platforms or None, base)
+        signatory = KeySignatory(load_signing_key(fspath(key), _password))
+    chosen = signatory
+    return Signer(signatory=lambda: chosen) if chosen is not None else None
+
+
+def _password() -> bytes:
+    password = os.environ.get(_PASSWORD)
+    if password is None:
+        raise UsageError("the key has a password", hint=f"set {_PASSWORD}")
+    return os.fsencode(password)
+
+
+def _remembering(settings: ClientSettings, store: LocalStore) -> ClientSettings:
+    """An upload that was killed goes on, and what registries take is tried out once."""
+    return replace(settings, state=settings.state or store.registries)
 
 
 def _packing(packing: str | Packing) -> Packing:

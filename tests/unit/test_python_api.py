@@ -81,8 +81,8 @@ def test_an_image_for_another_snapshotter(tmp_path: Path, packing: str) -> None:
     checkpoint = modelcar.open_checkpoint(make_checkpoint(tmp_path / "model"))
     plain = modelcar.build(checkpoint, "localhost:5000/a:v1", scan=False, store=store)
     packed = modelcar.build(checkpoint, "localhost:5000/a:v2", packing=packing, scan=False, store=store)
-    assert packed.index.digest != plain.index.digest
-    sizes = [[layer.descriptor.size for layer in image.layers if layer.kind == "weights"] for image in (plain, packed)]
+    assert packed.digest != plain.digest
+    sizes = [[layer.descriptor.size for layer in built.image.layers if layer.kind == "weights"] for built in (plain, packed)]
     assert (sizes[0] == sizes[1]) == (packing == "soci")
 
 

@@ -30,7 +30,7 @@ def hub(checkpoint: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     with FakeHub() as hub:
         hub.repos["org/name"] = Repo(dict(files_of(checkpoint)))
         options = partial(HubOptions, endpoint=hub.endpoint, cache=tmp_path / "cache")  # read from HF_… at import
-        monkeypatch.setattr("modelcar.cli.source.HubOptions", options)
+        monkeypatch.setattr("modelcar.images.sources.HubOptions", options)
         monkeypatch.setattr("modelcar.images.provenance.HubOptions", options)
         monkeypatch.setattr(pieces, "PIECE", 4096)
         monkeypatch.setattr("modelcar.checkpoint.hub_source.sleep", lambda _: None)

@@ -13,7 +13,7 @@ import pytest
 from modelcar.checkpoint import Checkpoint, open_checkpoint
 from modelcar.errors import Denied, SourceChanged, StorageError
 from modelcar.images import gate as gate_module
-from modelcar.images import operations
+from modelcar.images import building, operations
 from modelcar.images.gate import ArrivalGate, ScanGate, Upload, gated
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, media_types
@@ -190,7 +190,7 @@ def test_a_build_ends_with_the_first_layer_after_a_no(tmp_path: Path, monkeypatc
         reached.append("the end")
 
     monkeypatch.setattr(gate_module, "scan_checkpoint", lambda *_, **__: BAD)
-    monkeypatch.setattr(operations, "build_image", build)
+    monkeypatch.setattr(building, "build_image", build)
     monkeypatch.setattr(ScanGate, "finish", _then(ScanGate.finish, finished))
     with pytest.raises(Denied):
         operations.build(folder, "localhost:5000/x:v1", store=LocalStore(tmp_path / "home"))

@@ -36,14 +36,14 @@ def content(registry: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     folder = tmp_path_factory.mktemp("model")
     content = write_checkpoint(folder / "llama", MODEL)
     store = LocalStore(folder / "home")
-    image = build(folder / "llama", f"{registry}/{NAME}:v1", store=store)
+    built = build(folder / "llama", f"{registry}/{NAME}:v1", store=store)
     push(f"{registry}/{NAME}:v1", store=store)
 
     def damage(blob: bytearray, number: int) -> None:
         if number == 0:
             blob[len(blob) // 2] ^= 1
 
-    lying = lie(store.content, first_manifest(store.content, image.index), blob=damage, rehash=True)
+    lying = lie(store.content, first_manifest(store.content, built.image.index), blob=damage, rehash=True)
     with Registry() as client:
         client.push(lying.store, lying.root, Reference.parse(f"{registry}/{NAME}:lying"))
     return content

@@ -8,7 +8,7 @@ import pytest
 
 from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import UsageError
-from modelcar.images.operations import choose_bases
+from modelcar.images.bases import choose_bases
 from modelcar.oci import Manifest
 from modelcar.packaging.base import DEFAULT_PLATFORMS, scratch_base
 from modelcar.packaging.plan import OWN_LAYER_FROM, LayerKind, plan_layers

@@ -1,0 +1,249 @@
+"""Checkpoint to image in one go: hashed and scanned, signed, named, pushed. What `modelcar build` and `modelcar.build`
+do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from modelcar.checkpoint import Checkpoint
+from modelcar.errors import UsageError
+from modelcar.images.adapters import base_annotations, find_base
+from modelcar.images.bases import OWN_BASES, choose_bases, own_bases
+from modelcar.images.local import new_name
+from modelcar.images.passing import RepositoryTarget, spool_for
+from modelcar.images.publish import publish_image
+from modelcar.images.scanned import BuildScan, scanning
+from modelcar.images.sources import ALL, Wishes, open_wanted
+from modelcar.images.watching import UNWATCHED, Watcher
+from modelcar.oci import Digest, Platform, Reference
+from modelcar.packaging.base import Base
+from modelcar.packaging.build import BuiltImage, build_image
+from modelcar.packaging.passing import Passing
+from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing, PlannedLayer
+from modelcar.registry import ClientSettings, Registry
+from modelcar.registry.tally import Moved
+from modelcar.scanning.report import Report
+from modelcar.signing.places import LayoutPlace
+from modelcar.store import LocalStore
+
+if TYPE_CHECKING:  # `build` starts without what only those who sign need
+    from modelcar.signing.signatory import Signatory
+
+__all__ = ["BuildRequest", "Built", "Signer", "build_model"]
+
+_DEFAULTS: Final = ClientSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """Who signs what is built.
+
+    Attributes:
+        signatory: asked when there is something to sign: the certificate of an identity is valid for minutes, and
+            hashing may take longer. A key is better opened before: it may ask for a password.
+        legacy: also write cosign's older form, which an identity's signature has not.
+    """
+
+    signatory: Callable[[], Signatory]
+    legacy: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What to build, and what to do with it.
+
+    Attributes:
+        source: what people type, or what `open_checkpoint` returned.
+        ref: the name, with a tag.
+        base: `holder`, `scratch`, or an image: a reference, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+        platforms: by default those that there are of linux/amd64 and linux/arm64.
+        max_layers: the most that the image may have.
+        content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
+        wishes: which files of a source elsewhere are wanted.
+        scan: look for what does harm beside it.
+        push: and push it when it is built.
+        keep: weights from elsewhere stay in a cache; without, they go through to the registry.
+        adapter_of: the image that this is an adapter of.
+    """
+
+    source: str | Checkpoint
+    ref: Reference
+    base: str = "holder"
+    platforms: tuple[Platform, ...] = ()
+    max_layers: int = DEFAULT_MAX_LAYERS
+    packing: Packing = Packing.TAR
+    content_digests: bool = False
+    wishes: Wishes = ALL
+    scan: bool = True
+    push: bool = False
+    keep: bool = True
+    signer: Signer | None = None
+    adapter_of: Reference | None = None
+
+    @property
+    def subject(self) -> str | None:
+        """What people call the source."""
+        return self.source if isinstance(self.source, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What came of it: `report` of the scan, `signatory` who signed, `moved` what a push sent."""
+
+    name: str
+    image: BuiltImage
+    report: Report | None
+    signatory: Signatory | None
+    moved: Moved | None
+
+    @property
+    def digest(self) -> Digest:
+        """The image's."""
+        return self.image.index.digest
+
+
+def build_model(
+    request: BuildRequest, store: LocalStore, settings: ClientSettings = _DEFAULTS, watcher: Watcher = UNWATCHED
+) -> Built:
+    """Build an image into `store`, under its name, and push it if that is wanted.
+
+    Raises:
+        UsageError: the source cannot be packaged, or the request makes no sense.
+        Denied: the scan found what must not be shipped; nothing was named, signed or tagged.
+        WorldError: a file changed meanwhile, a disk or registry failed.
+    """
+    if not request.keep and not request.push:
+        raise UsageError("--no-cache keeps no weights here", hint="add --push, so that they are somewhere")
+    name = new_name(request.ref)
+    own = own_bases(request.base, request.platforms) if request.base in OWN_BASES else []  # costs nothing, may fail
+    with ExitStack() as stack:
+        stack.enter_context(store.session())  # before anything is brought that a collection could take for left over
+        spool = _spool(request, store, stack)
+        checkpoint = _open(request, spool, watcher)
+        bases = own or _foreign_bases(request, store, settings, watcher)
+        annotations = _annotations(request, checkpoint, store, settings)
+        with scanning(checkpoint, request.subject, scan=request.scan) as scan:
+            work = _Work(request, checkpoint, store, bases, annotations, scan)
+            built = work.pushed(settings, watcher, spool) if request.push else work.local(watcher)
+        if request.base in OWN_BASES:
+            scan.remember(built.digest, name)
+    return built
+
+
+def _spool(request: BuildRequest, store: LocalStore, stack: ExitStack) -> Path | None:
+    if request.keep:
+        return None
+    if request.subject is None:
+        raise UsageError("an open checkpoint has its cache already", hint="name the source, so that it needs none")
+    return stack.enter_context(spool_for(store.home / "spool", request.subject))
+
+
+def _open(request: BuildRequest, spool: Path | None, watcher: Watcher) -> Checkpoint:
+    if isinstance(request.source, Checkpoint):
+        return request.source
+    checkpoint = open_wanted(request.source, request.wishes, spool=spool)
+    for note in checkpoint.facts().notes:
+        watcher.note(note)
+    return checkpoint
+
+
+def _foreign_bases(
+    request: BuildRequest, store: LocalStore, settings: ClientSettings, watcher: Watcher
+) -> Sequence[Base]:
+    with watcher.phase("base") as report, Registry(settings, report) as registry:
+        return choose_bases(request.base, request.platforms, store, registry)
+
+
+def _annotations(
+    request: BuildRequest, checkpoint: Checkpoint, store: LocalStore, settings: ClientSettings
+) -> dict[str, str]:
+    if request.adapter_of is None:
+        return {}
+    with Registry(settings) as registry:
+        _, root = find_base(request.adapter_of, store, registry)
+    return base_annotations(checkpoint, str(request.adapter_of), root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One build, once everything that it needs is at hand."""
+
+    request: BuildRequest
+    checkpoint: Checkpoint
+    store: LocalStore
+    bases: Sequence[Base]
+    annotations: dict[str, str]
+    scan: BuildScan
+
+    def local(self, watcher: Watcher) -> Built:
+        request, scan = self.request, self.scan
+        with watcher.phase("hash") as report:
+            image = build_image(
+                self.checkpoint,
+                self.store,
+                self.bases,
+                max_layers=request.max_layers,
+                packing=request.packing,
+                content_digests=request.content_digests,
+                annotations=self.annotations,
+                progress=report,
+                upload=scan.watch,
+                arrived=scan.look,
+            )
+        scan.require()
+        return self._finished(image)
+
+    def pushed(self, settings: ClientSettings, watcher: Watcher, spool: Path | None) -> Built:
+        """Layers are on their way while they are hashed, or as soon as their digest is known; the tag comes when all is
+        there."""
+        request, scan = self.request, self.scan
+
+        def check(layers: Sequence[PlannedLayer]) -> None:
+            registry.preflight(request.ref, {layer.label: layer.size for layer in layers}).require()
+
+        with watcher.phase("build") as report, Registry(settings, report) as registry:
+            with registry.uploading(request.ref) as upload:
+                target = RepositoryTarget(registry, request.ref)
+                image = build_image(
+                    self.checkpoint,
+                    self.store,
+                    self.bases,
+                    max_layers=request.max_layers,
+                    packing=request.packing,
+                    content_digests=request.content_digests,
+                    annotations=self.annotations,
+                    progress=report,
+                    upload=scan.hold(upload),
+                    streaming=scan.stream(upload),
+                    passing=Passing(target=target, spool=spool) if spool is not None else None,
+                    arrived=scan.look,
+                    expected=check,
+                )
+                scan.require()
+            built = self._finished(image)
+            publish_image(registry, self.store.content, image.index, request.ref)
+            return replace(built, moved=registry.moved)
+
+    def _finished(self, image: BuiltImage) -> Built:
+        """Name the image in the store and sign it there."""
+        name = new_name(self.request.ref)
+        self.store.names.put(name, image.index)
+        signatory = _sign(self.request, self.store, image)
+        return Built(name=name, image=image, report=self.scan.report, signatory=signatory, moved=None)
+
+
+def _sign(request: BuildRequest, store: LocalStore, image: BuiltImage) -> Signatory | None:
+    if request.signer is None:
+        return None
+    from modelcar.signing.sign import BOTH, Format, sign_image
+
+    signatory = request.signer.signatory()
+    formats = BOTH if request.signer.legacy else (Format.BUNDLE,)
+    place = LayoutPlace(store.content, request.ref.name)
+    sign_image(place, image.index, signatory, formats=formats, created=datetime.now(UTC))
+    return signatory
