@@ -13,7 +13,7 @@ from typing import Final
 
 from modelcar.errors import UsageError
 
-__all__ = ["DIALECTS", "UNKNOWN", "Dialect", "Way", "dialect_named", "dialect_of"]
+__all__ = ["DIALECTS", "UNKNOWN", "Dialect", "Way", "canonical", "dialect_named", "dialect_of"]
 
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
@@ -127,6 +127,12 @@ DIALECTS: Final = (
         note="its limits are not verified",
     ),
 )
+
+
+def canonical(registry: str) -> str:
+    """One name for one registry, however it is typed: what is remembered of it is kept under this."""
+    name = registry.lower().removesuffix(":443").rstrip(".")
+    return "docker.io" if name in ("index.docker.io", "registry-1.docker.io") else name
 
 
 def dialect_of(registry: str) -> Dialect:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import ModelcarError
-from modelcar.registry.dialects import Way
+from modelcar.registry.dialects import Way, canonical
 from modelcar.store.disk import atomic_write, make_dirs
 
 __all__ = ["Habit", "Habits"]
@@ -61,11 +61,12 @@ class Habits:
     def of(self, registry: str) -> Habit:
         """What is known of `registry` since less than a month."""
         with self._lock:
-            habit = self._all().get(registry, _NONE)
+            habit = self._all().get(canonical(registry), _NONE)
         return habit if self._clock() - habit.at < _KEEP else _NONE
 
     def learn(self, registry: str, **changes: Any) -> None:
         """Remember these fields of its `Habit`."""
+        registry = canonical(registry)
         with self._lock:
             known = self._all()
             old = known.get(registry, _NONE)

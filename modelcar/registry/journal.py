@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from modelcar.registry.dialects import Way, canonical
+
 __all__ = ["Journal", "Record", "Standing"]
 
 _VERSION: Final = 1
@@ -28,10 +30,13 @@ _SYNC: Final = 5.0  # seconds between two flushes of one entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An open upload session: its URL, and the smallest piece that it takes, in bytes."""
+    """An open upload session: its URL, the smallest piece that it takes, and what has turned out to be the way to go on
+    with it, with the largest piece. Sizes are bytes."""
 
     location: str
     least: int = 0
+    way: Way | None = None
+    piece: int = 0
 
 
 class Record:
@@ -54,7 +59,12 @@ class Record:
             entry = json.loads(os.pread(self._fd, _LARGEST, 0))
             if any(entry[name] != value for name, value in self._facts.items()) or time.time() - entry["at"] > _KEEP:
                 return None
-            return Standing(location=str(entry["location"]), least=int(entry["least"]))
+            return Standing(
+                location=str(entry["location"]),
+                least=int(entry["least"]),
+                way=Way(entry["way"]) if entry.get("way") else None,
+                piece=max(0, int(entry.get("piece", 0))),
+            )
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
@@ -98,7 +108,13 @@ class Journal:
     @contextmanager
     def upload(self, registry: str, repository: str, content: str, size: int) -> Iterator[Record]:
         """The entry of an upload of `content`: a digest, or what else stands for these bytes and no others."""
-        facts = {"version": _VERSION, "registry": registry, "repository": repository, "content": content, "size": size}
+        facts = {
+            "version": _VERSION,
+            "registry": canonical(registry),
+            "repository": repository,
+            "content": content,
+            "size": size,
+        }
         record = self._open(facts)
         try:
             yield record

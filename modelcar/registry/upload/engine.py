@@ -60,6 +60,8 @@ class Upload:
         self._blind = False  # went on without having been able to ask
         self._complaint: Exception | None = None
         self._damaged = 0
+        self._alive = False  # the registry knew the session when it was last asked
+        self._length = 0  # of the last piece
         self._orphaned = 0  # sessions in a row that were gone before they had anything
         self._lost_sessions = 0  # of all of them
         self._refusals = 0  # pieces in a row that were in order and not taken
@@ -116,14 +118,15 @@ class Upload:
         standing = self._record.find() if self._record is not None else None
         if standing is None or not self._tactics.continues:
             return False
-        self._location, self._tactics.least = standing.location, standing.least
+        self._location = standing.location
+        self._tactics.taken_over(standing.way, standing.piece, standing.least)
         if self._resume():
             return True
         self._abandon()
         return False
 
     def _enter(self, opened: Opened) -> None:
-        self._tactics.least = opened.least
+        self._tactics.opened(opened.least, self._blob.size)
         self._offset, self._blind = 0, False
         self._report(0)
         self._follow(opened.location)
@@ -132,13 +135,18 @@ class Upload:
         """The session goes on there; `None`: where it was."""
         self._location = location or self._location
         if self._record is not None and self._location is not None:
-            self._record.note(Standing(location=self._location, least=self._tactics.least))
+            tactics = self._tactics
+            self._record.note(
+                Standing(location=self._location, least=tactics.least, way=tactics.way, piece=tactics.most)
+            )
 
     def _resume(self) -> bool:
         """Ask the session how far it has come, and go on from there. `False` if it has nothing, or is gone."""
+        self._alive = False
         if self._location is None or not self._tactics.continues:
             return False
         asked = self._wire.ask(self._location)
+        self._alive = asked is not None and asked.kept is not None
         if asked is None or asked.kept is None:
             # Some know their sessions and cannot be asked; what was acknowledged may still be there.
             blindly, self._blind = self._offset > 0 and not self._blind, True
@@ -220,12 +228,13 @@ class Upload:
 
     def _send_piece(self) -> None:
         self._moved, start = 0, self._offset
-        length = self._tactics.length(self._blob.size - start)
+        length = self._length = self._tactics.length(self._blob.size - start)
         alone = self._tactics.way is Way.STREAM and length == self._blob.size
         began = time.monotonic()
         body = self._pieces
         answer = self._wire.patch(self._location or "", start, length, lambda: body(start, length), alone=alone)
-        if answer.status == 201:  # ECR's way to say that it takes none
+        if answer.status == 201 and not 0 < start == self._blob.size - length:
+            # ECR's way to say that it takes none, unless this was the rest of what it had: then it may be closed.
             error = ProtocolViolation(f"{self._remote.registry}: {self._wire.what}: it takes no pieces", status=201)
             raise Rejected(error, 201)
         self._measure(length, time.monotonic() - began)
@@ -234,6 +243,7 @@ class Upload:
         if reached is not None and not start <= reached <= start + length:
             raise ProtocolViolation(f"{self._remote.registry}: {self._wire.what}: it counts other bytes than were sent")
         self._offset = start + length if reached is None else reached
+        self._tactics.took()
         self._orphaned, self._refusals, self._blind = 0, 0, False
         self._report(self._offset)
         if self._offset == start:
@@ -309,7 +319,9 @@ class Upload:
         if not self._resume():
             self._restart()
         if self._offset <= before and not self._done and rejected.status is None:
-            self._tactics.broke_off(moved)
+            self._tactics.broke_off(moved, alive=self._alive)
+            if self._tactics.way is Way.PIECES:
+                self._tactics.learn(self._context.habits, self._remote.registry)  # for those that are about to begin
         return True
 
     def _get_in_step(self) -> bool:
@@ -322,11 +334,13 @@ class Upload:
         if self._offset < before:
             return not self._is_orphaned() or self._leave_sessions()
         self._refusals += 1
+        if before and self._alive and self._tactics.smaller(self._length):
+            return True  # it counts as we do, so it was the size
         if self._refusals < _REFUSALS:
             return True
         if self._tactics.way is Way.STREAM and before == 0:
             return self._go_another_way(Way.STREAM)
-        return self._tactics.smaller() or self._go_another_way(self._tactics.way)
+        return self._tactics.smaller(self._length) or self._go_another_way(self._tactics.way)
 
     def _find_session(self) -> bool:
         """404: the session is gone, or the request met a replica that does not know it."""
@@ -348,7 +362,7 @@ class Upload:
         return self._go_another_way(Way.WHOLE, Way.PIECES, Way.STREAM)
 
     def _too_large(self) -> bool:
-        if not self._tactics.smaller():
+        if not self._tactics.smaller(self._length):
             return False
         if not self._resume():
             self._restart()

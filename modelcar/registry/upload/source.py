@@ -46,10 +46,13 @@ def cut(piece: bytes | FileSlice, most: int) -> Iterator[bytes | FileSlice]:
 
 
 def fingerprint(content: ByteMap) -> str | None:
-    """What stands for these bytes before they are hashed: their files' states. `None` if one of them has no stamp."""
+    """What stands for these bytes before they are hashed: what their files are called where they come from, or else
+    their states. `None` if one of them has neither."""
     digest = hashlib.sha256()
     for segment in content.segments():
-        if isinstance(segment, FileRange) and segment.stamp is not None:
+        if isinstance(segment, FileRange) and segment.origin is not None:
+            described = ["origin", segment.origin, segment.offset, segment.size]
+        elif isinstance(segment, FileRange) and segment.stamp is not None:
             s = segment.stamp
             described = [str(segment.path), segment.offset, segment.size, s.inode, s.size, s.mtime_ns, s.ctime_ns]
         elif isinstance(segment, Literal):

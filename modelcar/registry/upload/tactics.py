@@ -13,6 +13,8 @@ __all__ = ["Tactics"]
 _PIECE: Final = 32 << 20  # bytes, where a registry takes no request of any size
 _SMALL_PIECE: Final = 4 << 20
 _SMALLEST_PIECE: Final = 1 << 20
+_CAREFUL_PIECE: Final = 8 << 20  # bytes, where nothing is kept of a request that broke off
+_STEADY: Final = 8  # pieces in a row until they grow again
 _MUCH: Final = 64 << 20  # bytes not to be lost twice
 _LADDER: Final = (Way.WHOLE, Way.PIECES, Way.STREAM, Way.ONCE)
 
@@ -23,16 +25,19 @@ class Tactics:
 
     Attributes:
         piece: of `Way.PIECES`.
+        most: what `piece` may grow to again after a bad stretch of the line.
         least: the smallest piece that the session takes, but for the last.
     """
 
     way: Way
     piece: int = _PIECE
+    most: int = _PIECE
     least: int = 0
     _dialect: Dialect
     _first: Way
     _forced: bool = False
     _broken_off: int = 0
+    _in_a_row: int = 0
     _refused: set[Way] = field(default_factory=set)
 
     @classmethod
@@ -49,7 +54,7 @@ class Tactics:
             way = habit.way
         elif way is Way.WHOLE and dialect.largest_put is not None and size > dialect.largest_put:
             way = Way.STREAM if dialect.streams else Way.PIECES
-        return cls(way=way, piece=piece, _dialect=dialect, _first=way)
+        return cls(way=way, piece=piece, most=piece, _dialect=dialect, _first=way)
 
     @property
     def continues(self) -> bool:
@@ -61,6 +66,26 @@ class Tactics:
         if self.way is Way.PIECES:
             return min(rest, max(self.piece, self.least))
         return min(rest, self._dialect.largest_piece or rest)
+
+    def opened(self, least: int, size: int) -> None:
+        """A session for `size` bytes is open. A registry that says what its smallest piece is is made for pieces, and
+        those lose least."""
+        self.least = least
+        if least and self.way is Way.WHOLE and size > max(_CAREFUL_PIECE, least) and self._open_to(Way.PIECES):
+            self.way, self.piece, self.most = Way.PIECES, _CAREFUL_PIECE, _CAREFUL_PIECE
+
+    def taken_over(self, way: Way | None, piece: int, least: int) -> None:
+        """An earlier process has come to this with the session."""
+        self.least = least
+        if way is Way.PIECES and piece and self._open_to(way):
+            self.way, self._forced = way, True
+            self.piece = self.most = min(piece, self._dialect.largest_piece or piece)
+
+    def took(self) -> None:
+        """The registry has taken a piece."""
+        self._in_a_row += 1
+        if self._in_a_row >= _STEADY and self.piece < self.most:
+            self.piece, self._in_a_row = min(2 * self.piece, self.most), 0
 
     def go_on(self) -> None:
         """A session has a part of the blob: the rest goes by PATCH."""
@@ -87,25 +112,26 @@ class Tactics:
         self._refused.clear()
         self.way, self._forced = self._first, False
 
-    def smaller(self) -> bool:
-        """Send smaller pieces, or pieces at all. Returns whether there are any."""
-        if self.way is not Way.PIECES:
+    def smaller(self, refused: int | None = None) -> bool:
+        """Send smaller pieces, or pieces at all: less than `refused` bytes, if it was one PATCH of so many that was not
+        taken. Returns whether there are any."""
+        if self.way in (Way.WHOLE, Way.ONCE) or (refused is None and self.way is Way.STREAM):
             return self._to_pieces(_PIECE)
-        floor = max(_SMALLEST_PIECE, self.least)
-        if self.piece <= floor:
-            return False
-        self.piece = max(floor, _SMALL_PIECE if self.piece > _SMALL_PIECE else floor)
-        self._forced = True
-        return True
+        length = self.piece if refused is None else refused
+        sizes = (_PIECE, _SMALL_PIECE, max(_SMALLEST_PIECE, self.least))
+        return any(self._to_pieces(size) for size in sizes if self.least <= size < length)
 
-    def broke_off(self, moved: int) -> None:
-        """The registry has kept nothing of the last `moved` bytes: lose less the next time."""
+    def broke_off(self, moved: int, *, alive: bool) -> None:
+        """The registry has kept nothing of the last `moved` bytes; `alive`: but it still has the session. Lose less the
+        next time."""
         floor = max(_SMALLEST_PIECE, self.least)
         if self.way is Way.PIECES:
-            self.piece = min(self.piece, max(floor, moved // 2))
+            self.piece, self._in_a_row = max(min(floor, self.piece), self.piece // 2), 0
             return
         self._broken_off += 1
-        if moved > _MUCH or (self._broken_off > 1 and moved > 2 * floor):
+        if alive and moved > floor:
+            self._to_pieces(max(floor, _CAREFUL_PIECE))
+        elif moved > _MUCH or (self._broken_off > 1 and moved > 2 * floor):
             self._to_pieces(max(floor, min(_PIECE, moved // 8)))
 
     def learn(self, habits: Habits, registry: str) -> None:
@@ -115,7 +141,7 @@ class Tactics:
         elif self.way is Way.STREAM:
             habits.learn(registry, streams=True)
         if self._forced:
-            habits.learn(registry, way=self.way, piece=self.piece if self.way is Way.PIECES else None)
+            habits.learn(registry, way=self.way, piece=self.most if self.way is Way.PIECES else None)
 
     def _open_to(self, way: Way) -> bool:
         return way not in self._refused and self._dialect.takes(way)
@@ -124,5 +150,6 @@ class Tactics:
         if not self._open_to(Way.PIECES):
             return False
         self.way, self._forced = Way.PIECES, True
-        self.piece = min(size, self._dialect.largest_piece or size)
+        self.piece = self.most = min(size, self._dialect.largest_piece or size)
+        self._in_a_row = 0
         return True

@@ -65,7 +65,21 @@ class Wire:
     def exists(self, digest: Digest, size: int) -> bool:
         """Whether the repository has the blob, as far as it says. One of another size is a damaged one, and does not
         count."""
-        answer = self._ask("HEAD", self._remote.url(f"blobs/{digest}"), frozenset({200, 404, 405, 501}))
+        url = self._remote.url(f"blobs/{digest}")
+        answer = self._ask("HEAD", url, frozenset({200, 404, 405, 501}))
+        if answer.status in (405, 501):
+            return self._can_be_read(url, size)
+        return answer.status == 200 and answer.length in (None, size)
+
+    def _can_be_read(self, url: str, size: int) -> bool:
+        """What HEAD would have told, by the beginning of an answer to GET."""
+        first = {"Range": "bytes=0-0"} if size else {}
+        expected = frozenset({200, 206, 404, 405, 416, 501})
+        call = Call(method="GET", url=url, what=self.what, expect=expected, headers=first, redirects=True)
+        answer = self._session.call(self._remote, call)
+        answer.close()
+        if answer.status == 206:
+            return answer.headers.get("Content-Range", "").rpartition("/")[2] in ("*", str(size))
         return answer.status == 200 and answer.length in (None, size)
 
     def mount(self, digest: Digest, repository: str) -> Opened | None:

@@ -8,7 +8,7 @@
 It runs in a process of its own, and counts the bytes of blobs that moved.
 """
 
-from modelcar.testing.registry.counters import Counts, Seen
+from modelcar.testing.registry.counters import Counts, Fate, Seen
 from modelcar.testing.registry.faults import Fault, Faults, Wrong
 from modelcar.testing.registry.profiles import PROFILES, Profile, Sharing
 from modelcar.testing.registry.running import MisbehavingRegistry, running
@@ -16,6 +16,7 @@ from modelcar.testing.registry.running import MisbehavingRegistry, running
 __all__ = [
     "PROFILES",
     "Counts",
+    "Fate",
     "Fault",
     "Faults",
     "MisbehavingRegistry",

@@ -16,9 +16,9 @@ from typing import Final
 from urllib.parse import quote
 
 from modelcar.testing.registry.contents import Contents, Document
-from modelcar.testing.registry.counters import Counters
+from modelcar.testing.registry.counters import Counters, Fate
 from modelcar.testing.registry.faults import Fault, Wrong
-from modelcar.testing.registry.messages import Asked, Lost, Part, Told, error
+from modelcar.testing.registry.messages import Asked, HangUp, Lost, Part, Told, error
 from modelcar.testing.registry.profiles import Profile, Sharing
 from modelcar.testing.registry.sessions import Session, Sessions
 from modelcar.testing.registry.tokens import Doorkeeper
@@ -53,7 +53,7 @@ class Api:
 
     def __init__(self, profile: Profile, contents: Contents, counters: Counters, home: str, elsewhere: str) -> None:
         self.profile, self.contents = profile, contents
-        self.sessions = Sessions(profile, contents)
+        self.sessions = Sessions(profile, contents, counters)
         self.doorkeeper = Doorkeeper(profile.token_seconds)
         self._counters = counters
         self._home, self._elsewhere = home, elsewhere
@@ -125,7 +125,7 @@ class Api:
             self.sessions.forget(name)
         session = self.sessions.find(name, asked, replica)
         if asked.method == "DELETE":
-            self.sessions.forget(name)
+            self.sessions.forget(name, Fate.GIVEN_UP)
             return Told(status=204)
         if not session.lock.acquire(timeout=_WAIT):
             return error(503, "UNAVAILABLE")
@@ -204,8 +204,12 @@ class Api:
             delay += request.fault.seconds
         time.sleep(delay)
         if not self.contents.adopt(session.file, session.repository, digest):
+            self._counters.ended_as(Fate.DAMAGED, session.size)
             return error(400, "DIGEST_INVALID")
         self._counters.add("commits")
+        self._counters.ended_as(Fate.COMMITTED, session.size)
+        if request.fault is not None and request.wrong(Wrong.LOST_ANSWER):
+            raise HangUp
         return Told(status=self.profile.put_status, headers=self._stored(session.repository, digest))
 
     def _out_of_order(self, session: Session) -> Told:

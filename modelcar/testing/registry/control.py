@@ -48,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         shown: dict[str, Callable[[], Any]] = {
             "/counts": site.counters.counts,
+            "/moved": lambda: site.counters.moved,
             "/journal": site.counters.journal,
             "/blobs": site.api.contents.digests,
         }

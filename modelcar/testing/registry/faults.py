@@ -33,6 +33,8 @@ class Wrong(StrEnum):
     """A blob lies on another host, behind a signed query."""
     LOST_SESSION = "lost-session"
     """The upload session is gone."""
+    LOST_ANSWER = "lost-answer"
+    """A commit takes effect, and the connection ends before its answer."""
     DRIP = "drip"
     """The rest of the body moves at `rate` bytes a second."""
     STALL = "stall"
@@ -40,7 +42,7 @@ class Wrong(StrEnum):
 
 
 IN_BODIES: Final = frozenset({Wrong.CUT, Wrong.DRIP, Wrong.STALL, Wrong.WRONG_DIGEST})
-_OF_UPLOADS: Final = frozenset({Wrong.SLOW_COMMIT, Wrong.LOST_SESSION})
+_OF_UPLOADS: Final = frozenset({Wrong.SLOW_COMMIT, Wrong.LOST_SESSION, Wrong.LOST_ANSWER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,7 @@ def _fits(fault: Fault, method: str, path: str) -> bool:
     if fault.method not in ("", method) or fault.path not in path:
         return False
     match fault.wrong:
-        case Wrong.SLOW_COMMIT:
+        case Wrong.SLOW_COMMIT | Wrong.LOST_ANSWER:
             return method == "PUT" and "/blobs/uploads/" in path
         case Wrong.LOST_SESSION:
             return "/blobs/uploads/" in path and not path.endswith("/uploads/")

@@ -83,6 +83,10 @@ class MisbehavingRegistry:
     def counts(self) -> Counts:
         return Counts.from_dict(self._ask("GET", "/counts"))
 
+    def moved(self) -> int:
+        """Bytes of blobs, in both directions, until this moment: also those of requests that go on."""
+        return int(self._ask("GET", "/moved"))
+
     def journal(self) -> list[Seen]:
         """Every request so far, in the order in which they ended."""
         return [Seen.from_dict(entry) for entry in self._ask("GET", "/journal")]

@@ -20,7 +20,7 @@ from modelcar.testing.registry.wire import RequestBody, Shaper, Wire, answer_blo
 
 __all__ = ["Site", "listen"]
 
-_SEND_BUFFER: Final = 128 << 10  # bytes; small, so that little is under way that a client that is gone never gets
+_BUFFER: Final = 128 << 10  # bytes; small, so that little is under way that a side that is gone never gets
 
 
 class Site:
@@ -47,6 +47,7 @@ class _Server(ThreadingHTTPServer):
 
 def listen(listener: socket.socket, site: Site, *, elsewhere: bool = False) -> None:
     """Answer on a listening socket, in threads that end with the process."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)  # connections inherit it
     server = _Server(listener, site, elsewhere=elsewhere)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -57,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
-        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         super().setup()
 
     def finish(self) -> None:

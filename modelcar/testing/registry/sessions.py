@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelcar.testing.registry.contents import Contents
+from modelcar.testing.registry.counters import Counters, Fate
 from modelcar.testing.registry.messages import Asked, Refused, error
 from modelcar.testing.registry.profiles import Profile, Sharing
 
@@ -37,8 +38,8 @@ class Session:
 class Sessions:
     """Safe to use from several threads."""
 
-    def __init__(self, profile: Profile, contents: Contents) -> None:
-        self._profile, self._contents = profile, contents
+    def __init__(self, profile: Profile, contents: Contents, counters: Counters) -> None:
+        self._profile, self._contents, self._counters = profile, contents, counters
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
 
@@ -59,13 +60,14 @@ class Sessions:
             raise Refused(error(403, "DENIED"))
         return session
 
-    def forget(self, name: str | None = None) -> None:
-        """End one session, or all."""
+    def forget(self, name: str | None = None, fate: Fate = Fate.LOST) -> None:
+        """End one session, or all; their bytes come to this end."""
         with self._lock:
             names = list(self._sessions) if name is None else [name]
             ended = [self._sessions.pop(n) for n in names if n in self._sessions]
         for session in ended:
             session.file.unlink(missing_ok=True)
+            self._counters.ended_as(fate, session.size)
 
     def finish(self, session: Session) -> None:
         with self._lock:
@@ -94,6 +96,7 @@ class Sessions:
             raise Refused(error(404, "BLOB_UPLOAD_UNKNOWN")) from None
         finally:
             if not complete and not profile.keeps_cut:
+                self._counters.ended_as(Fate.UNKEPT, session.size - before)
                 session.size = before
 
     def _knows(self, session: Session, method: str, replica: int) -> bool:

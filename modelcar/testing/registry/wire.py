@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import BufferedIOBase
 from typing import Final
 
-from modelcar.testing.registry.counters import Counters
+from modelcar.testing.registry.counters import Counters, Fate
 from modelcar.testing.registry.faults import IN_BODIES, Fault, FaultPlan, Wrong
 from modelcar.testing.registry.messages import HangUp, Lost, Part, Refused, Told, error
 
@@ -71,6 +71,7 @@ class Wire:
     def passed(self, size: int) -> None:
         """`size` bytes have moved; raises what ends the request behind them."""
         self.moved += size
+        self._counters.moves(size)
         self._shaper.wait(size, upload=self._method != "GET")
         if self._rate is not None:
             time.sleep(size / self._rate)
@@ -86,6 +87,11 @@ class Wire:
             return block
         self._flip = False
         return bytes([block[0] ^ 0xFF]) + block[1:]
+
+    def unread(self, size: int) -> None:
+        """`size` bytes moved that nobody takes."""
+        self.moved += size
+        self._counters.ended_as(Fate.UNREAD, size)
 
     def _happen(self, fault: Fault) -> None:
         match fault.wrong:
@@ -131,7 +137,7 @@ class RequestBody:
         with suppress(OSError, HangUp):
             for block in self._raw():
                 if self._wire is not None:
-                    self._wire.moved += len(block)
+                    self._wire.unread(len(block))
                 if time.monotonic() > until:
                     return
 

@@ -1,0 +1,87 @@
+"""One model, the command in a process of its own, and kills between any two bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from modelcar.oci import Descriptor, Index, Manifest, Reference
+from modelcar.registry import Registry
+from modelcar.testing.registry import Faults, MisbehavingRegistry
+from tests.e2e.support.commands import Modelcar, eventually
+
+__all__ = ["FULL", "KILLS", "MIB", "SEEDS", "Model", "blobs_of", "faults", "finish"]
+
+MIB: Final = int(os.environ.get("TRANSFER_PROOF_MIB", "64"))
+SEEDS: Final = int(os.environ.get("TRANSFER_PROOF_SEEDS", "1"))
+FULL: Final = MIB >= 1024
+KILLS: Final = 2
+_FAULTS: Final = 20  # a GiB, and as many in the short form
+_RUNS: Final = 12  # of one command, until it has to have worked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A checkpoint, and its image in the store of `home`."""
+
+    folder: Path
+    files: dict[str, bytes]
+    home: Modelcar
+    ref: str
+    digest: str
+
+
+def faults(seed: int) -> Faults:
+    """Twenty a GiB; the short form has as many in its few MiB, so that none of them is missing."""
+    return Faults(seed=seed, per_gib=_FAULTS * (1 if FULL else 1024 / MIB / 2))
+
+
+def finish(home: Modelcar, registry: MisbehavingRegistry, arguments: list[str | Path], dice: random.Random) -> int:
+    """Run the command until it has worked, and kill it on its way `KILLS` times. Returns how often it was killed.
+
+    A run that gives up says so in a line and status 3, as after any failure of the world; the next one goes on.
+    """
+    began, killed = registry.moved(), 0
+    for share in sorted(dice.uniform(0.05, 0.8) for _ in range(KILLS)):
+        with home.start(*arguments, "--quiet") as process:
+            _wait(process, lambda share=share: registry.moved() - began > share * (MIB << 20))  # type: ignore[misc]
+            process.kill()
+            said = process.communicate()[1]
+        assert process.returncode in (0, 3, -signal.SIGKILL), said
+        killed += process.returncode == -signal.SIGKILL
+    for _ in range(_RUNS):
+        done = home.run(*arguments, "--quiet")
+        if done.returncode == 0:
+            return killed
+        assert done.returncode == 3, done.stderr
+        assert "internal error" not in done.stderr
+    pytest.fail(f"{arguments[0]} does not get through: {done.stderr}")
+
+
+def _wait(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    eventually(lambda: process.poll() is not None or condition(), "bytes move", within=600)
+
+
+def blobs_of(ref: str) -> dict[str, Descriptor]:
+    """All blobs of an image in a registry, by digest."""
+    found: dict[str, Descriptor] = {}
+    name = Reference.parse(ref)
+    with Registry() as registry:
+
+        def look(descriptor: Descriptor) -> None:
+            document = registry.manifest(name, descriptor)
+            for child in document.manifests if isinstance(document, Index) else ():
+                look(child)
+            for blob in document.blobs if isinstance(document, Manifest) else ():
+                found[str(blob.digest)] = blob
+
+        look(registry.resolve(name))
+    return found
