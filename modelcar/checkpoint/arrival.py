@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from modelcar.checkpoint.checkpoint import Checkpoint
 from modelcar.checkpoint.file import CheckpointFile
 from modelcar.checkpoint.pieces import PartialFile, fetch, open_partial
 from modelcar.checkpoint.remote import Remote, RemoteFile
@@ -131,26 +130,25 @@ def bring_file(
         return arrival.finish(_hashed(arrival, file.size))
 
 
-def bring_all(checkpoint: Checkpoint, progress: Progress = SILENT) -> Checkpoint:
-    """`checkpoint` with all its files here, each verified where the source says what it should hash to.
+def bring_all(
+    remote: Remote, files: Sequence[CheckpointFile], progress: Progress = SILENT
+) -> tuple[CheckpointFile, ...]:
+    """`files`, those that are awaited brought here, each verified where the source says what it should hash to.
 
     Raises:
         DigestMismatch: something else came than was promised.
         WorldError: a file cannot be brought.
     """
-    remote = checkpoint.remote
-    if remote is None:
-        return checkpoint
-    progress.expect(sum(file.size for file in checkpoint.files if file.awaited))
-    files = []
-    for file in checkpoint.files:
+    progress.expect(sum(file.size for file in files if file.awaited))
+    here = []
+    for file in files:
         if file.awaited:
             key = f"fetch {file.path}"
             progress.start(key, file.path, file.size)
             file = bring_file(remote, file, advance=partial(progress.advance, key))
             progress.finish(key)
-        files.append(file)
-    return replace(checkpoint, files=tuple(files), remote=None)
+        here.append(file)
+    return tuple(here)
 
 
 def _hashed(arrival: Arrival, size: int) -> str:

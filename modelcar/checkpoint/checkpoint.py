@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,33 +19,12 @@ if TYPE_CHECKING:
     from modelcar.checkpoint.facts import ModelFacts
     from modelcar.checkpoint.file import CheckpointFile
     from modelcar.checkpoint.formats.header import Header
+    from modelcar.checkpoint.provenance import Provenance
     from modelcar.checkpoint.remote import Remote
 
-__all__ = ["PUBLIC_HUB", "Checkpoint", "Provenance"]
+__all__ = ["Checkpoint"]
 
-PUBLIC_HUB = "https://huggingface.co"
 HEADERS_AT_ONCE = 8  # requests
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """Where a checkpoint came from, as far as that is known.
-
-    Attributes:
-        repo: `org/name` on the Hub.
-        revision: the commit, 40 hex digits; never a branch or tag.
-        endpoint: the Hub that it was asked of; `None` for what lay on disk. Goes into no image: the same commit
-            through a mirror must give the same digest.
-    """
-
-    repo: str | None = None
-    revision: str | None = None
-    endpoint: str | None = None
-
-    @property
-    def url(self) -> str | None:
-        """The model's page on the public Hub, whichever mirror it came from."""
-        return f"{PUBLIC_HUB}/{self.repo}" if self.repo else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +87,9 @@ class Checkpoint:
         """
         from modelcar.checkpoint.arrival import bring_all
 
-        return bring_all(self, progress)
+        if self.remote is None:
+            return self
+        return replace(self, files=bring_all(self.remote, self.files, progress), remote=None)
 
     @property
     def is_adapter(self) -> bool:

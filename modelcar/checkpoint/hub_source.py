@@ -14,11 +14,11 @@ from time import sleep
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from modelcar.checkpoint.checkpoint import Provenance
 from modelcar.checkpoint.hub import HubOptions, cached_snapshot, is_wanted, silent_bar
 from modelcar.checkpoint.hub_errors import Wanted, is_final, translated
 from modelcar.checkpoint.hubcache import HubSnapshot
 from modelcar.checkpoint.links import resolve_link
+from modelcar.checkpoint.provenance import Provenance
 from modelcar.checkpoint.remote import RemoteFile
 from modelcar.errors import EmptySource, ModelcarError, SourceChanged, WorldError
 

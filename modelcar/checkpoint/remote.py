@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from modelcar.checkpoint.checkpoint import Provenance
     from modelcar.checkpoint.file import CheckpointFile
+    from modelcar.checkpoint.provenance import Provenance
     from modelcar.files import ReadAt
 
 __all__ = ["Remote", "RemoteFile", "RemoteSource", "read_piece", "read_range"]

@@ -7,7 +7,7 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from modelcar.checkpoint.checkpoint import Checkpoint, Provenance
+from modelcar.checkpoint.checkpoint import Checkpoint
 from modelcar.checkpoint.file import Role
 from modelcar.checkpoint.formats.reader import printable
 from modelcar.checkpoint.formats.shards import shard_of
@@ -15,6 +15,7 @@ from modelcar.checkpoint.hubcache import HubSnapshot, find_snapshot, select_snap
 from modelcar.checkpoint.links import resolve_link
 from modelcar.checkpoint.names import check_name
 from modelcar.checkpoint.objects.names import SCHEMES, parse_location
+from modelcar.checkpoint.provenance import Provenance
 from modelcar.checkpoint.walk import read_file_entry, walk
 from modelcar.errors import SourceError, StorageError
 

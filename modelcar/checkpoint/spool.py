@@ -9,7 +9,7 @@ from modelcar.checkpoint.remote import RemoteFile, RemoteSource, read_range
 from modelcar.oci import Digest
 
 if TYPE_CHECKING:
-    from modelcar.checkpoint.checkpoint import Provenance
+    from modelcar.checkpoint.provenance import Provenance
 
 __all__ = ["Spooled"]
 

@@ -17,7 +17,7 @@ from modelcar.oci import Digest, Reference
 from modelcar.signing.policy import SCAN_VERDICT, Default, parse
 from modelcar.signing.policy.documents import parse_documents
 from modelcar.signing.policy.globs import Glob, image_names
-from modelcar.signing.policy.regexes import Regex
+from modelcar.signing.regexes import Regex
 from tests.support.policies import (
     DIGEST,
     Someone,

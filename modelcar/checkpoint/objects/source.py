@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from modelcar.checkpoint.checkpoint import Provenance
 from modelcar.checkpoint.objects.hedging import Hedge
 from modelcar.checkpoint.objects.names import Location
 from modelcar.checkpoint.objects.problems import changed, is_passing, translated
 from modelcar.checkpoint.objects.stores import endpoint_of, open_store
+from modelcar.checkpoint.provenance import Provenance
 from modelcar.checkpoint.remote import RemoteFile, read_range
 from modelcar.errors import EmptySource, SourceError, StorageError
 from modelcar.oci import Digest

@@ -13,7 +13,7 @@ from cryptography import x509
 from modelcar.errors import NotVerified, UsageError
 
 if TYPE_CHECKING:
-    from modelcar.signing.policy.regexes import Regex
+    from modelcar.signing.regexes import Regex
 
 __all__ = ["CertificateIdentity", "IdentityRule", "identity_of"]
 
@@ -86,7 +86,7 @@ def _condition(what: str, exact: str | None, expression: str | None) -> _Conditi
         return _Condition(exact)
     if not expression:
         raise UsageError(f"an identity's {what} is empty")
-    from modelcar.signing.policy.regexes import Regex
+    from modelcar.signing.regexes import Regex
 
     try:
         return _Condition(expression, Regex(expression))

@@ -9,7 +9,7 @@ from typing import Final
 from modelcar.errors import NotVerified, UsageError
 from modelcar.signing.dsse import Envelope
 from modelcar.signing.policy.fields import ClosedFields
-from modelcar.signing.policy.regexes import Regex
+from modelcar.signing.regexes import Regex
 from modelcar.signing.verified import Authority, Bundle, Signer, SimpleSignature
 
 __all__ = ["Identity", "IdentityAuthority", "parse_identities"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.scanning.formats.pickles.plain import words
+from modelcar.scanning.formats.pickles.words import words
 
 __all__ = ["is_dangerous", "is_door", "is_embedded_code"]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from modelcar.scanning.formats.pickles.plain import Plain
+from typing import Final
 
 __all__ = [
+    "DATA",
     "OPAQUE",
     "Blob",
     "Box",
@@ -19,6 +17,7 @@ __all__ = [
     "Kind",
     "Opaque",
     "PersistentId",
+    "Plain",
     "Value",
     "constant",
     "items_of",
@@ -128,6 +127,27 @@ _COUNTED: Final = {
     0x55: (2, None),  # a str of Python 2: text or bytes, as the caller of the unpickler wishes
     0x54: (5, None),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """What may be done with a global.
+
+    Attributes:
+        call: whether it may be called with these arguments; `None`: never.
+        state: whether a result may be restored from this state; `None`: never.
+        takes: whether items may be added to a result, as to which container.
+        nested: its first argument is a pickle itself, which is scanned as such.
+    """
+
+    call: Callable[[tuple[Value, ...]], bool] | None = None
+    state: Callable[[Instance, Value], bool] | None = None
+    takes: Kind | None = None
+    nested: bool = False
+
+
+DATA = Plain()
+"""A type or constant that is only mentioned."""
 
 
 def constant(value: Value) -> Value:

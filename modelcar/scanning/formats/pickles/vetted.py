@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.scanning.formats.pickles.plain import Plain
+from modelcar.scanning.formats.pickles.values import Plain
 from modelcar.scanning.formats.pickles.vetted_numpy import NUMPY
 from modelcar.scanning.formats.pickles.vetted_python import PYTHON
 from modelcar.scanning.formats.pickles.vetted_torch import TORCH

@@ -11,8 +11,8 @@ from math import prod
 from typing import Final
 
 from modelcar.scanning.formats.pickles import arguments as a
-from modelcar.scanning.formats.pickles.plain import DATA, Plain, words
-from modelcar.scanning.formats.pickles.values import Box, Instance, Kind, Value, constant, items_of
+from modelcar.scanning.formats.pickles.values import DATA, Box, Instance, Kind, Plain, Value, constant, items_of
+from modelcar.scanning.formats.pickles.words import words
 
 __all__ = ["DTYPE", "NUMPY", "item_size", "simple_dtype"]
 

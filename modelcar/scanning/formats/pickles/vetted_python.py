@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from modelcar.scanning.formats.pickles import arguments as a
-from modelcar.scanning.formats.pickles.plain import DATA, Plain
-from modelcar.scanning.formats.pickles.values import Instance, Kind, Value
+from modelcar.scanning.formats.pickles.values import DATA, Instance, Kind, Plain, Value
 
 __all__ = ["PYTHON"]
 

@@ -10,8 +10,17 @@ from math import inf
 from typing import Final, NamedTuple
 
 from modelcar.scanning.formats.pickles import arguments as a
-from modelcar.scanning.formats.pickles.plain import DATA, Plain, words
-from modelcar.scanning.formats.pickles.values import Global, Instance, PersistentId, Value, constant, items_of
+from modelcar.scanning.formats.pickles.values import (
+    DATA,
+    Global,
+    Instance,
+    PersistentId,
+    Plain,
+    Value,
+    constant,
+    items_of,
+)
+from modelcar.scanning.formats.pickles.words import words
 
 __all__ = ["STORAGES", "TORCH", "Storage", "storage_of"]
 

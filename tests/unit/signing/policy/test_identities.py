@@ -11,7 +11,7 @@ from modelcar.errors import NotVerified, UsageError
 from modelcar.signing.dsse import Envelope
 from modelcar.signing.policy.fields import ClosedFields
 from modelcar.signing.policy.identities import Identity, IdentityAuthority, parse_identities
-from modelcar.signing.policy.regexes import Regex
+from modelcar.signing.regexes import Regex
 from modelcar.signing.verified import Bundle, Signer, SimpleSignature
 
 GITHUB = "https://token.actions.githubusercontent.com"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modelcar.scanning.formats.pickles.judge import judge
-from modelcar.scanning.formats.pickles.plain import words
 from modelcar.scanning.formats.pickles.rules import CODE, DANGEROUS, NEEDS_JOBLIB, UNKNOWN
+from modelcar.scanning.formats.pickles.words import words
 
 ATTACKS = sorted(
     words("""
