@@ -41,6 +41,8 @@ class CheckpointFile:
             believe: the file may have been changed since it was downloaded.
         awaited: whether the bytes are elsewhere still. Then `source` only says where, and of `stamp` only the size
             counts; `Checkpoint.remote` brings them.
+        origin: what this very content is called where it came from, if that is elsewhere. Stands for the bytes while
+            nobody has hashed them; no proof of anything.
     """
 
     path: str
@@ -50,6 +52,7 @@ class CheckpointFile:
     format: str | None
     known_sha256: str | None = None
     awaited: bool = False
+    origin: str | None = None
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from modelcar.checkpoint.roles import role_of
 from modelcar.checkpoint.walk import MAX_FILES, excluded_part, read_file_entry
 from modelcar.errors import EmptySource, MalformedFile, SourceError
 from modelcar.files import FileStamp
+from modelcar.oci import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,7 +91,7 @@ def _describe(source: RemoteSource, file: RemoteFile, *, complete: bool) -> Chec
     if here is None and file.size < _SMALL and role_of(file.path, _format_by_name(file)) is not Role.WEIGHT:
         here = source.bring(file)
     if here is not None:
-        return read_file_entry(here, file.path, file.sha256, complete=complete)
+        return replace(read_file_entry(here, file.path, file.sha256, complete=complete), origin=_origin(source, file))
     found = detect_format(_name(file), read_range(source, file, 0, min(HEAD_SIZE, file.size)), file.size)
     if found == GIT_LFS_POINTER and complete:
         raise MalformedFile(
@@ -104,7 +106,12 @@ def _describe(source: RemoteSource, file: RemoteFile, *, complete: bool) -> Chec
         format=found,
         known_sha256=file.sha256,
         awaited=True,
+        origin=_origin(source, file),
     )
+
+
+def _origin(source: RemoteSource, file: RemoteFile) -> str:
+    return Digest.of("\0".join((source.name, file.path, file.version, str(file.size))).encode()).hex
 
 
 def _format_by_name(file: RemoteFile) -> str | None:

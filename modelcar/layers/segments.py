@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelcar.files import FileStamp
@@ -28,12 +28,16 @@ class Literal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRange:
-    """`size` bytes of the file at `path`, from `offset`. Without a `stamp` the file is never written to once named."""
+    """`size` bytes of the file at `path`, from `offset`. Without a `stamp` the file is never written to once named.
+
+    `origin` is what the whole file's content is called where it comes from, wherever it lies by now. It is no proof.
+    """
 
     path: Path
     offset: int
     size: int
     stamp: FileStamp | None = None
+    origin: str | None = field(default=None, compare=False, repr=False)
 
     def clip(self, start: int, stop: int) -> FileRange:
         return replace(self, offset=self.offset + start, size=stop - start)

@@ -22,6 +22,7 @@ from modelcar.layers.bytemap import FileRange
 from modelcar.layers.hashing import LayerDigests
 from modelcar.layers.tar import Entry, build_tar
 from modelcar.packaging.plan import PlannedLayer
+from modelcar.packaging.streams import Departure, GrowingBytes
 
 __all__ = ["Bringer", "HashLayer"]
 
@@ -53,13 +54,15 @@ class Bringer:
         layer: PlannedLayer,
         known: LayerDigests | None,
         hashing: HashLayer,
+        departure: Departure,
         *,
         stopped: Callable[[], bool],
         advance: Callable[[int], None],
     ) -> tuple[PlannedLayer, LayerDigests | None]:
         """Layer `number`, its files here, and its digests if they are `known` or were found on the way.
 
-        Where they are known and whoever wants the layers can do without this one, nothing is brought.
+        Where they are known and whoever wants the layers can do without this one, nothing is brought. A layer of one
+        file may leave while that arrives.
 
         Raises:
             DigestMismatch: something else came than the source promised.
@@ -71,7 +74,7 @@ class Bringer:
         digests = known
         with self._turns.turn(number, stopped):
             if digests is None and len(layer.files) == 1 and layer.estargz is None:
-                file, digests = self._behind_its_bytes(layer, hashing, stopped, advance)
+                file, digests = self._behind_its_bytes(layer, hashing, departure, stopped, advance)
                 files: tuple[CheckpointFile, ...] = (file,)
             else:
                 files = tuple(
@@ -84,14 +87,17 @@ class Bringer:
         self,
         layer: PlannedLayer,
         hashing: HashLayer,
+        departure: Departure,
         stopped: Callable[[], bool],
         advance: Callable[[int], None],
     ) -> tuple[CheckpointFile, LayerDigests]:
         (file,), (payload,) = layer.files, layer.tar.payloads
 
         with arriving(self._remote, file, stopped=stopped, advance=advance) as arrival:
-            growing = Entry(path=payload.path, content=FileRange(path=arrival.path, offset=0, size=file.size))
+            content = FileRange(path=arrival.path, offset=0, size=file.size, origin=file.origin)
+            growing = Entry(path=payload.path, content=content)
             unfinished = replace(layer, entries=(growing,), tar=build_tar([growing]))
+            departure.start(unfinished, GrowingBytes(unfinished.tar.content, arrival.path))
             digests = hashing(unfinished, lambda stop: arrival.wait(min(max(stop - payload.offset, 0), file.size)))
             found = digests.files.get(payload.path)
             return arrival.finish(found.hex if found is not None else None), digests

@@ -76,7 +76,8 @@ def build_image(
 
     Args:
         passing: for layers that are to go through this machine without staying; in the store nothing is left of them.
-        arrived: is told of every layer before `upload`, its files in the places where they are now.
+        arrived: is told of every layer before `upload` and before a stream gets its digest, its files in the places
+            where they are now; what it raises keeps the layer from being anywhere.
         expected: is told what the layers will be, before anything is read.
         streaming: sends layers while they are hashed; those that it takes are not given to `upload`.
         annotations: of the image, besides those that its files give.
@@ -92,7 +93,7 @@ def build_image(
     planned = plan_layers(checkpoint, max_layers=max_layers, reserved=reserved, packing=packing)
 
     expected(planned)
-    leaving = Departures(upload=upload, passing=passing, arrived=arrived, streaming=streaming)
+    leaving = Departures(upload=upload, passing=passing, streaming=streaming)
     remote = checkpoint.remote
     layers = digest_layers(
         planned,
@@ -102,6 +103,7 @@ def build_image(
         progress=progress,
         bring=Bringer(remote, passing.has if passing is not None else lambda *_: False) if remote is not None else None,
         begin=leaving.begin,
+        arrived=arrived,
         digested=leaving.digested,
         abandoned=passing.target.cancel if passing is not None else lambda: None,
     )

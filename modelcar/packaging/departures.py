@@ -12,6 +12,7 @@ from modelcar.packaging.packed import PackedLayer
 from modelcar.packaging.passing import PASSING_AT_ONCE, Passing
 from modelcar.packaging.plan import PlannedLayer
 from modelcar.packaging.streams import STREAMS_AT_ONCE, Begin, Stream
+from modelcar.registry.upload import BlobSource
 
 __all__ = ["Departures"]
 
@@ -21,25 +22,23 @@ class Departures:
     """Safe to use from several threads.
 
     Attributes:
-        upload, passing, arrived, streaming: as of `build_image`.
+        upload, passing, streaming: as of `build_image`.
     """
 
     upload: Callable[[Descriptor, ByteMap], None] | None
     passing: Passing | None
-    arrived: Callable[[PlannedLayer], None]
     streaming: Begin | None
     _streamed: set[str] = field(default_factory=set)
 
-    def begin(self, layer: PlannedLayer) -> Stream | None:
+    def begin(self, layer: PlannedLayer, source: BlobSource | None = None) -> Stream | None:
         """A layer is about to be hashed."""
-        stream = self.streaming(layer) if self.streaming is not None and self.passing is None else None
+        stream = self.streaming(layer, source) if self.streaming is not None and self.passing is None else None
         if stream is not None:
             self._streamed.add(layer.files[0].path)
         return stream
 
     def digested(self, packed: PackedLayer) -> None:
         """A layer is hashed."""
-        self.arrived(packed.planned)
         if packed.planned.files[0].path in self._streamed:
             return
         if self.passing is not None and self.passing.takes(packed):

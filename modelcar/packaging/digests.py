@@ -14,8 +14,8 @@ from modelcar.layers.estargzhash import hash_estargz
 from modelcar.layers.hashing import LayerDigests, hash_layer
 from modelcar.packaging.arriving import Bringer
 from modelcar.packaging.packed import PackedLayer
-from modelcar.packaging.plan import MODEL_ROOT, LayerKind, Packing, PlannedLayer
-from modelcar.packaging.streams import Begin, told
+from modelcar.packaging.plan import LayerKind, Packing, PlannedLayer
+from modelcar.packaging.streams import Begin, Departure, departing
 from modelcar.progress import SILENT, Progress
 from modelcar.store.memo import DigestMemo, content_key, layer_key
 
@@ -46,7 +46,8 @@ def digest_layers(
     workers: int | None = None,
     progress: Progress = SILENT,
     bring: Bringer | None = None,
-    begin: Begin = lambda _: None,
+    begin: Begin = lambda *_: None,
+    arrived: Callable[[PlannedLayer], None] = lambda _: None,
     digested: Callable[[PackedLayer], None] = lambda _: None,
     abandoned: Callable[[], None] = lambda: None,
 ) -> list[PackedLayer]:
@@ -58,6 +59,8 @@ def digest_layers(
         workers: threads; by default one a core.
         bring: brings the files of layers that are awaited.
         begin: is asked for every layer that is about to be hashed whether it leaves meanwhile.
+        arrived: called in one of them when a layer's files are where they are to stay, and hashed; before it returns
+            no digest of the layer gets out. What it raises ends all.
         digested: called in one of them whenever a layer is done; what it raises ends the others too.
         abandoned: called when something went wrong, before the threads are waited for.
 
@@ -77,22 +80,22 @@ def digest_layers(
         paths = _digested_paths(layer, all_files=content_digests)
         began_ns = time.time_ns()
         awaited = layer.is_awaited
-        if bring is not None:
-            hashing = partial(_hash, paths=paths, advance=_unless(stop))
-            layer, digests = bring.layer(number, layer, known, hashing, stopped=stop.is_set, advance=advance)
-            began_ns = time.time_ns() if awaited else began_ns  # when nobody else had been told of the files
-        stream = begin(layer) if digests is None and layer.estargz is None else None
-        try:
+        with departing(begin) as departure:
+            if bring is not None:
+                hashing = partial(_hash_leaving, departure=departure, paths=paths, advance=_unless(stop))
+                layer, digests = bring.layer(
+                    number, layer, known, hashing, departure, stopped=stop.is_set, advance=advance
+                )
+                began_ns = time.time_ns() if awaited else began_ns  # when nobody else had been told of the files
             if digests is None:
-                digests = _hash(layer, paths=paths, advance=told(stream, _unless(stop, advance)))
+                if layer.estargz is None:
+                    departure.start(layer)
+                digests = _hash_leaving(layer, departure=departure, paths=paths, advance=_unless(stop, advance))
             _check_promises(layer, digests)
+            arrived(layer)
             if known is None or awaited:
                 _remember(layer, digests, memo, paths, began_ns)
-            if stream is not None:
-                stream.finish(digests.blob)
-        finally:
-            if stream is not None:
-                stream.abandon()
+            departure.finish(digests.blob)
         progress.finish(key, "unchanged" if known else "")
         packed = PackedLayer(planned=layer, digests=digests)
         digested(packed)
@@ -114,6 +117,17 @@ def digest_layers(
             stop.set()
             for future in futures:
                 future.cancel()
+
+
+def _hash_leaving(
+    layer: PlannedLayer,
+    ready: Callable[[int], None] = lambda _: None,
+    *,
+    departure: Departure,
+    paths: Sequence[str],
+    advance: Callable[[int], None],
+) -> LayerDigests:
+    return _hash(layer, ready, paths=paths, advance=departure.told(advance))
 
 
 def _hash(
@@ -145,7 +159,7 @@ def _unless(stop: Event, advance: Callable[[int], None] = lambda _: None) -> Cal
 def _check_promises(layer: PlannedLayer, digests: LayerDigests) -> None:
     """Are the files what the Hub says that they are?"""
     for file in layer.files:
-        found = digests.files.get(f"{MODEL_ROOT}/{file.path}")
+        found = digests.files.get(layer.place(file))
         if file.known_sha256 is not None and found is not None and found.hex != file.known_sha256:
             raise DigestMismatch(
                 f"{file.path} hashes to {found.short}…, where the Hub promises {file.known_sha256[:12]}…: "
@@ -169,7 +183,7 @@ def _key(layer: PlannedLayer, paths: Sequence[str]) -> str | None:
 
 
 def _content_key(layer: PlannedLayer, paths: Sequence[str]) -> str | None:
-    sha256 = {f"{MODEL_ROOT}/{f.path}": f.known_sha256 for f in layer.files if f.known_sha256 is not None}
+    sha256 = {layer.place(f): f.known_sha256 for f in layer.files if f.known_sha256 is not None}
     return content_key(layer.entries, sha256, paths, _variant(layer))
 
 
@@ -180,4 +194,4 @@ def _variant(layer: PlannedLayer) -> str:
 def _digested_paths(layer: PlannedLayer, *, all_files: bool) -> list[str]:
     if all_files or layer.kind is LayerKind.FILES:
         return sorted(entry.path for entry in layer.entries)
-    return sorted(f"{MODEL_ROOT}/{f.path}" for f in layer.files if f.known_sha256 is not None)
+    return sorted(layer.place(f) for f in layer.files if f.known_sha256 is not None)

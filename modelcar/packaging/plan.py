@@ -47,6 +47,7 @@ class PlannedLayer:
     Attributes:
         tar: what the layer decompresses to, if it is not itself that; without the table of contents of `estargz`.
         spans: whether digests of evenly cut spans are wanted, too.
+        top: the folder in the image that its files lie under.
     """
 
     kind: LayerKind
@@ -55,6 +56,11 @@ class PlannedLayer:
     tar: VirtualTar
     estargz: EstargzPlan | None = None
     spans: bool = False
+    top: str = MODEL_ROOT
+
+    def place(self, file: CheckpointFile) -> str:
+        """The path in the image of one of its files."""
+        return f"{self.top}/{file.path}"
 
     @property
     def size(self) -> int:
@@ -90,7 +96,7 @@ class PlannedLayer:
 
     def of(self, files: Sequence[CheckpointFile]) -> PlannedLayer:
         """The same layer, of the same files in the places where they are now."""
-        return _layer(self.kind, files, self.packing)
+        return _layer(self.kind, files, self.packing, self.top)
 
     @property
     def label(self) -> str:
@@ -107,6 +113,7 @@ def plan_layers(
     max_layers: int = DEFAULT_MAX_LAYERS,
     reserved: int = 2,
     packing: Packing = Packing.TAR,
+    folder: str = "",
 ) -> list[PlannedLayer]:
     """Spread a checkpoint over layers: weight shards first, one a layer, then all small files in one.
 
@@ -114,6 +121,7 @@ def plan_layers(
         max_layers: the most that the image may have in all.
         reserved: how many of those the index, the holder or the base take.
         packing: of the weights; the layer of small files is wanted at once, and a plain tar.
+        folder: where in the model the files go, such as `adapters/poet`.
 
     Raises:
         UsageError: there is no room for them.
@@ -129,12 +137,13 @@ def plan_layers(
         )
     if packing is not Packing.TAR and not weights:
         raise UsageError(f"there are no weights to pack as {packing}", hint=f"build it without --{packing}")
+    top = f"{MODEL_ROOT}/{folder}" if folder else MODEL_ROOT
     layers = [
-        _layer(LayerKind.WEIGHTS, weights[run.start : run.stop], packing)
+        _layer(LayerKind.WEIGHTS, weights[run.start : run.stop], packing, top)
         for run in pack([f.size for f in weights], limit=max(room, 1))
     ]
     if small:
-        layers.append(_layer(LayerKind.FILES, small))
+        layers.append(_layer(LayerKind.FILES, small, top=top))
     return layers
 
 
@@ -142,11 +151,13 @@ def _has_own_layer(file: CheckpointFile) -> bool:
     return file.role is Role.WEIGHT or file.size >= OWN_LAYER_FROM
 
 
-def _layer(kind: LayerKind, files: Sequence[CheckpointFile], packing: Packing = Packing.TAR) -> PlannedLayer:
+def _layer(
+    kind: LayerKind, files: Sequence[CheckpointFile], packing: Packing = Packing.TAR, top: str = MODEL_ROOT
+) -> PlannedLayer:
     entries = tuple(
         Entry(
-            path=f"{MODEL_ROOT}/{f.path}",
-            content=FileRange(path=f.source, offset=0, size=f.size, stamp=f.stamp),
+            path=f"{top}/{f.path}",
+            content=FileRange(path=f.source, offset=0, size=f.size, stamp=f.stamp, origin=f.origin),
         )
         for f in files
     )
@@ -158,4 +169,5 @@ def _layer(kind: LayerKind, files: Sequence[CheckpointFile], packing: Packing = 
         tar=estargz.tar if estargz is not None else build_tar(entries),
         estargz=estargz,
         spans=packing is Packing.SOCI,
+        top=top,
     )

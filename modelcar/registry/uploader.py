@@ -101,7 +101,9 @@ class Uploader:
         self._progress.finish(key, note)
         self._uploaded.add((ref.name, blob.digest))
 
-    def stream(self, ref: Reference, label: str, content: ByteMap, tail: Tail, ready: Ready) -> None:
+    def stream(
+        self, ref: Reference, label: str, content: ByteMap, tail: Tail, ready: Ready, source: BlobSource
+    ) -> None:
         """Upload a blob behind its hashing; nothing leaves before it is `ready`."""
         key = f"upload {label} {secrets.token_hex(4)}"
         journalled = fingerprint(content) or key
@@ -111,7 +113,7 @@ class Uploader:
                     scope.check()
             self._progress.start(key, f"{label}, upload", content.size)
             tail.follow()
-            blob = Blob(label=label, size=content.size, source=map_source(content), content=journalled, tail=tail)
+            blob = Blob(label=label, size=content.size, source=source, content=journalled, tail=tail)
             note = self._run(ref, blob, key, ())
             self._uploaded.add((ref.name, tail.digest()))
             self._progress.finish(key, note)
@@ -161,10 +163,14 @@ class Uploading:
         upload = self._uploader.upload
         self._group.submit(partial(upload, self._ref, blob, map_source(source), content=fingerprint(source)))
 
-    def begin(self, label: str, content: ByteMap, ready: Ready = lambda _: True) -> Tail | None:
+    def begin(
+        self, label: str, content: ByteMap, ready: Ready = lambda _: True, source: BlobSource | None = None
+    ) -> Tail | None:
         """Upload what is about to be hashed; `None` where it is better to wait for the digest: the blob is small, the
         registry takes none without it, it probably has the blob (one of exactly this size is there), or the files are
-        not in the state that they will be in.
+        not in the state that they will be in and have no other name that stands for them.
+
+        `source` reads the bytes of `content` where its files may move meanwhile.
 
         Raises where an upload before has failed.
         """
@@ -174,7 +180,8 @@ class Uploading:
             return None
         tail = Tail()
         self._progress.expect(content.size)
-        self._group.submit(partial(self._uploader.stream, self._ref, label, content, tail, ready))
+        bytes_of = source or map_source(content)
+        self._group.submit(partial(self._uploader.stream, self._ref, label, content, tail, ready, bytes_of))
         return tail
 
     def preflight(self, layers: Mapping[str, int]) -> Preflight:
