@@ -37,7 +37,7 @@ test: install install-debian  ## all tests that a Debian machine can run
 test-cluster: install install-debian  ## what needs the network and minutes: a Kubernetes API server, conformance suites, engines, cosign
 	$(PYTEST) -m conformance tests/e2e tests/cluster
 
-check: lint types readme test  ## what CI runs: format, lint, types, architecture, README against --help, tests
+check: lint types readme site test  ## what CI runs: format, lint, types, architecture, README against --help, tests
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -48,11 +48,16 @@ types: install
 
 readme: install
 	$(BIN)/python -m scripts.update_docs --check
+	$(BIN)/python -m tests.bench.plots --check
+
+site: install  ## the documentation as a site, in .cache/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs: install  ## refresh what README.md and docs/ quote from the commands
 	$(BIN)/python -m scripts.update_docs
 	$(BIN)/python -m scripts.update_manifests
 	$(BIN)/python -m examples.quickstart.transcript
+	$(BIN)/python -m tests.bench.plots
 
 format: install  ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
@@ -79,4 +84,4 @@ scan-table: install  ## ask picklescan, modelscan and fickling about the corpus,
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster coverage check lint types readme docs format install-debian soak bench fuzz scan-table clean
+.PHONY: help install demo test-unit test test-cluster coverage check lint types readme site docs format install-debian soak bench fuzz scan-table clean

@@ -151,7 +151,7 @@ def _without_blank_ends(lines: list[str]) -> list[str]:
 
 
 def _split(script: str) -> Iterator[str]:
-    """The commands of a script. One ends with a line, unless it goes on: a quote, a backslash, a here-document, a loop."""
+    """The commands of a script: a line each, unless it goes on (a quote, a backslash, a here-document, a loop)."""
     pending: list[str] = []
     for line in script.splitlines():
         if not pending and (not line.strip() or line.lstrip().startswith("#")):

@@ -23,6 +23,7 @@ from typing import Final, Self
 import yaml
 
 from tests.e2e.documents.expected import difference
+from tests.e2e.documents.models import MAKERS
 from tests.e2e.documents.pages import Commands, Page, Written, parse
 from tests.e2e.documents.session import Session, TookTooLong
 from tests.e2e.support.bases import write_base
@@ -54,9 +55,10 @@ test = ["{runtime}"]
 class Needs:
     """What `<!-- run: … -->` asks for, a word each.
 
-    `registry=HOST[:PORT]`: an embedded registry; of `localhost` in the clear, of others with a certificate, on 443.
-    `checkpoint=DIR`, `minilm=DIR`: a tiny model made up, and a real one. `hub=ORG/NAME`, `s3=BUCKET/FOLDER`: the tiny one
-    there. `busybox=HOST/NAME:TAG`: an image with a shell. `podman`: it works. `no-home`: the variable HOME alone.
+    `registry=HOST[:PORT]`: an embedded registry; of `localhost` in the clear, of others with a certificate, on 443;
+    `plain=HOST:PORT`: one without. `authority=FILE`: who issued the certificates. `checkpoint=DIR`: a tiny model made
+    up; so are the other kinds of `models.MAKERS`. `minilm=DIR`: a real one. `hub=ORG/NAME`, `s3=BUCKET/FOLDER`: the
+    tiny one there. `busybox=HOST/NAME:TAG`: an image with a shell. `podman`: it works.
     """
 
     words: tuple[str, ...]
@@ -104,11 +106,14 @@ class Stage:
         _ROOTS.parent.mkdir(parents=True, exist_ok=True)
         with _ROOTS.open("ab") as roots:
             roots.write(self._authority.ca_file.read_bytes())
-        for number, registry in enumerate(self.needs.all("registry"), start=2):
+        for number, registry in enumerate([*self.needs.all("registry"), *self.needs.all("plain")], start=2):
             self._stack.enter_context(self._registry(registry, f"127.0.0.{number}"))
         Path("/etc/hosts").write_text("\n".join(self._hosts) + "\n")
-        for where in self.needs.all("checkpoint"):
-            make_checkpoint(self.work / where, seed=where, elements=200_000)
+        for kind, make in MAKERS.items():
+            for where in self.needs.all(kind):
+                make(self.work / where)
+        for where in self.needs.all("authority"):
+            shutil.copy(self._authority.ca_file, where)
         for where in self.needs.all("minilm"):
             self._real_model(self.work / where)
         self._hub(self.needs.all("hub"))
@@ -161,6 +166,8 @@ class Stage:
 
     def _environment(self) -> Mapping[str, str]:
         path = f"{self._programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        (self.folder / ".curlrc").write_text("silent\nshow-error\n")  # as on a terminal
+        self._more["CURL_HOME"] = str(self.folder)
         return {"PATH": path, "HOME": str(self.home), "LANG": "C.UTF-8", "TMPDIR": str(self.folder), **self._more}
 
     def _overlay(self, path: Path) -> None:
@@ -178,6 +185,9 @@ class Stage:
         settings: dict[str, object] = {"root": str(root / "content"), "writable": True}
         if host == "localhost":
             settings["listen"] = f"127.0.0.1:{port}"
+        elif name in self.needs.all("plain"):
+            settings["listen"] = f"{address}:{port}"
+            self._hosts.append(f"{address} {host}")
         else:
             names = [host, "registry-1.docker.io"] if host == "docker.io" else [host]
             issued = self._authority.issue(host, dns=names)
@@ -187,9 +197,16 @@ class Stage:
         (root / "config.yaml").write_text(yaml.safe_dump(settings))
         ready = root / "ready"
         with (root / "log").open("wb") as log:
-            command = [self._programs / "registry-shim", "serve", "--config", root / "config.yaml", "--ready-file", ready]
+            command = [
+                self._programs / "registry-shim",
+                "serve",
+                "--config",
+                root / "config.yaml",
+                "--ready-file",
+                ready,
+            ]
             with subprocess.Popen(command, stdout=log, stderr=log) as server:
-                _until(ready.exists, f"the registry {name}", lambda: (root / "log").read_text())
+                _until(ready.exists, f"the registry {name}", (root / "log").read_text)
                 try:
                     yield
                 finally:
@@ -228,7 +245,7 @@ class Stage:
         (folder / "registries.conf").write_text('unqualified-search-registries = ["docker.io"]\n')
         (folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         (folder / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder}/containers"\nrunroot = "/run/containers/storage"\n'
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder}/containers"\nrunroot = "/run/storage"\n'
         )
 
     def _busybox(self, reference: str) -> None:
@@ -239,7 +256,7 @@ class Stage:
 
 
 def _shows(shown: tuple[str, ...], printed: str) -> bool:
-    return difference(shown, printed) is None
+    return bool(printed) and difference(shown, printed) is None
 
 
 def _run(*command: str | Path) -> None:
