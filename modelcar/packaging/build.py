@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelcar.checkpoint import Checkpoint, Header, ModelFacts
+from modelcar.checkpoint import Checkpoint, ModelFacts
+from modelcar.errors import UsageError
 from modelcar.layers.bytemap import ByteMap, Literal
 from modelcar.layers.hashing import hash_layer
-from modelcar.layers.index import INDEX_PATH, ModelIndex
+from modelcar.layers.index import INDEX_PATH, IndexedLayer, ModelIndex
 from modelcar.layers.tar import Entry, build_tar
-from modelcar.oci import Descriptor, ImageConfig, Index, Manifest, Platform, media_types
+from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
 from modelcar.packaging.annotations import KIND, LAYER, MODELPACK, SOCI, SOCI_INDEX
 from modelcar.packaging.arriving import Bringer
 from modelcar.packaging.base import Base
 from modelcar.packaging.departures import Departures
 from modelcar.packaging.digests import digest_layers
+from modelcar.packaging.model_base import ModelBase, ModelBaseLayer
 from modelcar.packaging.modelpack import modelpack_layers, modelpack_manifest
 from modelcar.packaging.packed import PackedLayer
 from modelcar.packaging.passing import Passing
@@ -68,6 +70,8 @@ def build_image(
     expected: Callable[[Sequence[PlannedLayer]], None] = lambda _: None,
     streaming: Begin | None = None,
     annotations: Mapping[str, str] | None = None,
+    beneath: ModelBase | None = None,
+    folder: str = "",
 ) -> BuiltImage:
     """Build one image for each base over the same model layers, and the ModelPack twin, under one index.
 
@@ -81,16 +85,23 @@ def build_image(
         expected: is told what the layers will be, before anything is read.
         streaming: sends layers while they are hashed; those that it takes are not given to `upload`.
         annotations: of the image, besides those that its files give.
+        beneath: another image's model, whose layers come first. They are taken as they are described, and no byte of
+            them is read, stored or sent.
+        folder: where in the model the checkpoint's files go; at its top by default.
 
     Raises:
+        UsageError: a file of the checkpoint has the place of one beneath, or it is packed in another way.
         SourceError: the checkpoint cannot be packaged.
         SourceChanged: a file changed while it was hashed.
         DigestMismatch: a file is not what the Hub says that it is.
         WorldError: a file cannot be brought.
     """
     headers = checkpoint.headers()
-    reserved = 1 + max((len(base.layers) for base in bases), default=0)
-    planned = plan_layers(checkpoint, max_layers=max_layers, reserved=reserved, packing=packing)
+    below = beneath.layers if beneath is not None else ()
+    reserved = 1 + len(below) + max((len(base.layers) for base in bases), default=0)
+    planned = plan_layers(checkpoint, max_layers=max_layers, reserved=reserved, packing=packing, folder=folder)
+    if beneath is not None:
+        _check_beneath(beneath, planned, packing)
 
     expected(planned)
     leaving = Departures(upload=upload, passing=passing, streaming=streaming)
@@ -112,14 +123,16 @@ def build_image(
             passing.keep(store.content, layer)
         else:
             store.content.add_recipe(layer.digests.blob, layer.content)
-    index_layer = _write_index_layer(store, layers, headers)
+    indexed = [*(layer.indexed for layer in below), *(layer.indexed(headers) for layer in layers)]
+    index_layer = _write_index_layer(store, indexed)
     described = [(layer, layer.describe(index_layer.digest)) for layer in layers]
+    model = _model_layers(below, described, index_layer)
     facts = checkpoint.facts()
     annotations = dict(sorted({**facts.annotations(), **(annotations or {})}.items()))
     soci = write_soci_index(store.content, described) if packing is Packing.SOCI else None
     annotated = {**annotations, SOCI_INDEX: str(soci.digest)} if soci is not None else annotations
-    entries = [_write_image(store, base, described, index_layer, annotated) for base in bases]
-    twin = _write_modelpack(store, facts, described, index_layer, annotations)
+    entries = [_write_image(store, base, model, annotated) for base in bases]
+    twin = _write_modelpack(store, facts, beneath, described, index_layer, annotations)
     others = [replace(soci, platform=_UNKNOWN, annotations={KIND: SOCI})] if soci is not None else []
     index = Index(manifests=(*entries, *others, twin), annotations=annotations)
     write_document(store.content, index.content, index.digest)
@@ -127,13 +140,46 @@ def build_image(
         index=index.descriptor,
         modelpack=twin.plain(),
         platforms=tuple(base.config.platform for base in bases),
-        layers=tuple(_built_layers(described, index_layer, bases)),
-        model_size=sum(f.size for f in checkpoint.files),
+        layers=tuple(_built_layers(below, described, index_layer, bases)),
+        model_size=sum(f.size for f in checkpoint.files) + (beneath.size if beneath is not None else 0),
     )
 
 
-def _write_index_layer(store: LocalStore, layers: Sequence[PackedLayer], headers: Mapping[str, Header]) -> Descriptor:
-    index = ModelIndex(root=f"/{MODEL_ROOT}", layers=tuple(layer.indexed(headers) for layer in layers))
+def _check_beneath(beneath: ModelBase, planned: Sequence[PlannedLayer], packing: Packing) -> None:
+    if packing is not Packing.TAR:
+        raise UsageError(f"an image with its base is a plain one, and cannot be packed as {packing}")
+    places = {layer.place(file).removeprefix(f"{MODEL_ROOT}/") for layer in planned for file in layer.files}
+    if both := sorted(places & beneath.paths):
+        raise UsageError(f"the base has a file {both[0]}, too", hint="give the adapter another name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ModelLayer:
+    """A layer of the model as every platform's manifest and config have it."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+    kind: LayerKind
+    label: str
+
+
+def _model_layers(
+    below: Sequence[ModelBaseLayer], layers: Sequence[tuple[PackedLayer, Descriptor]], index_layer: Descriptor
+) -> list[_ModelLayer]:
+    """Bottom to top."""
+    index = index_layer.digest
+    return [
+        *(_ModelLayer(descriptor=b.describe(index), diff_id=b.digest, kind=b.kind, label=b.label) for b in below),
+        *(
+            _ModelLayer(descriptor=d, diff_id=p.digests.digest, kind=p.planned.kind, label=p.planned.label)
+            for p, d in layers
+        ),
+        _ModelLayer(descriptor=index_layer, diff_id=index, kind=LayerKind.INDEX, label=INDEX_PATH),
+    ]
+
+
+def _write_index_layer(store: LocalStore, layers: Sequence[IndexedLayer]) -> Descriptor:
+    index = ModelIndex(root=f"/{MODEL_ROOT}", layers=tuple(layers))
     tar = build_tar([Entry(path=INDEX_PATH, content=Literal(index.to_json()))])
     digest = hash_layer(tar).digest
     store.content.materialise(digest, tar.content)
@@ -148,31 +194,24 @@ def _write_index_layer(store: LocalStore, layers: Sequence[PackedLayer], headers
 def _write_image(
     store: LocalStore,
     base: Base,
-    layers: Sequence[tuple[PackedLayer, Descriptor]],
-    index_layer: Descriptor,
+    layers: Sequence[_ModelLayer],
     annotations: Mapping[str, str],
 ) -> Descriptor:
     """Write one platform's manifest and config; returns its entry in the image index."""
     for digest, content in base.blobs.items():
         store.content.materialise(digest, content)
-    model = [*(descriptor for _, descriptor in layers), index_layer]
-    config = _image_config(base, layers, index_layer, annotations)
+    model = [layer.descriptor for layer in layers]
+    config = _image_config(base, layers, annotations)
     manifest = Manifest(config=config.descriptor, layers=(*model, *base.layers), annotations=annotations)
     write_document(store.content, config.content, config.digest)
     write_document(store.content, manifest.content, manifest.digest)
     return _entry(manifest, base.config.platform)
 
 
-def _image_config(
-    base: Base,
-    layers: Sequence[tuple[PackedLayer, Descriptor]],
-    index_layer: Descriptor,
-    annotations: Mapping[str, str],
-) -> ImageConfig:
+def _image_config(base: Base, layers: Sequence[_ModelLayer], annotations: Mapping[str, str]) -> ImageConfig:
     """The base's config with the model's layers underneath."""
-    history = [{"created_by": f"modelcar {p.planned.kind}", "comment": p.planned.label} for p, _ in layers]
-    history.append({"created_by": f"modelcar {LayerKind.INDEX}", "comment": INDEX_PATH})
-    config = base.config.prepend_layers([*(p.digests.digest for p, _ in layers), index_layer.digest], history)
+    history = [{"created_by": f"modelcar {layer.kind}", "comment": layer.label} for layer in layers]
+    config = base.config.prepend_layers([layer.diff_id for layer in layers], history)
     if sum(not h.get("empty_layer") for h in base.config.history) != len(base.layers):
         config = config.edited(history=())  # engines compare the two, and a wrong history is worse than none
     labels = {**(base.config.runtime.get("Labels") or {}), **annotations}
@@ -183,12 +222,17 @@ def _image_config(
 def _write_modelpack(
     store: LocalStore,
     facts: ModelFacts,
+    beneath: ModelBase | None,
     layers: Sequence[tuple[PackedLayer, Descriptor]],
     index_layer: Descriptor,
     annotations: Mapping[str, str],
 ) -> Descriptor:
-    twins = modelpack_layers([(layer.planned, descriptor) for layer, descriptor in layers], index_layer)
-    config = facts.modelpack_config([*(str(p.digests.digest) for p, _ in layers), str(index_layer.digest)])
+    below = beneath.layers if beneath is not None else ()
+    twins = modelpack_layers([(layer.planned, descriptor) for layer, descriptor in layers], index_layer, below)
+    digests = [*(layer.digest for layer in below), *(p.digests.digest for p, _ in layers), index_layer.digest]
+    config = facts.modelpack_config([str(digest) for digest in digests])
+    if beneath is not None and beneath.modelpack:  # which says what the model is; an adapter's files cannot
+        config = {**beneath.modelpack, "modelfs": config["modelfs"]}
     manifest, content = modelpack_manifest(config, twins, annotations)
     write_document(store.content, content, manifest.config.digest)
     write_document(store.content, manifest.content, manifest.digest)
@@ -203,9 +247,15 @@ def _entry(manifest: Manifest, platform: Platform) -> Descriptor:
 
 
 def _built_layers(
-    layers: Sequence[tuple[PackedLayer, Descriptor]], index_layer: Descriptor, bases: Sequence[Base]
+    below: Sequence[ModelBaseLayer],
+    layers: Sequence[tuple[PackedLayer, Descriptor]],
+    index_layer: Descriptor,
+    bases: Sequence[Base],
 ) -> list[BuiltLayer]:
-    result = [_built(layer.planned, descriptor) for layer, descriptor in layers]
+    result = [
+        BuiltLayer(descriptor=layer.describe(index_layer.digest), kind=layer.kind, label=layer.label) for layer in below
+    ]
+    result += [_built(layer.planned, descriptor) for layer, descriptor in layers]
     result.append(BuiltLayer(descriptor=index_layer, kind=LayerKind.INDEX, label="model index"))
     for base in bases:
         for descriptor in base.layers:

@@ -54,7 +54,7 @@ class PackedLayer:
 
     def indexed(self, headers: Mapping[str, Header]) -> IndexedLayer:
         """The layer as the model index describes it."""
-        by_path = {f"{MODEL_ROOT}/{f.path}": f for f in self.planned.files}
+        by_path = {self.planned.place(f): f for f in self.planned.files}
         found = self.digests
         blob = StoredBlob(digest=found.blob, size=self.planned.size, media_type=self.media_type)
         return IndexedLayer(
@@ -63,17 +63,19 @@ class PackedLayer:
             media_type=media_types.LAYER_TAR,
             chunks=found.chunks,
             files=tuple(
-                _indexed_file(by_path[p.path], p.offset, found.files.get(p.path), headers.get(by_path[p.path].path))
+                _indexed_file(file, p.path, p.offset, found.files.get(p.path), headers.get(file.path))
                 for p in self.planned.tar.payloads
-                if p.path in by_path
+                if (file := by_path.get(p.path)) is not None
             ),
             blob=blob if found.packed is not None else None,
         )
 
 
-def _indexed_file(file: CheckpointFile, offset: int, digest: Digest | None, header: Header | None) -> IndexedFile:
+def _indexed_file(
+    file: CheckpointFile, place: str, offset: int, digest: Digest | None, header: Header | None
+) -> IndexedFile:
     return IndexedFile(
-        path=file.path,
+        path=place.removeprefix(f"{MODEL_ROOT}/"),
         offset=offset,
         size=file.size,
         role=file.role,

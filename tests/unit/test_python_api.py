@@ -82,7 +82,8 @@ def test_an_image_for_another_snapshotter(tmp_path: Path, packing: str) -> None:
     plain = modelcar.build(checkpoint, "localhost:5000/a:v1", scan=False, store=store)
     packed = modelcar.build(checkpoint, "localhost:5000/a:v2", packing=packing, scan=False, store=store)
     assert packed.digest != plain.digest
-    sizes = [[layer.descriptor.size for layer in built.image.layers if layer.kind == "weights"] for built in (plain, packed)]
+    images = (plain.image, packed.image)
+    sizes = [[layer.descriptor.size for layer in image.layers if layer.kind == "weights"] for image in images]
     assert (sizes[0] == sizes[1]) == (packing == "soci")
 
 

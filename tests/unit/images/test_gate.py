@@ -12,8 +12,8 @@ import pytest
 
 from modelcar.checkpoint import Checkpoint, open_checkpoint
 from modelcar.errors import Denied, SourceChanged, StorageError
-from modelcar.images import gate as gate_module
 from modelcar.images import building, operations
+from modelcar.images import gate as gate_module
 from modelcar.images.gate import ArrivalGate, ScanGate, Upload, gated
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, media_types
