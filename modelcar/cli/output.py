@@ -16,7 +16,7 @@ import click
 from modelcar.errors import StorageError
 from modelcar.progress import human_size
 
-__all__ = ["Output", "Table", "human_size", "is_terminal", "printable", "write_ready_file"]
+__all__ = ["Output", "Table", "human_size", "is_terminal", "percent", "printable", "write_ready_file"]
 
 _ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
 
@@ -63,6 +63,16 @@ class Output:
 def is_terminal(stream: IO[str] | None) -> bool:
     """Whether `stream` (`None` where it was closed before the program began) is a terminal."""
     return stream is not None and stream.isatty()
+
+
+def percent(part: float, whole: float) -> str:
+    """`part` of `whole`; what is not all is never called 100 %, and what is not nothing never 0 %."""
+    if not whole or part >= whole:
+        return "100 %" if whole else "0 %"
+    share = 100 * part / whole
+    if part and share < 0.1:
+        return "< 0.1 %"
+    return f"{min(share, 99.9):.1f} %"
 
 
 def write_ready_file(path: Path, *addresses: str) -> None:

@@ -10,16 +10,16 @@ from modelcar.cli.output import Output, Table, human_size
 from modelcar.images.described import DescribedModel
 from modelcar.layers.index import IndexedFile
 
-__all__ = ["show_tensors", "tensors_to_dict"]
+__all__ = ["dtype_totals", "show_tensors", "tensors_of", "tensors_to_dict"]
 
 
 def tensors_to_dict(model: DescribedModel) -> dict[str, Any]:
     """`tensors` with the place of each, and `dtypes` with totals."""
     return {
-        "tensors": [_tensor(file, tensor, model) for file, tensor in _tensors(model)],
+        "tensors": [_tensor(file, tensor, model) for file, tensor in tensors_of(model)],
         "dtypes": {
             dtype: {"tensors": count, "elements": elements, "bytes": size}
-            for dtype, (count, elements, size) in _totals(model).items()
+            for dtype, (count, elements, size) in dtype_totals(model).items()
         },
     }
 
@@ -35,7 +35,7 @@ def show_tensors(output: Output, model: DescribedModel) -> None:
             file.path,
             model.layers[file.path].digest.short if file.path in model.layers else "",
         ]
-        for file, tensor in _tensors(model)
+        for file, tensor in tensors_of(model)
     ]
     columns = ["tensor", "dtype", "shape", "size", "file", "layer"]
     if not model.layers:
@@ -44,22 +44,23 @@ def show_tensors(output: Output, model: DescribedModel) -> None:
     output.table(Table(columns=columns, rows=rows, right=frozenset({"shape", "size"})))
     totals = [
         [dtype, str(count), str(elements), human_size(size)]
-        for dtype, (count, elements, size) in _totals(model).items()
+        for dtype, (count, elements, size) in dtype_totals(model).items()
     ]
     columns = ["dtype", "tensors", "elements", "size"]
     output.table(Table(columns=columns, rows=totals, right=frozenset(columns[1:]), title="totals"))
 
 
-def _tensors(model: DescribedModel) -> Iterator[tuple[IndexedFile, Tensor]]:
+def tensors_of(model: DescribedModel) -> Iterator[tuple[IndexedFile, Tensor]]:
+    """Every tensor and its file, in the order in which they lie."""
     for file in model.files:
         for tensor in file.tensors:
             yield file, tensor
 
 
-def _totals(model: DescribedModel) -> dict[str, tuple[int, int, int]]:
+def dtype_totals(model: DescribedModel) -> dict[str, tuple[int, int, int]]:
     """By dtype: tensors, elements, bytes; the dtype with the most bytes first."""
     totals: dict[str, tuple[int, int, int]] = {}
-    for _, tensor in _tensors(model):
+    for _, tensor in tensors_of(model):
         count, elements, size = totals.get(tensor.dtype, (0, 0, 0))
         totals[tensor.dtype] = (count + 1, elements + tensor.elements, size + tensor.size)
     return dict(sorted(totals.items(), key=lambda item: (-item[1][2], item[0])))

@@ -58,7 +58,7 @@ THIRD_PARTY = {
     "huggingface_hub": ("modelcar/checkpoint/",),
     "httpx": ("modelcar/checkpoint/",),
     "obstore": ("modelcar/checkpoint/objects/",),
-    "jinja2": ("modelcar/scanning/templates/",),
+    "jinja2": ("modelcar/cli/pages/", "modelcar/scanning/templates/"),
     "ruamel": ("modelcar/admission/files/",),
     "yaml": (
         "modelcar/admission/files/",
