@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -132,14 +133,16 @@ class Registry:
         self._uploader.upload(ref, descriptor, map_source(source), content=content, mount_from=mount_from)
 
     @contextmanager
-    def uploading(self, ref: Reference) -> Iterator[Uploading]:
-        """Upload blobs while others are still being made, or while they are hashed themselves.
+    def uploading(self, ref: Reference, *, mount_from: Sequence[str] = ()) -> Iterator[Uploading]:
+        """Upload blobs while others are still being made, or while they are hashed themselves. `mount_from`:
+        repositories of this registry that may have them.
 
         What is yielded takes them, from any thread, and raises where an upload before has failed. Leaving the block
         waits for all; a `push` afterwards does not look at them again.
         """
         with JobGroup(self._settings.concurrency) as group:
-            yield Uploading(self._uploader, ref, group, self._progress, partial(earlier_sizes, self._documents, ref))
+            earlier = partial(self._earlier_sizes, ref, mount_from)
+            yield Uploading(self._uploader, ref, group, self._progress, earlier, mount_from)
 
     def preflight(self, ref: Reference, layers: Mapping[str, int]) -> Preflight:
         """What is known of pushing these layers (label to bytes) there; asks nobody."""
@@ -225,8 +228,24 @@ class Registry:
         self._publish(tree, target)
         return root.descriptor
 
+    def copy_blob(self, source: Reference, target: Reference, blob: Descriptor) -> None:
+        """Make sure that the repository of `target` has a blob that the one of `source` has: by a mount within one
+        registry, or else through this machine, where nothing of it stays.
+
+        Raises:
+            NotFound: it is not there.
+            InvalidContent: something else came.
+            RegistryError: one of the two refuses or cannot be reached.
+        """
+        mount_from = [source.repository] if source.registry == target.registry else []
+        self._uploader.upload(target, blob, self._relay(source, blob), mount_from=mount_from)
+
     def close(self) -> None:
         self._session.close()
+
+    def _earlier_sizes(self, ref: Reference, others: Sequence[str]) -> frozenset[int]:
+        places = [ref, *(replace(ref, repository=name) for name in others)]
+        return frozenset().union(*(earlier_sizes(self._documents, place) for place in places))
 
     def _expect(self, tree: Tree) -> None:
         self._progress.expect(sum(blob.size for blob in tree.blobs.values()))

@@ -151,17 +151,18 @@ class Uploading:
         group: JobGroup,
         progress: Progress,
         earlier: Callable[[], frozenset[int]],
+        mount_from: Sequence[str] = (),
     ) -> None:
         self._uploader, self._ref, self._group, self._progress = uploader, ref, group, progress
-        self._earlier = earlier
+        self._earlier, self._mount_from = earlier, tuple(mount_from)
         self._lock = threading.Lock()
         self._sizes: frozenset[int] | None = None
 
     def __call__(self, blob: Descriptor, source: ByteMap) -> None:
         """Upload a blob. Raises where an upload before has failed."""
         self._progress.expect(blob.size)
-        upload = self._uploader.upload
-        self._group.submit(partial(upload, self._ref, blob, map_source(source), content=fingerprint(source)))
+        upload = partial(self._uploader.upload, content=fingerprint(source), mount_from=self._mount_from)
+        self._group.submit(partial(upload, self._ref, blob, map_source(source)))
 
     def begin(
         self, label: str, content: ByteMap, ready: Ready = lambda _: True, source: BlobSource | None = None
