@@ -31,7 +31,6 @@ class Clock:
     log_url: str | None = None
     log_trust_root: str | None = None
     timestamps: bool = False
-    timestamps_trust_root: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,6 @@ class KeylessTrust:
     url: str | None = None
     ca_cert: KeyTrust | None = None
     trust_root: str | None = None
-    ignore_sct: bool = False
     clock: Clock = Clock()
 
 
@@ -92,12 +90,12 @@ def parse_keyless(fields: ClosedFields, name: str, clock: Clock) -> KeylessTrust
     url = keyless.optional_text("url")
     if ca_cert and url:
         raise keyless.fail("url", f"excludes {keyless.path}.ca-cert")
+    keyless.flag("insecureIgnoreSCT")  # read so that nonsense is an error; the log entry is checked all the same
     return KeylessTrust(
         identities=parse_identities(keyless),
         url=(url or PUBLIC_FULCIO).rstrip("/") if ca_cert is None else None,
         ca_cert=ca_cert,
         trust_root=keyless.optional_text("trustRootRef"),
-        ignore_sct=keyless.flag("insecureIgnoreSCT"),
         clock=clock,
     )
 
@@ -106,10 +104,11 @@ def parse_clock(fields: ClosedFields) -> Clock:
     """`ctlog` and `rfc3161timestamp` of an authority."""
     log = fields.optional_object("ctlog", ("url", "trustRootRef"))
     timestamps = fields.optional_object("rfc3161timestamp", ("trustRootRef",))
+    if timestamps:
+        timestamps.optional_text("trustRootRef")  # nobody is asked: a timestamp that is demanded is never satisfied
     return Clock(
         log=log is not None,
         log_url=log.optional_text("url") if log else None,
         log_trust_root=log.optional_text("trustRootRef") if log else None,
         timestamps=timestamps is not None,
-        timestamps_trust_root=timestamps.optional_text("trustRootRef") if timestamps else None,
     )

@@ -110,6 +110,3 @@ class Hdf5:
         self._seen.add(address)
         if len(self._seen) > _MOST_STRUCTURES:
             raise LimitExceeded(f"it has more than {_MOST_STRUCTURES} structures")
-
-    def is_visited(self, address: int) -> bool:
-        return address in self._seen
