@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 __all__ = ["CancelScope", "Cancelled", "JobGroup", "current_scope", "detached", "run_parallel"]
 
+_LOOK: Final = 0.1  # seconds between two looks at whether somebody still wants it
 _local = threading.local()
 
 
@@ -67,6 +68,27 @@ class CancelScope:
             if connection.scope is self and sock is not None:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own would forget its TLS state
+
+    def meanwhile(self, work: Callable[[], None], undo: Callable[[], None]) -> None:
+        """Do what nothing can wake (a name is looked up, a handshake waited for) in a thread that is left behind when
+        the scope is cancelled; then `undo` follows it."""
+        ended, failures = threading.Event(), list[BaseException]()
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as e:
+                failures.append(e)
+            ended.set()
+            if self.cancelled:
+                with contextlib.suppress(Exception):
+                    undo()
+
+        threading.Thread(target=run, name="modelcar-connecting", daemon=True).start()
+        while not ended.wait(_LOOK):
+            self.check()
+        if failures:
+            raise failures.pop()
 
     def run(self, job: Callable[[], object]) -> None:
         """Run `job` in this thread as a part of the scope."""

@@ -69,6 +69,14 @@ class _Connection(HTTPConnection):
     _truncated = False
 
     def connect(self) -> None:
+        self.scope = current_scope()
+        if self.scope is None:
+            self._connect()
+        else:
+            self.scope.adopt(self)
+            self.scope.meanwhile(self._connect, self.close)
+
+    def _connect(self) -> None:
         patience, self.timeout = self.timeout, min(self.timeout or _CONNECT_TIMEOUT, _CONNECT_TIMEOUT)
         try:
             super().connect()

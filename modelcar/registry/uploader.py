@@ -79,11 +79,16 @@ class Uploader:
         except RegistryError:
             return None  # what is wrong is said where it matters
         try:
-            return wire.patch(location, 0, 1, lambda: iter([b"\0"]), alone=True).status != 201  # ECR's way to say no
+            taken: bool | None = (
+                wire.patch(location, 0, 1, lambda: iter([b"\0"]), alone=True).status != 201
+            )  # ECR's way to say no
         except Rejected as rejected:
-            return None if rejected.status is None or rejected.status in RETRIED else False
-        finally:
-            wire.delete(location)
+            taken = None if rejected.status is None or rejected.status in RETRIED else False
+        except BaseException:
+            wire.delete(location, brief=True)
+            raise
+        wire.delete(location)
+        return taken
 
     def upload(
         self,

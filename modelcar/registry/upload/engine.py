@@ -30,6 +30,7 @@ _WORTH_MEASURING: Final = 32 << 20  # bytes
 _AT_ONCE: Final = 64 << 10  # bytes at least, where the rate is limited
 _DAMAGED: Final = 5  # how often a registry may say that the digest is wrong
 _ORPHANED: Final = 2  # how many sessions in a row may be gone before they had anything
+_MUCH_IN_VAIN: Final = 8 << 20  # bytes of one request, where its answer says that it may pass
 _REFUSALS: Final = 2  # how often a registry may refuse a piece that is in order, before it is taken for a rule
 _FINAL_CODES: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID", "UNAUTHORIZED", "DENIED"})
 _UNLIKED: Final = frozenset({202, 400, 405, 411, 413, 501})  # what registries say that want it another way
@@ -84,7 +85,7 @@ class Upload:
                 self._transfer()
             except BaseException as e:
                 if not self._is_for_later(e):
-                    self._abandon()
+                    self._abandon(brief=isinstance(e, Cancelled | KeyboardInterrupt))
                 raise
             record.clear()
         self._tactics.learn(self._context.habits, remote.registry)
@@ -173,12 +174,12 @@ class Upload:
         elif self._tactics.way is not Way.ONCE:
             self._enter(self._wire.open())
 
-    def _abandon(self) -> None:
+    def _abandon(self, *, brief: bool = False) -> None:
         location, self._location = self._location, None
         if self._record is not None:
             self._record.clear()
         if location is not None:
-            self._wire.delete(location)
+            self._wire.delete(location, brief=brief)
 
     def _is_for_later(self, error: BaseException) -> bool:
         """Whether the session may be of use to somebody who tries again."""
@@ -318,7 +319,7 @@ class Upload:
         before, moved = self._offset, self._moved
         if not self._resume():
             self._restart()
-        if self._offset <= before and not self._done and rejected.status is None:
+        if self._offset <= before and not self._done and (rejected.status is None or moved > _MUCH_IN_VAIN):
             self._tactics.broke_off(moved, alive=self._alive)
             if self._tactics.way is Way.PIECES:
                 self._tactics.learn(self._context.habits, self._remote.registry)  # for those that are about to begin

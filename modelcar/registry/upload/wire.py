@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import Final
 from urllib.parse import quote
 
@@ -20,6 +22,7 @@ __all__ = ["Asked", "Opened", "Rejected", "Wire"]
 
 _STORED: Final = frozenset({200, 201, 204})  # 201 by the specification; Artifactory answers 200 and 204
 _TAKEN: Final = frozenset({200, 201, 202, 204})
+_LAST_WORDS: Final = 1.0  # seconds for them, where somebody waits for the end
 _COMMIT_RATE: Final = 20e6  # bytes a second; slower ones have not been seen to copy what they have
 _RANGE: Final = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 
@@ -127,14 +130,22 @@ class Wire:
             raise Rejected(ProtocolViolation(f"{self._remote.registry}: {self.what}: it wants a session"), 202)
         self._check(answer, digest)
 
-    def delete(self, location: str) -> None:
-        """Give up a session, so that the registry need not keep its bytes. Never raises."""
-        with detached():
-            try:
-                call = Call(method="DELETE", url=location, what=self.what, expect=_TAKEN, attempts=1, patience=5.0)
+    def delete(self, location: str, *, brief: bool = False) -> None:
+        """Give up a session, so that the registry need not keep its bytes. Never raises; `brief`: does not wait for a
+        registry that stands still."""
+
+        def tell() -> None:
+            call = Call(method="DELETE", url=location, what=self.what, expect=_TAKEN, attempts=1, patience=5.0)
+            with suppress(Broken, RegistryError):
                 self._session.once(self._remote, call).close()
-            except (Broken, RegistryError):
-                pass
+
+        if not brief:
+            with detached():
+                tell()
+            return
+        telling = Thread(target=tell, name="modelcar-giving-up", daemon=True)
+        telling.start()
+        telling.join(_LAST_WORDS)
 
     def following(self, answer: Answer) -> str | None:
         """Where the session goes on; every answer may name another place."""
