@@ -7,39 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from modelcar.errors import InvalidDigest
 from modelcar.oci import Digest
 from modelcar.store.disk import explain
 
-__all__ = ["Disk", "Stored", "digests_in", "look_up", "names_in", "oldest_first", "scan", "taken"]
+__all__ = ["Stored", "digests_in", "look_up", "names_in", "oldest_first", "scan", "taken"]
 
 _BLOCK: Final = 512  # what st_blocks counts in, on every Linux file system
 
 Uses = Callable[[Digest], float]
 """When a blob was last used, in seconds since the epoch, as far as is known beside the times of its files; or 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """A file system as `df` shows it: bytes in all that we could ever use, and bytes that are free for us."""
-
-    total: int
-    free: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Raises `StorageError`."""
-        try:
-            st = os.statvfs(path)
-        except OSError as e:
-            raise explain(e, f"cannot look at the file system of {path}") from None
-        return cls(total=(st.f_blocks - st.f_bfree + st.f_bavail) * st.f_frsize, free=st.f_bavail * st.f_frsize)
-
-    @property
-    def used(self) -> int:
-        return self.total - self.free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from modelcar.conversion.sharding import Shard, index_document, shard_tensors
 from modelcar.conversion.statedict import read_state_dict
 from modelcar.conversion.tensors import LeftOut, StoredTensor, TensorFile
 from modelcar.conversion.write import ShardWriter
-from modelcar.errors import NoSpace, SourceError
+from modelcar.disk import check_room
+from modelcar.errors import SourceError
 from modelcar.oci import Digest, compact_json
 from modelcar.packaging.staging import Staging, open_staging
-from modelcar.progress import SILENT, Progress, human_size
+from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import run_parallel
 from modelcar.units import parse_size
 
@@ -242,13 +242,7 @@ def _check_outputs(outputs: Sequence[_Output], copies: Sequence[CheckpointFile])
 
 def _check_room(target: Path, plan: _Plan) -> None:
     needed = sum(converted.size for output in plan.outputs for converted in output.converted)
-    place = next((folder for folder in (target.absolute(), *target.absolute().parents) if folder.is_dir()), None)
-    free = shutil.disk_usage(place).free if place is not None else needed
-    if free < needed:
-        raise NoSpace(
-            f"the weights take {human_size(needed)}, and {place} has {human_size(free)} left",
-            hint="free some space, or name a folder on another disk",
-        )
+    check_room(target, needed, "the weights take")
 
 
 def _write(plan: _Plan, staging: Staging, workers: int, progress: Progress) -> None:

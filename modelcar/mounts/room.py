@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from modelcar.cache.stored import Disk, look_up, oldest_first, scan, taken
+from modelcar.cache.stored import look_up, oldest_first, scan, taken
+from modelcar.disk import Disk
 from modelcar.errors import NoSpace, StorageError
 from modelcar.oci import Digest
 from modelcar.store.layout import OciLayout

@@ -18,7 +18,7 @@ from modelcar.oci import Descriptor, Reference
 from modelcar.progress import SILENT, Progress
 from modelcar.registry import Registry
 from modelcar.registry.cancel import current_scope
-from modelcar.scanning.content import Content, check_room, on_disk
+from modelcar.scanning.content import Content, need_room, on_disk
 from modelcar.scanning.limits import LimitExceeded
 from modelcar.store import Store
 
@@ -75,7 +75,7 @@ class DownloadedBlobs:
             with StoredBlobs(self.here).open(descriptor) as content:
                 yield content
             return
-        check_room(self.spool, descriptor.size)
+        need_room(self.spool, descriptor.size)
         with on_disk(self.spool):
             file = tempfile.TemporaryFile(dir=self.spool)  # noqa: SIM115  # closed below
         with file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,10 +11,11 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
+from modelcar.disk import check_room
 from modelcar.errors import StorageError
 from modelcar.files import ReadAt
 
-__all__ = ["Content", "check_room", "literal", "on_disk", "spooled"]
+__all__ = ["Content", "literal", "need_room", "on_disk", "spooled"]
 
 _IN_MEMORY: Final = 8 << 20  # bytes of a spooled content that need no file
 _PIECE: Final = 1 << 20
@@ -107,7 +107,7 @@ def spooled(pieces: Iterable[bytes], folder: Path | None = None) -> Iterator[Con
         size, checked = 0, _IN_MEMORY
         for piece in pieces:
             if size + len(piece) > checked:
-                check_room(folder, _STEP)
+                need_room(folder, _STEP)
                 checked = size + _STEP
             with on_disk(folder):
                 file.write(piece)
@@ -130,16 +130,13 @@ def on_disk(folder: Path | None) -> Iterator[None]:
         raise StorageError(f"cannot write to {_place(folder)}: {e.strerror}", hint=_ELSEWHERE) from None
 
 
-def check_room(folder: Path | None, size: int) -> None:
+def need_room(folder: Path | None, size: int) -> None:
     """Before `size` bytes are kept in `folder`: others need the disk, too.
 
     Raises:
         StorageError: hardly anything would be left.
     """
-    with on_disk(folder):
-        free = shutil.disk_usage(_place(folder)).free
-    if free < size + _RESERVE:
-        raise StorageError(f"{_place(folder)} has {free} bytes left, too few for {size} more", hint=_ELSEWHERE)
+    check_room(Path(_place(folder)), size, "what is scanned takes", spare=_RESERVE, hint=_ELSEWHERE)
 
 
 def _place(folder: Path | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelcar.cache.stored import Disk
+from modelcar.disk import Disk
 from registry_shim.space.settings import SpaceSettings
 
 __all__ = ["Need", "human", "need"]

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from modelcar.cache.stored import Disk, look_up, scan, taken
+from modelcar.cache.stored import look_up, scan, taken
+from modelcar.disk import Disk
 from modelcar.errors import ModelcarError, NoSpace
 from modelcar.lazy.holds import holds
 from modelcar.oci import Digest, Reference

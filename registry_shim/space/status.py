@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelcar.cache.stored import Disk, Stored
+from modelcar.cache.stored import Stored
+from modelcar.disk import Disk
 from modelcar.oci import Digest
 from registry_shim.space.evict import Contents, Image, in_use, use_of
 

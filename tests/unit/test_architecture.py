@@ -35,11 +35,12 @@ LAYERS = [
     "engines",
     "loading",
     "mounts",
+    "doctor",
     "admission",
     "cluster",
     "cli",
 ]
-BASE = {"descriptors", "errors", "files", "progress", "renewed", "throttle", "tls", "units"}
+BASE = {"descriptors", "disk", "errors", "files", "progress", "renewed", "throttle", "tls", "units"}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {
     "urllib3": ("modelcar/registry/",),

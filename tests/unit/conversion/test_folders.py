@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from modelcar.checkpoint import HubOptions, open_checkpoint
 from modelcar.conversion import convert
 from modelcar.conversion.write import ShardWriter
+from modelcar.disk import Disk
 from modelcar.errors import MalformedFile, NoSpace, SourceError, StorageError, UnsafePath, UsageError
 from tests.support.checkpoints import make_checkpoint
 from tests.support.hub import FakeHub, Repo
@@ -309,8 +309,7 @@ def written_shards(monkeypatch: pytest.MonkeyPatch, *, fail: str) -> _Shards:
 
 
 def test_a_disk_without_room(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    monkeypatch.setattr(Disk, "of", lambda _: Disk(total=1000, free=100))
     with pytest.raises(NoSpace, match=r"the weights take .* and .* has 100 B left"):
         convert(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == [model]

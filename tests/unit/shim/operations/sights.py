@@ -7,7 +7,7 @@ from typing import Any
 
 from modelcar.cache.origin import Origin
 from modelcar.cache.status import BlobState, BlobStatus
-from modelcar.cache.stored import Disk
+from modelcar.disk import Disk
 from modelcar.mounts.figures import MountFigures
 from modelcar.mounts.records import MountRecord
 from modelcar.oci import Digest

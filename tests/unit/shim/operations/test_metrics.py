@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from modelcar.cache.lease import Purpose
 from modelcar.cache.status import BlobState, BlobStatus
-from modelcar.cache.stored import Disk
+from modelcar.disk import Disk
 from modelcar.errors import StorageError
 from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.oci import Digest

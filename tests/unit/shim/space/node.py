@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelcar.cache.stored import Disk
+from modelcar.disk import Disk
 from modelcar.oci import Descriptor, Digest, Platform
 from modelcar.oci.media_types import CONFIG, INDEX, MANIFEST
 from registry_shim.distribution.repositories import ManifestLink, Repositories

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.cache.stored import Disk
+from modelcar.disk import Disk
 from modelcar.errors import StorageError, UsageError
 from registry_shim.space.budget import human, need
 from registry_shim.space.settings import SpaceSettings
