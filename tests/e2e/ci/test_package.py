@@ -1,0 +1,168 @@
+"""Packaging in CI: the files of .github/ and examples/ci/, run with bash against a registry."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.ci.conftest import PASSWORD, Bench
+from tests.e2e.ci.doors import DOORS, Job, Outcome
+from tests.e2e.support.registries import docker_registry
+from tests.support.checkpoints import files_of
+
+pytestmark = pytest.mark.slow
+Door = Callable[[Job], Outcome]
+
+
+def status_of(address: str, path: str) -> int:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request("GET", f"/v2/{path}")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def test_a_checkpoint_becomes_a_scanned_signed_and_attested_image(bench: Bench, door: Door) -> None:
+    source = bench.checkpoint()
+    done = bench.run(door, bench.settings(source))
+    assert done.status == 0, done.log
+    name, digest = f"{bench.registry}/acme/tiny:v1", done.outputs["digest"]
+    assert done.outputs == {"reference": f"{name}@{digest}", "digest": digest, "verdict": "clean"}
+
+    keys = bench.folder
+    verified = bench.modelcar("verify", done.outputs["reference"], "--remote", "--key", keys / "sign.pub")
+    assert verified["digest"] == digest
+    for kind in ("provenance", "mlbom", "https://modelcar.dev/scan/v1"):
+        bench.modelcar("verify", name, "--remote", "--key", keys / "attest.pub", "--attestation", kind)
+    bench.modelcar("pull", done.outputs["reference"], "-o", bench.folder / "pulled")
+    assert files_of(bench.folder / "pulled") == files_of(source)
+
+    summary = (done.reports / "summary.md").read_text()
+    assert done.outputs["reference"] in summary
+    assert "### ✅ Scan: clean" in summary
+    assert "    weights: model-00001-of-00003.safetensors" in summary
+    assert json.loads((done.reports / "scan.sarif").read_text())["runs"][0]["results"] == []
+
+
+def test_secrets_are_in_no_argument_log_or_report(bench: Bench, door: Door) -> None:
+    settings = bench.settings(bench.checkpoint())
+    done = bench.run(door, settings)
+    assert done.status == 0, done.log
+    reports = "".join(file.read_text() for file in done.reports.iterdir())
+    for text in (bench.arguments, done.log, reports):
+        assert "PRIVATE KEY" not in text
+        assert PASSWORD not in text
+    assert "sign " in bench.arguments
+
+
+def test_a_malicious_pickle_ends_the_job_before_anything_is_sent(bench: Bench, door: Door) -> None:
+    done = bench.run(door, bench.settings(bench.checkpoint(evil=True)))
+    assert done.status == 1, done.log
+    assert "the scan says no" in done.log
+    assert status_of(bench.registry, "acme/tiny/tags/list") == 404
+    assert list((bench.folder / "registry/root").rglob("sha256-*")) == []
+    words = bench.arguments.split()
+    assert not {"sign", "attest", "push"} & set(words)
+    (run,) = json.loads((done.reports / "scan.sarif").read_text())["runs"]
+    assert {result["level"] for result in run["results"]} >= {"error"}
+    summary = (done.reports / "summary.md").read_text()
+    assert summary.startswith("## No model image\n")
+    assert "### ❌ Scan: malicious" in summary
+    assert done.outputs.get("verdict", "malicious") == "malicious"  # Tekton has no results of a task that failed
+    assert "digest" not in done.outputs
+
+
+def test_what_is_a_no_is_for_the_job_to_say(bench: Bench) -> None:
+    source = bench.checkpoint()
+    (source / "modeling_tiny.py").write_text("print('hello')\n")
+    assert bench.run(DOORS["script"], bench.settings(source)).status == 1
+    done = bench.run(DOORS["script"], bench.settings(source, MODEL_FAIL_ON="malicious"))
+    assert (done.status, done.outputs["verdict"]) == (0, "unverified")
+
+
+def test_digests_out_of_a_forged_cache_end_the_job(bench: Bench) -> None:
+    """Whoever may write the cache of a CI system has foreign bytes signed by this job, unless all are read again."""
+    home = {"MODELCAR_HOME": str(bench.folder / "cached")}
+    settings = bench.settings(bench.checkpoint())
+    assert bench.run(DOORS["script"], settings, environment=home).status == 0
+    with sqlite3.connect(bench.folder / "cached/memo/layers.sqlite") as memo:
+        rows = memo.execute("SELECT key, value FROM layers").fetchall()
+        for key, value in rows:
+            forged = json.dumps({**json.loads(value), "digest": "sha256:" + 64 * "a"})
+            memo.execute("UPDATE layers SET value = ? WHERE key = ?", (forged, key))
+    memo.close()
+    done = bench.run(DOORS["script"], {**settings, "MODEL_IMAGE": f"{bench.registry}/acme/forged:v1"}, environment=home)
+    assert done.status == 1, done.log
+    assert f"the bytes of layer sha256:{64 * 'a'} hash to" in done.log
+    assert status_of(bench.registry, "acme/forged/tags/list") == 404
+
+
+def test_nothing_is_left_of_an_earlier_run(bench: Bench) -> None:
+    source = bench.checkpoint()
+    assert bench.run(DOORS["script"], bench.settings(source)).status == 0
+    (source / "config.json").write_text("{")  # what cannot be packaged
+    (source / "model-00001-of-00003.safetensors").write_bytes(b"no weights")
+    done = bench.run(DOORS["script"], bench.settings(source))
+    assert done.status != 0
+    assert not (done.reports / "digest").exists()
+    assert not (done.reports / "reference").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"MODEL_SOURCE": ""}, "MODEL_SOURCE does not say what to package"),
+        ({"MODEL_SOURCE": "--help"}, "MODEL_SOURCE begins with a dash"),
+        ({"MODEL_IMAGE": ""}, "MODEL_IMAGE does not say what to call it"),
+        ({"MODEL_FAIL_ON": "clean"}, "MODEL_FAIL_ON is unverified, malicious or never"),
+        ({"MODEL_SIGNING": "maybe"}, "MODEL_SIGNING is keyless, key or none"),
+        ({"MODEL_SIGN_KEY": ""}, "MODEL_SIGNING is key, and MODEL_SIGN_KEY is not set"),
+        ({"MODEL_SIGN_KEY": "c2VjcmV0"}, "MODEL_SIGN_KEY is neither a private key, nor a file, nor the address"),
+        ({"MODEL_ATTEST_KEY": ""}, "MODEL_SIGNING is key, and MODEL_ATTEST_KEY is not set"),
+        ({"MODEL_SIGNING": "none", "MODEL_ATTEST": "yes"}, "a statement needs who makes it"),
+        ({"MODEL_ATTEST": "perhaps"}, "MODEL_ATTEST is yes or no"),
+        ({"MODEL_REGISTRY_USER": "me"}, "MODEL_REGISTRY_PASSWORD is not"),
+    ],
+)
+@pytest.mark.parametrize("shell", ["script", "github"])
+def test_what_makes_no_sense(bench: Bench, shell: str, change: dict[str, str], says: str) -> None:
+    done = bench.run(DOORS[shell], {**bench.settings(bench.folder / "model"), **change})
+    assert done.status == 2, done.log
+    assert says in done.log
+    assert "c2VjcmV0" not in done.log
+    assert bench.arguments == ""
+
+
+def test_without_signatures(bench: Bench) -> None:
+    settings = {**bench.settings(bench.checkpoint()), "MODEL_SIGNING": "none"}
+    done = bench.run(DOORS["github"], settings)
+    assert done.status == 0, done.log
+    complaint = bench.modelcar.refusal(
+        1, "verify", done.outputs["reference"], "--remote", "--key", bench.folder / "sign.pub"
+    )
+    assert complaint
+
+
+@pytest.mark.debian("docker-registry")
+def test_a_login_is_used_and_leaves_no_trace(bench: Bench, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "private", users={"ci": "pa ss:word"}) as address:
+        settings = bench.settings(
+            bench.checkpoint(),
+            MODEL_IMAGE=f"{address}/acme/tiny:v1",
+            MODEL_REGISTRY_USER="ci",
+            MODEL_REGISTRY_PASSWORD="pa ss:word",
+        )
+        done = bench.run(DOORS["github"], settings)
+        assert done.status == 0, done.log
+        wrong = bench.run(DOORS["github"], {**settings, "MODEL_REGISTRY_PASSWORD": "wrong"})
+        assert wrong.status == 3
+    assert "pa ss:word" not in bench.arguments + done.log
+    assert list((bench.folder / "tmp").iterdir()) == []

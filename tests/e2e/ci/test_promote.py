@@ -1,0 +1,84 @@
+"""Promotion between registries, by digest and policy, as the action promote-model does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.ci.actions import ActionRun, run_action
+from tests.e2e.ci.conftest import Bench
+from tests.e2e.ci.doors import DOORS, ROOT
+from tests.e2e.support.commands import BIN
+from tests.e2e.support.registries import embedded_registry
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Iterator[str]:
+    with embedded_registry(tmp_path / "production") as address:
+        yield address
+
+
+def policy_of(bench: Bench, key: str) -> Path:
+    document = {
+        "apiVersion": "policy.sigstore.dev/v1beta1",
+        "kind": "ClusterImagePolicy",
+        "metadata": {"name": "signed-by-ci"},
+        "spec": {
+            "images": [{"glob": "**"}],
+            "authorities": [{"name": "ci", "key": {"data": (bench.folder / f"{key}.pub").read_text()}}],
+        },
+    }
+    file = bench.folder / f"{key}.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def promote(bench: Bench, **inputs: str) -> ActionRun:
+    work = bench.folder / "promotion"
+    work.mkdir(exist_ok=True)
+    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(bench.folder), "TMPDIR": str(bench.folder / "tmp")}
+    return run_action(ROOT / ".github/actions/promote-model", inputs, work, environment)
+
+
+def test_what_the_policy_agrees_to_goes_on_with_its_signatures(bench: Bench, production: str) -> None:
+    packaged = bench.run(DOORS["script"], bench.settings(bench.checkpoint()))
+    reference, digest = packaged.outputs["reference"], packaged.outputs["digest"]
+    target = f"{production}/production/tiny:v1"
+    done = promote(
+        bench,
+        reference=reference,
+        target=target,
+        policy=str(policy_of(bench, "sign")),
+        **{"target-user": "ci", "target-password": "secret"},
+    )
+    assert done.status == 0, done.ran[0].log
+    assert done.outputs == {"reference": f"{target}@{digest}"}
+    assert bench.modelcar("verify", target, "--remote", "--key", bench.folder / "sign.pub")["digest"] == digest
+    bench.modelcar("verify", target, "--remote", "--key", bench.folder / "attest.pub", "--attestation", "mlbom")
+    assert list((bench.folder / "tmp").iterdir()) == []
+
+
+def test_what_the_policy_refuses_is_not_copied(bench: Bench, production: str) -> None:
+    packaged = bench.run(DOORS["script"], bench.settings(bench.checkpoint()))
+    bench.modelcar("keygen", "-o", bench.folder / "other")
+    target = f"{production}/production/tiny:v1"
+    done = promote(bench, reference=packaged.outputs["reference"], target=target, policy=str(policy_of(bench, "other")))
+    assert done.status == 1
+    assert "signed-by-ci" in done.ran[0].log
+    assert bench.modelcar.refusal(2, "inspect", target, "--remote")
+
+
+def test_a_tag_is_no_digest(bench: Bench, production: str) -> None:
+    done = promote(
+        bench,
+        reference=f"{bench.registry}/acme/tiny:v1",
+        target=f"{production}/production/tiny:v1",
+        policy=str(policy_of(bench, "sign")),
+    )
+    assert done.status == 2
+    assert "by its digest: a tag may be another image by now" in done.ran[0].log
