@@ -22,6 +22,7 @@ __all__ = [
     "REFERENCE",
     "location_argument",
     "max_layers_option",
+    "mount_from_option",
     "network_options",
     "output_options",
     "packing_options",
@@ -127,6 +128,12 @@ def max_layers_option(command: F) -> F:
         help="Pack small shards together rather than have more layers.",
     )
     return option(command)
+
+
+def mount_from_option(command: F) -> F:
+    """`--mount-from`, handed on as `mount_from`."""
+    text = "Mount layers that this repository of the same registry has, rather than send them; repeatable."
+    return click.option("--mount-from", multiple=True, metavar="REPO", help=text)(command)
 
 
 def packing_options(command: F) -> F:

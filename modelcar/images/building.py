@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from modelcar.checkpoint import Checkpoint
 from modelcar.errors import UsageError
-from modelcar.images.adapters import base_annotations, find_base
+from modelcar.images.adapters import Adapter, AdapterRequest, prepare_adapter
 from modelcar.images.bases import OWN_BASES, choose_bases, own_bases
+from modelcar.images.gate import Upload
 from modelcar.images.local import new_name
 from modelcar.images.passing import RepositoryTarget, spool_for
-from modelcar.images.publish import publish_image
+from modelcar.images.publish import mount_repositories, publish_image
 from modelcar.images.scanned import BuildScan, scanning
 from modelcar.images.sources import ALL, Wishes, open_wanted
 from modelcar.images.watching import UNWATCHED, Watcher
@@ -25,6 +26,8 @@ from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image
 from modelcar.packaging.passing import Passing
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing, PlannedLayer
+from modelcar.packaging.streams import Begin
+from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
 from modelcar.registry.tally import Moved
 from modelcar.scanning.report import Report
@@ -69,6 +72,9 @@ class BuildRequest:
         push: and push it when it is built.
         keep: weights from elsewhere stay in a cache; without, they go through to the registry.
         adapter_of: the image that this is an adapter of.
+        with_base: the image has that one's layers, too, so that it serves both.
+        adapter_name: the adapter's files lie in `adapters/NAME/`; with the base that is the repository's last part.
+        mount_from: repositories of the same registry that may have layers, besides the base's.
     """
 
     source: str | Checkpoint
@@ -84,6 +90,9 @@ class BuildRequest:
     keep: bool = True
     signer: Signer | None = None
     adapter_of: Reference | None = None
+    with_base: bool = False
+    adapter_name: str | None = None
+    mount_from: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str | None:
@@ -120,17 +129,18 @@ def build_model(
     if not request.keep and not request.push:
         raise UsageError("--no-cache keeps no weights here", hint="add --push, so that they are somewhere")
     name = new_name(request.ref)
+    mount_repositories(request.mount_from, request.ref)
     own = own_bases(request.base, request.platforms) if request.base in OWN_BASES else []  # costs nothing, may fail
     with ExitStack() as stack:
         stack.enter_context(store.session())  # before anything is brought that a collection could take for left over
         spool = _spool(request, store, stack)
         checkpoint = _open(request, spool, watcher)
         bases = own or _foreign_bases(request, store, settings, watcher)
-        annotations = _annotations(request, checkpoint, store, settings)
+        adapter = _adapter(request, checkpoint, store, settings)
         with scanning(checkpoint, request.subject, scan=request.scan) as scan:
-            work = _Work(request, checkpoint, store, bases, annotations, scan)
+            work = _Work(request, checkpoint, store, bases, adapter, scan)
             built = work.pushed(settings, watcher, spool) if request.push else work.local(watcher)
-        if request.base in OWN_BASES:
+        if request.base in OWN_BASES and not adapter.folder:  # or it is not all of the image, or it lies elsewhere
             scan.remember(built.digest, name)
     return built
 
@@ -159,14 +169,15 @@ def _foreign_bases(
         return choose_bases(request.base, request.platforms, store, registry)
 
 
-def _annotations(
-    request: BuildRequest, checkpoint: Checkpoint, store: LocalStore, settings: ClientSettings
-) -> dict[str, str]:
-    if request.adapter_of is None:
-        return {}
+def _adapter(request: BuildRequest, checkpoint: Checkpoint, store: LocalStore, settings: ClientSettings) -> Adapter:
+    wanted = AdapterRequest(
+        base=request.adapter_of,
+        with_base=request.with_base,
+        name=request.adapter_name,
+        default_name=request.ref.repository.rpartition("/")[2],
+    )
     with Registry(settings) as registry:
-        _, root = find_base(request.adapter_of, store, registry)
-    return base_annotations(checkpoint, str(request.adapter_of), root)
+        return prepare_adapter(wanted, checkpoint, store, registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,57 +188,67 @@ class _Work:
     checkpoint: Checkpoint
     store: LocalStore
     bases: Sequence[Base]
-    annotations: dict[str, str]
+    adapter: Adapter
     scan: BuildScan
 
     def local(self, watcher: Watcher) -> Built:
-        request, scan = self.request, self.scan
         with watcher.phase("hash") as report:
-            image = build_image(
-                self.checkpoint,
-                self.store,
-                self.bases,
-                max_layers=request.max_layers,
-                packing=request.packing,
-                content_digests=request.content_digests,
-                annotations=self.annotations,
-                progress=report,
-                upload=scan.watch,
-                arrived=scan.look,
-            )
-        scan.require()
+            image = self._build(progress=report, upload=self.scan.watch)
         return self._finished(image)
 
     def pushed(self, settings: ClientSettings, watcher: Watcher, spool: Path | None) -> Built:
         """Layers are on their way while they are hashed, or as soon as their digest is known; the tag comes when all is
         there."""
-        request, scan = self.request, self.scan
+        ref, scan = self.request.ref, self.scan
+        mount_from = mount_repositories(self.request.mount_from, ref)
 
         def check(layers: Sequence[PlannedLayer]) -> None:
-            registry.preflight(request.ref, {layer.label: layer.size for layer in layers}).require()
+            registry.preflight(ref, {layer.label: layer.size for layer in layers}).require()
 
         with watcher.phase("build") as report, Registry(settings, report) as registry:
-            with registry.uploading(request.ref) as upload:
-                target = RepositoryTarget(registry, request.ref)
-                image = build_image(
-                    self.checkpoint,
-                    self.store,
-                    self.bases,
-                    max_layers=request.max_layers,
-                    packing=request.packing,
-                    content_digests=request.content_digests,
-                    annotations=self.annotations,
+            with registry.uploading(ref, mount_from=mount_from) as upload:
+                target = RepositoryTarget(registry, ref)
+                image = self._build(
                     progress=report,
                     upload=scan.hold(upload),
                     streaming=scan.stream(upload),
                     passing=Passing(target=target, spool=spool) if spool is not None else None,
-                    arrived=scan.look,
                     expected=check,
                 )
-                scan.require()
             built = self._finished(image)
-            publish_image(registry, self.store.content, image.index, request.ref)
+            publish_image(registry, self.store.content, image.index, ref, mount_from=mount_from)
             return replace(built, moved=registry.moved)
+
+    def _build(
+        self,
+        *,
+        progress: Progress,
+        upload: Upload | None,
+        streaming: Begin | None = None,
+        passing: Passing | None = None,
+        expected: Callable[[Sequence[PlannedLayer]], None] = lambda _: None,
+    ) -> BuiltImage:
+        """The image, which the scan has nothing against."""
+        request, adapter = self.request, self.adapter
+        image = build_image(
+            self.checkpoint,
+            self.store,
+            self.bases,
+            max_layers=request.max_layers,
+            packing=request.packing,
+            content_digests=request.content_digests,
+            annotations=adapter.annotations,
+            beneath=adapter.beneath,
+            folder=adapter.folder,
+            progress=progress,
+            upload=upload,
+            streaming=streaming,
+            passing=passing,
+            arrived=self.scan.look,
+            expected=expected,
+        )
+        self.scan.require()
+        return image
 
     def _finished(self, image: BuiltImage) -> Built:
         """Name the image in the store and sign it there."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from modelcar.checkpoint import Checkpoint, Tensor
@@ -19,7 +19,7 @@ from modelcar.images.described import DescribedModel
 from modelcar.layers.index import IndexedFile
 from modelcar.oci import Digest
 
-__all__ = ["Change", "Difference", "FileChange", "Side", "TensorChange", "compare"]
+__all__ = ["Amount", "Change", "Difference", "FileChange", "LayerChange", "Side", "TensorChange", "compare"]
 
 
 class Change(StrEnum):
@@ -53,11 +53,62 @@ class TensorChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerChange:
+    """A layer with files of the model. One that changed is here twice: as it was, and as it is.
+
+    Sizes are bytes as they are stored; `None` where the image has no such layer.
+    """
+
+    digest: Digest
+    files: tuple[str, ...]
+    change: Change
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How many there are of something on either side, and their bytes."""
+
+    olds: int = 0
+    news: int = 0
+    before: int = 0
+    after: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many, where what changed has two sides."""
+        return max(self.olds, self.news)
+
+    def plus(self, before: int | None, after: int | None) -> Amount:
+        """With one more; `None` for the side on which it is not."""
+        olds, news = self.olds + (before is not None), self.news + (after is not None)
+        return Amount(olds, news, self.before + (before or 0), self.after + (after or 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`tensors` are those that were added, removed or have another type or shape."""
+    """What `compare` found.
+
+    Attributes:
+        tensors: those that were added, removed or have another type or shape.
+        layers: where both models are images.
+        tensor_amounts: of all tensors. Those of one type and shape are the same if they lie in one place of files that
+            are, and else unknown: contents are not compared.
+    """
 
     files: tuple[FileChange, ...]
     tensors: tuple[TensorChange, ...]
+    layers: tuple[LayerChange, ...] = ()
+    tensor_amounts: Mapping[Change, Amount] = field(default_factory=dict)
+
+    @property
+    def file_amounts(self) -> Mapping[Change, Amount]:
+        return _sums((file.change, file.before, file.after) for file in self.files)
+
+    @property
+    def layer_amounts(self) -> Mapping[Change, Amount]:
+        return _sums((layer.change, layer.before, layer.after) for layer in self.layers)
 
     @property
     def bytes_to_move(self) -> int:
@@ -91,7 +142,21 @@ def compare(a: Side, b: Side) -> Difference:
     Raises:
         SourceChanged: a file changed meanwhile.
     """
-    return Difference(files=tuple(_files(a, b)), tensors=tuple(_tensors(a.model, b.model)))
+    files = tuple(_files(a, b))
+    same = {file.path for file in files if file.change is Change.SAME}
+    return Difference(
+        files=files,
+        tensors=tuple(_tensors(a.model, b.model)),
+        layers=tuple(_layers(a.model, b.model)),
+        tensor_amounts=_sums(_weighed(a.model, b.model, same)),
+    )
+
+
+def _sums(changes: Iterable[tuple[Change, int | None, int | None]]) -> Mapping[Change, Amount]:
+    sums: dict[Change, Amount] = {}
+    for change, before, after in changes:
+        sums[change] = sums.get(change, Amount()).plus(before, after)
+    return sums
 
 
 def _files(a: Side, b: Side) -> Iterator[FileChange]:
@@ -133,6 +198,52 @@ def _tensors(a: DescribedModel, b: DescribedModel) -> Iterator[TensorChange]:
         if old != new:
             change = Change.ADDED if old is None else Change.REMOVED if new is None else Change.CHANGED
             yield TensorChange(name=name, change=change, before=old, after=new)
+
+
+def _layers(a: DescribedModel, b: DescribedModel) -> Iterator[LayerChange]:
+    """Of `a` from the bottom up, then what `b` has besides; nothing unless both are images."""
+    if not a.layers or not b.layers:
+        return
+    before, after = _by_layer(a), _by_layer(b)
+    for digest, (size, files) in before.items():
+        if digest in after:
+            change, there = Change.SAME, after[digest][0]
+        else:
+            change, there = (Change.CHANGED if any(path in b.layers for path in files) else Change.REMOVED), None
+        yield LayerChange(digest=digest, files=tuple(files), change=change, before=size, after=there)
+    for digest, (size, files) in after.items():
+        if digest not in before:
+            change = Change.CHANGED if any(path in a.layers for path in files) else Change.ADDED
+            yield LayerChange(digest=digest, files=tuple(files), change=change, before=None, after=size)
+
+
+def _by_layer(model: DescribedModel) -> dict[Digest, tuple[int, list[str]]]:
+    """Size and paths of each layer."""
+    layers: dict[Digest, tuple[int, list[str]]] = {}
+    for path, layer in model.layers.items():
+        layers.setdefault(layer.digest, (layer.size, []))[1].append(path)
+    return layers
+
+
+def _weighed(
+    a: DescribedModel, b: DescribedModel, same: Collection[str]
+) -> Iterator[tuple[Change, int | None, int | None]]:
+    before = {tensor.name: (file.path, tensor) for file in a.files for tensor in file.tensors}
+    after = {tensor.name: (file.path, tensor) for file in b.files for tensor in file.tensors}
+    for name, (path, tensor) in before.items():
+        if name not in after:
+            yield Change.REMOVED, tensor.size, None
+            continue
+        there, other = after[name]
+        if _shown(tensor) != _shown(other):
+            change = Change.CHANGED
+        else:
+            is_same = path == there and path in same and tensor.offset == other.offset
+            change = Change.SAME if is_same else Change.UNKNOWN
+        yield change, tensor.size, other.size
+    for name, (_, tensor) in after.items():
+        if name not in before:
+            yield Change.ADDED, None, tensor.size
 
 
 def _shown(tensor: Tensor) -> str:

@@ -22,7 +22,7 @@ from modelcar.checkpoint import Checkpoint
 from modelcar.errors import UsageError
 from modelcar.images.building import BuildRequest, Built, Signer, build_model
 from modelcar.images.local import find_local
-from modelcar.images.publish import publish_image
+from modelcar.images.publish import mount_repositories, publish_image
 from modelcar.images.pulling import FilesRequest, PulledFiles, PulledImage, pull_image, pull_model
 from modelcar.images.sources import Wishes
 from modelcar.images.watching import Watched
@@ -54,6 +54,9 @@ def build(
     allow: Sequence[str] = (),
     ignore: Sequence[str] = (),
     adapter_of: str | Reference | None = None,
+    with_base: bool = False,
+    adapter_name: str | None = None,
+    mount_from: Sequence[str] = (),
     scan: bool = True,
     push: bool = False,
     keep: bool = True,
@@ -76,6 +79,9 @@ def build(
         content_digests: also record the digest of every weight file, which costs one more hash of its bytes.
         allow: of a source elsewhere, only what fits one of these patterns; `ignore`: not what fits one of these.
         adapter_of: the image that this is an adapter of; it is named by its digest.
+        with_base: the image has that one's layers, too, so that it serves both; they are neither fetched nor hashed.
+        adapter_name: the adapter's files lie in `adapters/NAME/`; with the base that is the last part of `ref`.
+        mount_from: with `push`, repositories of the same registry that may have layers.
         scan: look for what does harm beside it.
         push: layers leave while others are hashed; the tag appears when all is there.
         keep: with `push`, weights from elsewhere stay in the cache; without, two shards are on the disk at most.
@@ -104,6 +110,9 @@ def build(
         keep=keep,
         signer=_signer(sign_key, signatory),
         adapter_of=_reference(adapter_of) if adapter_of is not None else None,
+        with_base=with_base,
+        adapter_name=adapter_name,
+        mount_from=tuple(mount_from),
     )
     store = store or LocalStore(default_home())
     return build_model(request, store, _remembering(settings, store), Watched(progress))
@@ -113,13 +122,15 @@ def push(
     ref: str | Reference,
     target: str | Reference | None = None,
     *,
+    mount_from: Sequence[str] = (),
     store: LocalStore | None = None,
     settings: ClientSettings = _DEFAULTS,
     progress: Progress = SILENT,
 ) -> Descriptor:
     """Push the image `ref` of the local store to its registry, or to `target`; returns its descriptor.
 
-    Signatures and attestations go along. One that was killed goes on where the registry has come to.
+    Signatures and attestations go along. One that was killed goes on where the registry has come to. `mount_from` are
+    repositories of the same registry that may have layers.
 
     Raises:
         NotFound: there is no such image in the local store.
@@ -129,8 +140,9 @@ def push(
     ref = _reference(ref)
     store = store or LocalStore(default_home())
     with store.session(), Registry(_remembering(settings, store), progress) as registry:
-        root = find_local(store, ref)
-        publish_image(registry, store.content, root, _reference(target or ref))
+        root, target = find_local(store, ref), _reference(target or ref)
+        repositories = mount_repositories(mount_from, target)
+        publish_image(registry, store.content, root, target, mount_from=repositories)
     return root
 
 

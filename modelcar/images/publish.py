@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from modelcar.errors import InvalidReference
+from modelcar.errors import InvalidReference, UsageError
 from modelcar.oci import Descriptor, Index, Manifest, Reference
-from modelcar.oci.reference import is_tag
-from modelcar.packaging.annotations import KIND, MODELPACK
+from modelcar.oci.reference import DEFAULT_REGISTRY, is_tag
+from modelcar.packaging.annotations import ADAPTER_BASE_NAME, KIND, MODELPACK
+from modelcar.packaging.fetch import StoreSource
+from modelcar.packaging.labels import image_labels
 from modelcar.registry import Registry
+from modelcar.registry.cancel import run_parallel
 from modelcar.signing.carry import Carried, carry_attachments
 from modelcar.signing.places import LayoutPlace, RegistryPlace
 from modelcar.store import Layout, read_document
-from modelcar.store.tree import load
+from modelcar.store.layout import OciLayout
+from modelcar.store.tree import is_document, load, walk
 
-__all__ = ["find_twin", "publish_image", "twin_tag"]
+__all__ = ["find_twin", "mount_repositories", "publish_image", "twin_tag"]
 
 _SUFFIX: Final = "-modelpack"
+_COPIES_AT_ONCE: Final = 4
 
 
-def publish_image(registry: Registry, content: Layout, root: Descriptor, ref: Reference) -> Carried:
+def publish_image(
+    registry: Registry, content: Layout, root: Descriptor, ref: Reference, *, mount_from: Sequence[str] = ()
+) -> Carried:
     """Push the image `root` and all that is attached to it to `ref`, and tag its ModelPack twin, if it has one.
+
+    What the registry has in one of the repositories `mount_from`, or in that of the image that this is an adapter of,
+    is mounted. Layers that are not on this machine, but known to be in a repository, come from there: by a mount, or
+    from registry to registry, and nothing of them stays here.
 
     The tags are written last, so that nobody who asks for one meets an image whose signatures are still on their way.
 
@@ -35,11 +48,62 @@ def publish_image(registry: Registry, content: Layout, root: Descriptor, ref: Re
     twin = find_twin(document)
     if twin is not None and ref.tag is not None:
         tags[twin_tag(ref.tag)] = twin
-    registry.push(content, root, replace(ref, tag=None, digest=ref.digest or root.digest))
+    mount_from = list(dict.fromkeys((*mount_from, *_repository_of_base(document, ref))))
+    _send_from_elsewhere(registry, content, root, ref)
+    registry.push(content, root, replace(ref, tag=None, digest=ref.digest or root.digest), mount_from=mount_from)
     carried = carry_attachments(LayoutPlace(content), RegistryPlace(registry, ref), root)
     for tag, image in reversed(tags.items()):
         registry.put_manifest(ref.with_tag(tag), read_document(content, image), image.media_type)
     return carried
+
+
+def mount_repositories(names: Sequence[str], ref: Reference) -> tuple[str, ...]:
+    """Repositories of the registry of `ref`, by what people type: with the registry or without.
+
+    Raises:
+        InvalidReference: one is no name.
+        UsageError: one is in another registry, and layers are mounted within one.
+    """
+    return tuple(_repository(name, ref) for name in names)
+
+
+def _repository(name: str, ref: Reference) -> str:
+    parsed = Reference.parse(name)
+    if parsed.registry == ref.registry:
+        return parsed.repository
+    if parsed.registry != DEFAULT_REGISTRY or name.startswith(f"{DEFAULT_REGISTRY}/"):
+        raise UsageError(
+            f"layers are mounted within one registry, and {name} is not in {ref.registry}",
+            hint="`modelcar copy` copies between registries",
+        )
+    return Reference.parse(f"{ref.registry}/{name}").repository
+
+
+def _repository_of_base(document: Manifest | Index, ref: Reference) -> tuple[str, ...]:
+    """Of the image that this is an adapter of, if that is in the registry of `ref`, too."""
+    name = document.annotations.get(ADAPTER_BASE_NAME)
+    if name is None:
+        return ()
+    try:
+        base = Reference.parse(name)
+    except InvalidReference:  # somebody else's words
+        return ()
+    return (base.repository,) if base.registry == ref.registry and base.name != ref.name else ()
+
+
+def _send_from_elsewhere(registry: Registry, content: Layout, root: Descriptor, ref: Reference) -> None:
+    if not isinstance(content, OciLayout):
+        return
+    places: list[tuple[Descriptor, Reference]] = []
+    for blob in walk(content, root):
+        if is_document(blob) or blob.digest in content or (place := content.elsewhere(blob.digest)) is None:
+            continue
+        if not registry.has_blob(ref, blob.digest, blob.size):
+            places.append((blob, Reference.parse(place)))
+    labels = image_labels(StoreSource(content, root), root) if places else {}
+    registry.preflight(ref, {labels.get(b.digest, b.digest.short): b.size for b, _ in places}).require()
+    jobs = [partial(registry.copy_blob, place, ref, blob) for blob, place in places if place.name != ref.name]
+    run_parallel(jobs, _COPIES_AT_ONCE)
 
 
 def find_twin(document: Manifest | Index) -> Descriptor | None:

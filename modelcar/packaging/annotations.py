@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ADAPTER_BASE_DIGEST",
+    "ADAPTER_BASE_NAME",
     "KIND",
     "LAYER",
     "MODELPACK",
@@ -26,6 +28,10 @@ SOCI: Final = "soci"
 # containerd hands snapshotters only layer annotations with this prefix, as labels.
 SNAPSHOT_LAYER: Final = "containerd.io/snapshot/dev.modelcar.layer"  # a LayerKind
 SNAPSHOT_INDEX: Final = "containerd.io/snapshot/dev.modelcar.index"  # digest of the layer that holds the model index
+
+# Not `org.opencontainers.image.base.*`: those are about what an image runs.
+ADAPTER_BASE_NAME: Final = "dev.modelcar.adapter.base.name"  # of which image this is an adapter: for people
+ADAPTER_BASE_DIGEST: Final = "dev.modelcar.adapter.base.digest"  # and for whoever loads both
 
 MODELPACK_FILEPATH: Final = "org.cncf.model.filepath"
 

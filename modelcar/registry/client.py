@@ -238,6 +238,7 @@ class Registry:
             RegistryError: one of the two refuses or cannot be reached.
         """
         mount_from = [source.repository] if source.registry == target.registry else []
+        self._progress.expect(blob.size)
         self._uploader.upload(target, blob, self._relay(source, blob), mount_from=mount_from)
 
     def close(self) -> None:

@@ -101,10 +101,10 @@ class OciLayout:
                 pass
             except OSError as e:
                 raise explain(e, f"cannot read {recipe}") from None
-        if self.has_recipes and (place := self._elsewhere(digest)) is not None:
+        if (place := self.elsewhere(digest)) is not None:
             raise NotFound(
-                f"{digest} is not on this machine: it went straight to {place}",
-                hint=f"`modelcar copy` and `pull` take the image from {place}; or build it again without --no-cache",
+                f"{digest} is not on this machine: it is in {place}",
+                hint="`modelcar copy` and `pull` take an image from where it was pushed; --no-cache keeps none here",
             )
         raise NotFound(f"{digest} is not in {self.root}")
 
@@ -164,7 +164,10 @@ class OciLayout:
     def _elsewhere_path(self, digest: Digest) -> Path:
         return self.root / "elsewhere" / digest.algorithm / digest.hex
 
-    def _elsewhere(self, digest: Digest) -> str | None:
+    def elsewhere(self, digest: Digest) -> str | None:
+        """Where a blob is that is not here (`note_elsewhere`), or `None` if nobody has said so."""
+        if not self.has_recipes:
+            return None
         try:
             return self._elsewhere_path(digest).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

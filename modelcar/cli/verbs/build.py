@@ -14,6 +14,7 @@ from modelcar.cli.options import (
     BASE,
     REFERENCE,
     max_layers_option,
+    mount_from_option,
     network_options,
     output_options,
     packing_options,
@@ -55,8 +56,11 @@ from modelcar.scanning.report import Report
 @click.option(
     "--adapter-of", type=REFERENCE, metavar="REF", help="Say of which image this is an adapter, by its digest."
 )
+@click.option("--with-base", is_flag=True, help="With --adapter-of: the image has the base's layers, too.")
+@click.option("--adapter-name", metavar="NAME", help="Put the adapter's files into adapters/NAME/ of the model.")
 @click.option("--no-scan", is_flag=True, help="Do not look for what does harm; see `modelcar scan`.")
 @click.option("--push", is_flag=True, help="Push it when it is built.")
+@mount_from_option
 @click.option(
     "--sign-key", metavar="KEY", help="Sign it with this private key, as `modelcar sign --key`, before it is pushed."
 )
@@ -77,8 +81,11 @@ def command(
     packing: Packing,
     content_digest: bool,
     adapter_of: Reference | None,
+    with_base: bool,
+    adapter_name: str | None,
     no_scan: bool,
     push: bool,
+    mount_from: tuple[str, ...],
     sign_key: str | None,
     sign_keyless: bool,
     trust_config: Path | None,
@@ -121,6 +128,9 @@ def command(
         keep=not no_cache,
         signer=_signer(SignatoryChoice(key=sign_key, keyless=sign_keyless, trust_config=trust_config)),
         adapter_of=adapter_of,
+        with_base=with_base,
+        adapter_name=adapter_name,
+        mount_from=mount_from,
     )
     built = build_model(request, open_local_store(), remembering(settings, limit_rate), OutputWatcher(output))
     _show(output, request, built, time.monotonic() - began)

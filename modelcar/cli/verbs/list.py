@@ -20,7 +20,7 @@ _Listed = tuple[str, Descriptor, tuple[int, int] | None]
 def command(output: Output) -> None:
     """List the images in the local store.
 
-    "on disk" leaves out weights, which lie in the checkpoint that the image was built from.
+    "on disk" leaves out weights, which lie in the checkpoint that the image was built from, or in a registry alone.
     """
     images = _images()
     output.document(
@@ -59,6 +59,7 @@ def _sizes(store: LocalStore, root: Descriptor) -> tuple[int, int] | None:
         blobs = [d for d in walk(store.content, root) if not is_document(d)]
     except ModelcarError:
         return None
-    if any(d.digest not in store.content for d in blobs):
+    here = [d for d in blobs if d.digest in store.content]
+    if any(store.content.elsewhere(d.digest) is None for d in blobs if d not in here):
         return None
-    return sum(d.size for d in blobs), sum(d.size for d in blobs if not store.content.is_virtual(d.digest))
+    return sum(d.size for d in blobs), sum(d.size for d in here if not store.content.is_virtual(d.digest))

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import click
 
 from modelcar.cli.images import content_size, open_local_store
-from modelcar.cli.options import REFERENCE, location_argument, network_options, output_options
+from modelcar.cli.options import REFERENCE, location_argument, mount_from_option, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import show_carried
 from modelcar.cli.progress import progress
@@ -16,7 +16,7 @@ from modelcar.cli.rates import limit_rate_option
 from modelcar.cli.uploads import moved_document, remembering
 from modelcar.errors import UsageError
 from modelcar.images.local import find_local, local_name
-from modelcar.images.publish import publish_image
+from modelcar.images.publish import mount_repositories, publish_image
 from modelcar.oci import Descriptor, Reference
 from modelcar.packaging.fetch import LayoutSource, StoreSource
 from modelcar.packaging.labels import image_labels
@@ -28,11 +28,17 @@ from modelcar.store import Layout
 @click.command("push")
 @location_argument()
 @click.argument("target", type=REFERENCE, required=False)
+@mount_from_option
 @limit_rate_option
 @network_options
 @output_options
 def command(
-    ref: Location, target: Reference | None, limit_rate: float | None, settings: ClientSettings, output: Output
+    ref: Location,
+    target: Reference | None,
+    mount_from: tuple[str, ...],
+    limit_rate: float | None,
+    settings: ClientSettings,
+    output: Output,
 ) -> None:
     """Push an image of the store to its registry, or to TARGET.
 
@@ -47,12 +53,13 @@ def command(
         if not isinstance(ref, Reference):
             raise UsageError(f"nothing says where to push {ref}", hint=f"`modelcar push {ref} registry/repo:tag`")
         target = ref
+    repositories = mount_repositories(mount_from, target)
     with ExitStack() as stack:
         content, root = _open(ref, stack)
         size = content_size(content, root)
         labels = image_labels(StoreSource(content, root), root)
         with progress(output, "push", labels) as report, Registry(settings, report) as registry:
-            carried = publish_image(registry, content, root, target)
+            carried = publish_image(registry, content, root, target, mount_from=repositories)
             moved = moved_document(registry)
         attached = show_carried(carried, output)
     seconds = time.monotonic() - began

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from modelcar.oci import Digest, Index, Manifest, Reference
+from modelcar import open_model
+from modelcar.oci import Digest, ImageConfig, Index, Manifest, Reference
 from modelcar.registry import Registry
+from modelcar.store.base import read_document, write_document
 from modelcar.store.tree import load
-from tests.support.checkpoints import age
+from registry_shim.testing import running_registry
+from tests.support.checkpoints import age, files_of
 from tests.support.weights import safetensors_bytes
 from tests.unit.cli.conftest import ModelcarCli
 
@@ -83,6 +88,162 @@ def test_whole_models_and_missing_bases_are_refused(
     complaint = modelcar.refusal(3, "build", adapter, "-t", "acme/x:v1", "--adapter-of", f"{registry}/no/such:v1")
     assert "no/such" in complaint.line
     assert [image["name"] for image in modelcar.json("list")] == [str(Reference.parse("acme/base:v1"))]
+
+
+ADAPTER_FILE = "adapters/poet/adapter_model.safetensors"
+
+
+@pytest.fixture
+def base(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> dict[str, Any]:
+    """An image of `checkpoint` at `ref`, which nothing here has any more."""
+    built: dict[str, Any] = modelcar.json("build", checkpoint, "-t", ref, "--push")
+    modelcar("rm", ref)
+    return built
+
+
+def weights_of(built: dict[str, Any]) -> list[str]:
+    return [layer["digest"] for layer in built["layers"] if layer["kind"] in ("weights", "files")]
+
+
+def other_name(ref: str, name: str = "poet") -> str:
+    return f"{ref.partition('/')[0]}/{name}-{ref.split('/')[1]}:v1"
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_one_image_with_base_and_adapter(
+    modelcar: ModelcarCli, checkpoint: Path, adapter: Path, base: dict[str, Any], ref: str, tmp_path: Path, here: bool
+) -> None:
+    if here:
+        modelcar("build", checkpoint, "-t", ref, "-q")
+    name = other_name(ref)
+    options = ("--adapter-of", ref, "--with-base", "--adapter-name", "poet")
+    built = modelcar.json("build", adapter, "-t", name, *options, "--push")
+    assert weights_of(built)[: len(weights_of(base))] == weights_of(base)
+    assert built["sent"] < 64 << 10, "the base is mounted"
+    if not here:
+        kept = sum(path.stat().st_size for path in (modelcar.home / "store").rglob("*") if path.is_file())
+        assert kept < base["modelSize"] // 2, "and not brought here"
+    expected = files_of(checkpoint) | {f"adapters/poet/{path}": data for path, data in files_of(adapter).items()}
+    modelcar("pull", name, "-o", tmp_path / "both", "-q")
+    assert files_of(tmp_path / "both") == expected
+    with Registry() as registry:
+        pushed = Reference.parse(name)
+        index = registry.manifest(pushed)
+        assert isinstance(index, Index)
+        for entry in index.manifests[:2]:
+            manifest = registry.manifest(pushed, entry)
+            assert isinstance(manifest, Manifest)
+            with registry.open_blob(pushed, manifest.config) as stream:
+                config = ImageConfig.parse(stream.read())
+            assert list(config.diff_ids) == [layer.digest for layer in manifest.layers]
+    with open_model(name) as model:
+        assert set(model.files) == set(expected)
+        assert model.read(ADAPTER_FILE) == expected[ADAPTER_FILE]
+        assert len(model.read_tensor("model.layers.2.weight")) == 100_000
+        for layer in model.layers:
+            model.check_places(layer)
+    assert all(image["size"] > base["modelSize"] for image in modelcar.json("list"))
+
+
+def test_layers_that_only_a_registry_has_go_on_from_there(
+    modelcar: ModelcarCli, checkpoint: Path, adapter: Path, base: dict[str, Any], ref: str, tmp_path: Path
+) -> None:
+    name = other_name(ref)
+    built = modelcar.json("build", adapter, "-t", name, "--adapter-of", ref, "--with-base")
+    assert not any(image["size"] is None for image in modelcar.json("list"))
+    refusal = modelcar.refusal(2, "export", name, "-o", tmp_path / "layout")
+    assert f"it is in {ref.removesuffix(':v1')}" in refusal.line
+    with running_registry() as elsewhere:
+        target = f"{elsewhere}/acme/both:v1"
+        pushed = modelcar.json("push", name, target)
+        assert pushed["digest"] == built["digest"]
+        assert pushed["sent"] > base["modelSize"] // 2
+        modelcar("pull", target, "-o", tmp_path / "both", "-q")
+    folder = name.rpartition("/")[2].removesuffix(":v1")
+    assert (tmp_path / "both" / "adapters" / folder / "adapter_model.safetensors").is_file()
+    assert (tmp_path / "both" / "config.json").read_bytes() == (checkpoint / "config.json").read_bytes()
+
+
+def test_an_adapter_on_an_adapter(
+    modelcar: ModelcarCli, adapter: Path, base: dict[str, Any], ref: str, tmp_path: Path
+) -> None:
+    one, two = other_name(ref, "one"), other_name(ref, "two")
+    modelcar("build", adapter, "-t", one, "--adapter-of", ref, "--with-base", "--adapter-name", "one", "--push", "-q")
+    options = ("--adapter-of", one, "--with-base", "--adapter-name")
+    refusal = modelcar.refusal(2, "build", adapter, "-t", two, *options, "one")
+    assert refusal.line == "the base has a file adapters/one/adapter_config.json, too"
+    modelcar("build", adapter, "-t", two, *options, "two", "--push", "-q")
+    modelcar("pull", two, "-o", tmp_path / "both", "-q")
+    assert sorted(path.name for path in (tmp_path / "both" / "adapters").iterdir()) == ["one", "two"]
+
+
+def test_an_adapter_in_a_folder_without_its_base(
+    modelcar: ModelcarCli, adapter: Path, ref: str, tmp_path: Path
+) -> None:
+    modelcar("build", adapter, "-t", ref, "--adapter-name", "poet", "--push", "-q")
+    modelcar("pull", ref, "-o", tmp_path / "copy", "-q")
+    assert files_of(tmp_path / "copy") == {f"adapters/poet/{path}": data for path, data in files_of(adapter).items()}
+    scanned = modelcar.json("scan", ref)
+    assert {file["path"] for file in scanned["files"]} == set(files_of(tmp_path / "copy"))
+
+
+def test_what_makes_no_sense_with_a_base(
+    modelcar: ModelcarCli, checkpoint: Path, adapter: Path, base: dict[str, Any], ref: str
+) -> None:
+    def refused(*options: str, source: Path = adapter) -> str:
+        return modelcar.refusal(2, "build", source, "-t", "acme/x:v1", *options).line
+
+    assert refused("--with-base") == "nothing says which base the image shall have"
+    assert refused("--adapter-name", "../x") == "'../x' cannot be an adapter's name"
+    assert "--adapter-name is for adapters" in refused("--adapter-name", "x", source=checkpoint)
+    assert refused("--adapter-of", ref, "--with-base", "--estargz") == (
+        "an image with its base is a plain one, and cannot be packed as estargz"
+    )
+    assert "leave no room" in refused("--adapter-of", ref, "--with-base", "--max-layers", "5")
+    packed = other_name(ref, "packed")
+    modelcar("build", checkpoint, "-t", packed, "--estargz", "-q")
+    assert "compressed layers" in refused("--adapter-of", packed, "--with-base")
+
+
+@pytest.mark.parametrize("lie", ["diff id", "index", "count"])
+def test_a_base_that_lies(modelcar: ModelcarCli, checkpoint: Path, adapter: Path, lie: str) -> None:
+    modelcar("build", checkpoint, "-t", "acme/base:v1", "-q")
+    store = modelcar.store
+    name = str(Reference.parse("acme/base:v1"))
+    index = load(store.content, store.names.get(name))
+    assert isinstance(index, Index)
+    manifest = load(store.content, index.manifests[0])
+    assert isinstance(manifest, Manifest)
+    if lie == "index":
+        first, *others = manifest.layers
+        manifest = manifest.edited(layers=(replace(first, size=first.size + 1), *others))
+    else:
+        config = ImageConfig.parse(read_document(store.content, manifest.config))
+        wrong = config.diff_ids[1:] if lie == "count" else (config.diff_ids[1], *config.diff_ids[1:])
+        config = config.edited(diff_ids=wrong, history=())
+        write_document(store.content, config.content, config.digest)
+        manifest = manifest.edited(config=config.descriptor)
+    write_document(store.content, manifest.content, manifest.digest)
+    store.names.put(name, manifest.descriptor)
+    options = ("--adapter-of", "acme/base:v1", "--with-base")
+    refusal = modelcar.refusal(1, "build", adapter, "-t", "acme/x:v1", *options)
+    said = {"diff id": "and its diff id is", "index": "its model index gives layer", "count": "diff ids"}
+    assert said[lie] in refusal.line
+
+
+def test_layers_are_mounted_from_where_one_says(
+    modelcar: ModelcarCli, checkpoint: Path, ref: str, registry: str
+) -> None:
+    modelcar("build", checkpoint, "-t", ref, "--push", "-q")
+    place = Reference.parse(ref).repository
+    target = other_name(ref, "pushed")
+    pushed = modelcar.json("push", ref, target, "--mount-from", place)
+    assert (pushed["sent"], pushed["reused"]) == (0, pytest.approx(pushed["size"], rel=0.1))
+    again = ("--push", "--mount-from", f"{registry}/{place}")
+    built = modelcar.json("build", checkpoint, "-t", other_name(ref, "built"), *again)
+    assert built["sent"] == 0
+    refusal = modelcar.refusal(2, "push", ref, target, "--mount-from", "ghcr.io/acme/llm")
+    assert refusal.line == f"layers are mounted within one registry, and ghcr.io/acme/llm is not in {registry}"
 
 
 def test_a_fine_tune_sends_only_what_it_changed(

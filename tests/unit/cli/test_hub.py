@@ -142,11 +142,11 @@ def test_no_cache(modelcar: ModelcarCli, hub: FakeHub, ref: str, tmp_path: Path)
     kept = sum(path.stat().st_size for path in (modelcar.home / "store").rglob("*") if path.is_file())
     assert kept < plain["modelSize"] // 2
     assert hub.sent_of(WEIGHTS) > plain["modelSize"] // 2
-    for verb in ("push", "export"):
-        more = ("-o", tmp_path / verb) if verb == "export" else ()
-        refusal = modelcar.refusal(2, verb, ref, *more)
-        assert "is not on this machine: it went straight to" in refusal.line
-        assert "--no-cache" in refusal.hint
+    refusal = modelcar.refusal(2, "export", ref, "-o", tmp_path / "layout")
+    assert "is not on this machine: it is in" in refusal.line
+    assert "--no-cache" in refusal.hint
+    assert modelcar.json("push", ref)["sent"] == 0
+    assert modelcar.json("push", ref, ref.replace("/tiny:", "/other:"))["sent"] == 0, "mounted"
     modelcar("inspect", ref, "-q")
     modelcar("pull", ref, "-o", tmp_path / "copy", "-q")
     assert files_of(tmp_path / "copy") == hub.repos["org/name"].files
