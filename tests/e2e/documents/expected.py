@@ -15,8 +15,15 @@ _LOOSE: Final = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"), r"[0-9T:.Z+ -]+"),
     (re.compile(r"[<>]? ?\b\d[\d.,]* ?(s|ms|%|B|kB|MB|GB|KiB|MiB|GiB)(/s)?(?![\w])"), r"[<>]? ?[\d.,]+ ?\w*%?(/s)?"),
     (re.compile(r"(?<=:)\d{5}\b"), r"\d+"),
+    (re.compile(r"^\d+K(?=\s)"), r"\d+K"),  # du
+    (re.compile(r"/home/you(?=/)"), r"/\S+"),
+    (re.compile(r"(?<=modelcar )\d{4}\.\d+\.\d+\b"), r"[\d.]+"),
     (re.compile(r"\s+"), r"\s+"),
 )  # fmt: skip
+
+
+# What stands in for progress bars where there is no terminal; bars leave nothing behind.
+_PROGRESS: Final = re.compile(r"\w+ .* \([\d.]+ [kMG]?B\): [\d.]+ s, ")
 
 
 def difference(shown: Sequence[str], printed: str) -> str | None:
@@ -24,7 +31,7 @@ def difference(shown: Sequence[str], printed: str) -> str | None:
 
     A line that is `…` alone stands for any lines. Lines after the last that is shown are a difference, too.
     """
-    lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in printed.splitlines() if line.strip() and not _PROGRESS.match(line)]
     at, skipping = 0, False
     for wanted in (line.strip() for line in shown):
         if not wanted:

