@@ -1,0 +1,149 @@
+"""`python -m scripts.release`: the steps of a release, each of which can be run anywhere.
+
+build OUT --image REF --base OCI-LAYOUT --wheels amd64=DIR --wheels arm64=DIR
+sign OUT [--key KEY --attest-key KEY]      without keys as who you are
+verify OUT --key PUBLIC-KEY | --identity WHO --issuer URL
+lock                                       the packages and the base, anew
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from modelcar.cli.identities import IdentityChoice
+from modelcar.cli.trust import TrustChoice
+from modelcar.errors import ModelcarError, UsageError
+from modelcar.packaging.locations import parse_location
+from modelcar.store.layout import OciLayout
+from scripts.release.bundle import write_bundle
+from scripts.release.image import BaseLock, ImageRequest, build_image
+from scripts.release.lock import lock, lock_base
+from scripts.release.provenance import predicate_of, statement_about, sums
+from scripts.release.sbom import to_cyclonedx
+from scripts.release.sign import IMAGE, SBOM, STATEMENT, SUMS, Keys, sign, verify
+from scripts.release.source import export
+from scripts.release.wheels import build_wheel, read_wheels
+
+
+def build(out: Path, *, revision: str, image: str, base: Path, base_lock: Path | None, wheels: dict[str, Path]) -> None:
+    """Everything of a release, unsigned, in the new folder `out`; the same bytes for the same commit and wheels.
+
+    Raises:
+        ModelcarError: it cannot be built; `out` is then not there.
+    """
+    if out.exists():
+        raise UsageError(f"{out} is there already")
+    with tempfile.TemporaryDirectory(prefix="modelcar-release-") as temporary:
+        source = export(Path(temporary) / "source", revision)
+        new = Path(temporary) / "out"
+        new.mkdir()
+        ours = build_wheel(source, new)
+        locked = BaseLock.read(base_lock or source.folder / "scripts/release/locks/base.json")
+        others = {architecture: read_wheels(folder) for architecture, folder in wheels.items()}
+        request = ImageRequest(
+            name=source.version,
+            ours=ours,
+            wheels=others,
+            lock=locked,
+            labels={
+                "org.opencontainers.image.base.digest": locked.image.partition("@")[2],
+                "org.opencontainers.image.licenses": "Apache-2.0",
+                "org.opencontainers.image.revision": source.commit,
+                "org.opencontainers.image.title": "modelcar",
+                "org.opencontainers.image.version": source.version,
+            },
+            epoch=source.epoch,
+        )
+        root = build_image(request, OciLayout(base, create=False), OciLayout(new / IMAGE))
+        write_bundle(new / f"modelcar-{source.version}-kustomize.tar", f"{image}@{root.digest}")
+        document = to_cyclonedx(ours, others, locked, source.epoch)
+        (new / SBOM).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        files = sums(new, [file.name for file in new.iterdir() if file.is_file()])
+        (new / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in files.items()))
+        files |= sums(new, [SUMS])
+        statement = statement_about(files, root.digest, predicate_of(source, locked, os.environ))
+        (new / STATEMENT).write_bytes(statement.to_bytes())
+        shutil.move(new, out)
+    print(f"{source.version} {root.digest}")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    identity = IdentityChoice(
+        subject=options.identity,
+        subject_regexp=None,
+        issuer=options.issuer,
+        issuer_regexp=None,
+        trusted_root=options.trusted_root,
+        trust_config=None,
+        offline=False,
+    )
+    choice = TrustChoice(keys=(options.key,) if options.key else (), identity=identity)
+    verify(options.out, choice.authority(parse_location(f"oci:{options.out / IMAGE}")))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.release", description="The steps of a release.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build", help="build everything, unsigned")
+    building.add_argument("out", type=Path)
+    building.add_argument("--image", required=True, metavar="REPOSITORY", help="where the image will be")
+    building.add_argument("--base", required=True, type=Path, metavar="DIR", help="an OCI layout with the base alone")
+    building.add_argument("--base-lock", type=Path, metavar="FILE", help="another than locks/base.json")
+    building.add_argument("--wheels", required=True, action="append", metavar="ARCH=DIR", help="those of others")
+    building.add_argument("--revision", default="HEAD", metavar="COMMIT")
+    signing = commands.add_parser("sign", help="sign what was built")
+    signing.add_argument("out", type=Path)
+    signing.add_argument("--key", metavar="KEY", help="of the image; by default an identity signs")
+    signing.add_argument("--attest-key", metavar="KEY", help="of all statements")
+    verifying = commands.add_parser("verify", help="hold every file against the signed statement")
+    verifying.add_argument("out", type=Path)
+    verifying.add_argument("--key", metavar="KEY")
+    verifying.add_argument("--identity", metavar="WHO")
+    verifying.add_argument("--issuer", metavar="URL")
+    verifying.add_argument("--trusted-root", type=Path, metavar="FILE")
+    commands.add_parser("lock", help="lock packages and base anew")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.command == "build":
+        wheels = dict(each.partition("=")[::2] for each in options.wheels)
+        build(
+            options.out,
+            revision=options.revision,
+            image=options.image,
+            base=options.base,
+            base_lock=options.base_lock,
+            wheels={name: Path(folder) for name, folder in wheels.items()},
+        )
+    elif options.command == "sign":
+        if (options.key is None) != (options.attest_key is None):
+            raise UsageError("two keys sign, or none", hint="give --key and --attest-key")
+        sign(options.out, Keys(sign=options.key, attest=options.attest_key))
+    elif options.command == "verify":
+        _verify(options)
+    else:
+        lock()
+        lock_base()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status, as the command `modelcar` does."""
+    try:
+        _run(_parser().parse_args(arguments))
+    except ModelcarError as error:
+        print(f"release: {error}", *(f"  - {reason}" for reason in error.reasons), sep="\n", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
