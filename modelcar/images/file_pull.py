@@ -5,16 +5,18 @@ What has come survives a kill at any moment: the next call with the same folder 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 from modelcar.errors import InvalidContent, InvalidDocument, NotFound, StorageError
+from modelcar.images.nearby import check_places, copy_files
 from modelcar.images.reader import ModelLayer, ModelReader
+from modelcar.layers.bytemap import ByteMap
 from modelcar.layers.index import IndexedFile
-from modelcar.layers.members import locate_members
 from modelcar.lazy.data import Place
 from modelcar.lazy.download import Downloads
 from modelcar.lazy.grid import Grid
@@ -28,7 +30,10 @@ from modelcar.packaging.unpack import Unpacked
 from modelcar.progress import SILENT, Progress
 from modelcar.registry.cancel import run_parallel
 
-__all__ = ["SourceChunks", "pull_files"]
+__all__ = ["Here", "SourceChunks", "pull_files"]
+
+Here = Callable[[Descriptor], ByteMap | None]
+"""A layer that is on this machine already, or `None`."""
 
 
 class SourceChunks:
@@ -66,11 +71,13 @@ def pull_files(
     include: Sequence[str] = (),
     workers: int = 4,
     progress: Progress = SILENT,
+    here: Here = lambda _: None,
 ) -> Unpacked:
     """Fill `target`, which must not exist or be empty, with the model's files, or those that `include` names.
 
     Args:
         include: patterns as the shell's, over the whole path; `*` matches `/`, too, as `huggingface_hub` has it.
+        here: finds layers that need not be downloaded.
 
     Raises:
         UsageError: `target` has something in it.
@@ -87,7 +94,7 @@ def pull_files(
     whole = reader.manifest.digest
     identity = whole if not include else Digest.of(compact_json({"manifest": str(whole), "files": sorted(wanted)}))
     with open_staging(target, identity) as staging:
-        pulling = _Pulling(reader, downloads, staging, wanted, progress)
+        pulling = _Pulling(reader, downloads, staging, wanted, progress, here)
         run_parallel(pulling.jobs(), workers)
         files = [staging.files / path for path in wanted]
         return Unpacked(files=len(files), size=sum(path.lstat().st_size for path in files))
@@ -104,10 +111,16 @@ def _check_owners(layers: Sequence[ModelLayer]) -> None:
 
 class _Pulling:
     def __init__(
-        self, reader: ModelReader, downloads: Downloads, staging: Staging, wanted: set[str], progress: Progress
+        self,
+        reader: ModelReader,
+        downloads: Downloads,
+        staging: Staging,
+        wanted: set[str],
+        progress: Progress,
+        here: Here,
     ) -> None:
         self._reader, self._downloads, self._staging = reader, downloads, staging
-        self._wanted, self._progress = wanted, progress
+        self._wanted, self._progress, self._here = wanted, progress, here
 
     def jobs(self) -> list[partial[None]]:
         """One for each layer with something of what is wanted, the largest first."""
@@ -126,6 +139,9 @@ class _Pulling:
         if self._staging.paths_of(digest) is not None:
             self._progress.finish(str(digest), "exists")
             return
+        if self._copied(layer, files):
+            self._progress.finish(str(digest), "copied")
+            return
         places = [
             Place(file.offset, file.offset + file.size, self._staging.files / file.path)
             for file in sorted(files, key=lambda file: file.offset)
@@ -136,7 +152,7 @@ class _Pulling:
             is_whole = len(files) == len(layer.files)
             ranges = None if is_whole else _ranges(layer, files)
             self._downloads.fill(blob, ranges, partial(self._progress.advance, str(digest)))
-            _check_places(layer, blob, self._reader.root)
+            check_places(layer, self._reader.root, partial(_read_at, blob))
             for file in files:
                 if file.tensors:
                     check_header(file, blob.read(file.offset, file.header_size or 0))
@@ -147,6 +163,19 @@ class _Pulling:
         self._staging.finish(digest, [file.path for file in files])
         blob.discard()
         self._progress.finish(str(digest))
+
+    def _copied(self, layer: ModelLayer, files: Sequence[IndexedFile]) -> bool:
+        """Whether the layer is on this machine, and its files are now where they are wanted."""
+        content = self._here(layer.descriptor)
+        if content is None:
+            return False
+        digest = layer.descriptor.digest
+        shutil.rmtree(self._staging.partial(digest), ignore_errors=True)  # it vouches for what is about to be replaced
+        places = [(file, self._staging.files / file.path) for file in files]
+        if not copy_files(content, layer, self._reader.root, places, partial(self._progress.advance, str(digest))):
+            return False
+        self._staging.finish(digest, [file.path for file in files])
+        return True
 
 
 def _size(layer: ModelLayer, files: Sequence[IndexedFile]) -> int:
@@ -179,15 +208,6 @@ def _partial(folder: Path, layer: ModelLayer, places: Sequence[Place]) -> Iterat
         yield blob
     finally:
         blob.close()
-
-
-def _check_places(layer: ModelLayer, blob: PartialBlob, root: str) -> None:
-    """Raise `InvalidContent` unless the tar has exactly the files that the index lists, where it says."""
-    members = locate_members(partial(_read_at, blob), layer.grid.size)
-    found = {path: (member.offset, member.size) for path, member in members.items()}
-    top = root.strip("/")
-    if found != {f"{top}/{file.path}": (file.offset, file.size) for file in layer.files}:
-        raise InvalidContent(f"the model index places the files of layer {layer.descriptor.digest} elsewhere")
 
 
 def _read_at(blob: PartialBlob, offset: int, n: int) -> bytes:

@@ -159,7 +159,8 @@ def pull(
     """Put the model's files of an image, verified, into the folder `output`, which must not exist or be empty; without
     one, keep the image in the local store under its name, with its signatures and attestations.
 
-    Files come by parallel ranges, and a pull that ended early, even by kill -9, goes on where it was.
+    Files come by parallel ranges, and a pull that ended early, even by kill -9, goes on where it was. Layers that the
+    local store has are copied from there.
 
     Args:
         ref: a reference; for a folder also `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
@@ -181,7 +182,7 @@ def pull(
             include=tuple(include),
             platform=_platform(platform) if platform is not None else None,
         )
-        return pull_model(request, settings, Watched(progress))
+        return pull_model(request, settings, Watched(progress), store)
     if include or platform is not None:
         raise UsageError("the local store takes a whole image", hint="`include` and `platform` go with `output`")
     if not isinstance(location, Reference):

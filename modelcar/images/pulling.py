@@ -12,6 +12,7 @@ from typing import Final
 from modelcar.errors import NotFound, UsageError
 from modelcar.images.described import DescribedModel, describe_image
 from modelcar.images.file_pull import SourceChunks, pull_files
+from modelcar.images.nearby import NearbySource, nearby_store
 from modelcar.images.rank_pull import RankPull, pull_ranks
 from modelcar.images.reader import ModelReader
 from modelcar.images.store_pull import ranged_blobs
@@ -78,9 +79,14 @@ class PulledImage:
 
 
 def pull_model(
-    request: FilesRequest, settings: ClientSettings = _DEFAULTS, watcher: Watcher = UNWATCHED
+    request: FilesRequest,
+    settings: ClientSettings = _DEFAULTS,
+    watcher: Watcher = UNWATCHED,
+    store: LocalStore | None = None,
 ) -> PulledFiles:
     """Fill a folder with the model's files, all at once at the end.
+
+    Layers that `store` has, by default the user's own if there is one, are copied from there.
 
     Raises:
         UsageError: the folder has something in it, or the image is not for that platform.
@@ -89,14 +95,18 @@ def pull_model(
         WorldError: the registry refuses or cannot be reached, or the disk fails; the next call goes on.
     """
     labels: dict[Digest, str] = {}
-    with watcher.phase("pull", labels) as report, Registry(settings, report) as registry:
-        source = _source(request.ref, registry)
+    with (
+        nearby_store(store) as nearby,
+        watcher.phase("pull", labels) as report,
+        Registry(settings, report) as registry,
+    ):
+        source = _source(request.ref, registry, nearby)
         root = source.resolve()
         manifest = choose_manifest(source, root, request.platform)
         labels.update(layer_labels(manifest, source.read))
         reader = _reader(source, manifest, required=bool(request.include))
         unpacked: Unpacked
-        if reader is not None and (request.include or isinstance(source, RegistrySource)):
+        if reader is not None and (request.include or isinstance(request.ref, Reference)):
             with _downloads(source, request.ref, settings) as downloads:
                 unpacked = pull_files(
                     reader,
@@ -105,6 +115,7 @@ def pull_model(
                     include=request.include,
                     workers=settings.concurrency,
                     progress=report,
+                    here=source.has if isinstance(source, NearbySource) else lambda _: None,
                 )
         else:
             unpacked = unpack_model(
@@ -118,13 +129,14 @@ def pull_parts(
     plan_for: Callable[[DescribedModel], RankPlan],
     settings: ClientSettings = _DEFAULTS,
     watcher: Watcher = UNWATCHED,
+    store: LocalStore | None = None,
 ) -> PulledParts:
     """Fill a folder with what the ranks of a plan have something of. `plan_for` makes the plan.
 
     Raises: as `pull_model`, and what `plan_for` raises.
     """
-    with watcher.phase("pull") as report, Registry(settings, report) as registry:
-        source = _source(request.ref, registry)
+    with nearby_store(store) as nearby, watcher.phase("pull") as report, Registry(settings, report) as registry:
+        source = _source(request.ref, registry, nearby)
         root = source.resolve()
         reader = ModelReader(source, root, request.platform)
         model = describe_image(reader)
@@ -162,8 +174,10 @@ def pull_image(
     return PulledImage(root=root, carried=carried)
 
 
-def _source(ref: Location, registry: Registry) -> LayoutSource | RegistrySource:
-    return LayoutSource(ref) if isinstance(ref, StoredLocation) else RegistrySource(ref, registry)
+def _source(ref: Location, registry: Registry, nearby: LocalStore | None) -> RangedSource:
+    if isinstance(ref, StoredLocation):
+        return LayoutSource(ref)
+    return NearbySource(ref, registry, nearby) if nearby is not None else RegistrySource(ref, registry)
 
 
 def _reader(source: RangedSource, manifest: Manifest, *, required: bool) -> ModelReader | None:

@@ -9,6 +9,7 @@ import pytest
 from modelcar.oci import Reference
 from modelcar.registry import Registry
 from modelcar.store import Names, OciLayout
+from modelcar.testing.registry import MisbehavingRegistry, running
 from tests.support.checkpoints import files_of
 from tests.support.images import validate_in
 from tests.unit.cli.conftest import ModelcarCli
@@ -90,6 +91,33 @@ def test_pull_files_of_the_twin_and_by_digest(
 ) -> None:
     modelcar("pull", ref + suffix.replace("DIGEST", digest), "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
+
+
+def blobs_sent(registry: MisbehavingRegistry) -> int:
+    """Bytes of blobs that it has answered with."""
+    return registry.counts().sent
+
+
+def test_what_the_local_store_has_is_not_downloaded(modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path) -> None:
+    with running() as registry:
+        ref = f"{registry.address}/org/model:v1"
+        digest = modelcar.json("build", checkpoint, "-t", ref, "--push")["digest"]
+        registry.reset_counts()
+        modelcar("pull", ref, "-o", tmp_path / "all", "-q")
+        modelcar("pull", ref, "-o", tmp_path / "some", "--include", "*.json", "-q")
+        modelcar("pull", ref, "-o", tmp_path / "rank", "--tp", "2", "--rank", "0", "-q")
+        assert blobs_sent(registry) == 0
+        (checkpoint / "config.json").write_text("{}")  # so that this layer is not here any more
+        registry.reset_counts()
+        modelcar("pull", ref, "-o", tmp_path / "again", "-q")
+        assert 0 < blobs_sent(registry) < 64 << 10
+    modelcar("pull", f"{ref}@{digest}", "-o", tmp_path / "offline", "--include", "*.safetensors", "-q")
+    whole = files_of(tmp_path / "all")
+    assert files_of(tmp_path / "again") == whole
+    assert files_of(tmp_path / "some") == {path: data for path, data in whole.items() if path.endswith(".json")}
+    assert files_of(tmp_path / "offline") == {p: data for p, data in whole.items() if p.endswith(".safetensors")}
+    modes = {(tmp_path / name / "config.json").stat().st_mode & 0o777 for name in ("all", "again")}
+    assert len(modes) == 1
 
 
 def test_pull_into_the_current_folder(
