@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ class CheckpointFile:
     format: str | None
     known_sha256: str | None = None
     awaited: bool = False
-    origin: str | None = None
+    origin: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:

@@ -7,8 +7,10 @@ was killed (huggingface_hub 2.4, `_download_to_tmp_and_move`) and hands nothing 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from time import sleep
 from typing import Any, Final
@@ -19,6 +21,7 @@ from modelcar.checkpoint.hub_errors import Wanted, is_final, translated
 from modelcar.checkpoint.hubcache import HubSnapshot
 from modelcar.checkpoint.links import resolve_link
 from modelcar.checkpoint.provenance import Provenance
+from modelcar.checkpoint.ranges import Ranges, Write
 from modelcar.checkpoint.remote import RemoteFile
 from modelcar.errors import EmptySource, ModelcarError, SourceChanged, WorldError
 
@@ -98,6 +101,9 @@ class HubSource:
         self.snapshot = HubSnapshot(folder=folder, repo=wanted.repo, commit=commit)
         self._headers = build_hf_headers(token=options.token, library_name="modelcar")
         self._timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        self._agent = {name: value for name, value in self._headers.items() if name.lower() == "user-agent"}
+        self._ranges = Ranges(self._timeout, _tls_context)
+        self._plain = _is_plain_client()
         self._places: dict[str, tuple[str, str]] = {}  # path: where its bytes are served, and its etag
 
     @property
@@ -118,7 +124,7 @@ class HubSource:
         with self._translating():
             self.snapshot.write_ref(revision)
 
-    def read(self, file: RemoteFile, start: int, stop: int) -> bytes:
+    def read(self, file: RemoteFile, start: int, stop: int) -> bytes | memoryview:
         if start >= stop:
             return b""
         with self._translating():
@@ -136,6 +142,17 @@ class HubSource:
                     return data
                 sleep(min(max(wait, 0.5 * 2**attempt), _LONGEST_WAIT))
         raise AssertionError  # the last attempt raises
+
+    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
+        if start >= stop:
+            return
+        if self._plain:
+            with self._translating():
+                url, _ = self._located(file)
+            headers = self._headers if _origin(url) == _origin(self._endpoint) else self._agent
+            start += self._ranges.get(url, headers, start, stop, file.size, write)
+        if start < stop:
+            write(start, memoryview(self.read(file, start, stop)))
 
     def bring(self, file: RemoteFile) -> Path:
         import huggingface_hub
@@ -175,7 +192,7 @@ class HubSource:
             path.rename(path.with_name(etag))
         return self.bring(file)  # which finds it there, and only makes the link
 
-    def _attempt(self, file: RemoteFile, start: int, stop: int, *, last: bool) -> tuple[bytes | None, float]:
+    def _attempt(self, file: RemoteFile, start: int, stop: int, *, last: bool) -> tuple[memoryview | None, float]:
         """The bytes, or how long to wait before the next attempt."""
         from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined, unused-ignore]
 
@@ -240,23 +257,41 @@ class HubSource:
             raise translated(e, self._wanted) from e
 
 
+def _is_plain_client() -> bool:
+    """Whether nobody has put another client in the place of the library's own, for their proxy or certificates, say."""
+    from huggingface_hub.utils import _http
+
+    own, current = (getattr(_http, name, None) for name in ("default_client_factory", "_GLOBAL_CLIENT_FACTORY"))
+    return own is not None and own is current
+
+
+def _tls_context() -> ssl.SSLContext:
+    """What the library's own client trusts."""
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined, unused-ignore]
+
+    client = import_module(type(get_session()).__module__.partition(".")[0])
+    context: ssl.SSLContext = client.create_ssl_context()
+    return context
+
+
 class _Final(Exception):
     """An answer that another attempt would not change; its cause says which."""
 
 
-def _received(answer: Any, file: RemoteFile, start: int, stop: int, name: str) -> bytes:
+def _received(answer: Any, file: RemoteFile, start: int, stop: int, name: str) -> memoryview:
     """The body, if it is what was asked for; not a byte more is held."""
     given = answer.headers.get("Content-Range", "")
     if given and given != f"bytes {start}-{stop - 1}/{file.size}":
         raise _changed(name, file)
-    data = bytearray()
+    data, came = memoryview(bytearray(stop - start)), 0
     for part in answer.iter_raw():
-        data += part
-        if len(data) > stop - start:
+        if came + len(part) > len(data):
             raise _changed(name, file)
-    if len(data) < stop - start:
+        data[came : came + len(part)] = part
+        came += len(part)
+    if came < len(data):
         raise ConnectionError("the answer ended early")
-    return bytes(data)
+    return data
 
 
 def _changed(name: str, file: RemoteFile) -> SourceChanged:

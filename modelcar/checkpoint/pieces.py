@@ -2,7 +2,8 @@
 
 `PATH` holds the bytes; `PATH.pieces` is text: a JSON object that says what they are pieces of, then the number of each
 piece that is here, a line each. A line is written after its bytes. What a crash of the machine may have lost is not
-trusted (the object names the boot); a killed process loses nothing.
+trusted (the object names the boot); a killed process loses nothing. Where boots have no names, as on macOS, bytes are
+on the disk before their line is written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from modelcar.checkpoint.remote import RemoteFile, RemoteSource, read_piece
+from modelcar.checkpoint.remote import RemoteFile, RemoteSource
 from modelcar.errors import NoSpace, StorageError, WorldError
 
 __all__ = ["PIECE", "PartialFile", "fetch", "open_partial"]
@@ -37,8 +38,9 @@ def piece_of(size: int) -> int:
 class PartialFile:
     """What is here of a file of `size` bytes, which lies at `path`. Filled by some threads and awaited by others."""
 
-    def __init__(self, path: Path, size: int, fd: int, pieces: int) -> None:
+    def __init__(self, path: Path, size: int, fd: int, pieces: int, *, durable: bool = False) -> None:
         self.path, self.size = path, size
+        self._durable = durable
         self._fd, self._list = fd, pieces
         self._piece = piece_of(size)
         self._count = -(-size // self._piece)
@@ -62,17 +64,28 @@ class PartialFile:
         """The bytes `[start, stop)` of a piece."""
         return number * self._piece, min((number + 1) * self._piece, self.size)
 
-    def put(self, number: int, data: bytes | memoryview) -> None:
-        """A piece has come.
+    def write(self, offset: int, data: memoryview) -> None:
+        """Bytes have come. They count once their piece is `done`.
 
         Raises:
-            NoSpace, StorageError: it cannot be written.
+            NoSpace, StorageError: they cannot be written.
         """
-        view, offset = memoryview(data), number * self._piece
         try:
-            while view:
-                n = os.pwrite(self._fd, view, offset)
-                view, offset = view[n:], offset + n
+            while data:
+                n = os.pwrite(self._fd, data, offset)
+                data, offset = data[n:], offset + n
+        except OSError as e:
+            raise _explained(e, self.path) from None
+
+    def done(self, number: int) -> None:
+        """A piece is here.
+
+        Raises:
+            NoSpace, StorageError: that cannot be noted.
+        """
+        try:
+            if self._durable:
+                os.fsync(self._fd)
             os.write(self._list, b"%d\n" % number)
         except OSError as e:
             raise _explained(e, self.path) from None
@@ -134,14 +147,14 @@ def open_partial(path: Path, file: RemoteFile) -> Iterator[PartialFile]:
     Raises:
         StorageError: it cannot be written there.
     """
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
     identity = json.dumps({"version": file.version, "size": file.size, "piece": piece_of(file.size), "boot": boot})
     fds: list[int] = []
     try:
         try:
             fds.append(_locked(_list_of(path), os.O_RDWR | os.O_APPEND))
             fds.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
-            partial = PartialFile(path, file.size, fds[1], fds[0])
+            partial = PartialFile(path, file.size, fds[1], fds[0], durable=boot is None)
             partial.take_over(identity)
         except OSError as e:
             raise _explained(e, path) from None
@@ -172,9 +185,10 @@ def fetch(
     def bring(number: int) -> None:
         if stopped():
             raise WorldError(f"{file.path} was not brought to its end")
-        data = read_piece(source, file, *partial.bounds(number))
-        partial.put(number, data)
-        advance(len(data))
+        start, stop = partial.bounds(number)
+        source.copy(file, start, stop, partial.write)
+        partial.done(number)
+        advance(stop - start)
 
     with ThreadPoolExecutor(source.at_once, thread_name_prefix="modelcar-fetch") as pool:
         futures = [pool.submit(bring, number) for number in partial.missing()]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from modelcar.checkpoint.file import CheckpointFile
     from modelcar.checkpoint.provenance import Provenance
+    from modelcar.checkpoint.ranges import Write
     from modelcar.files import ReadAt
 
 __all__ = ["Remote", "RemoteFile", "RemoteSource", "read_piece", "read_range"]
@@ -69,6 +70,10 @@ class RemoteSource(Protocol):
 
     def read(self, file: RemoteFile, start: int, stop: int) -> bytes | memoryview:
         """Exactly the bytes `[start, stop)`, which are few enough to be held in memory."""
+
+    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
+        """Hand the bytes `[start, stop)` to `write`, in parts, each with its offset; some maybe more than once, but the
+        last time they are right."""
 
     def bring(self, file: RemoteFile) -> Path:
         """Bring a small file here, whole; returns where it lies, all links resolved."""

@@ -10,6 +10,7 @@ from modelcar.oci import Digest
 
 if TYPE_CHECKING:
     from modelcar.checkpoint.provenance import Provenance
+    from modelcar.checkpoint.ranges import Write
 
 __all__ = ["Spooled"]
 
@@ -42,6 +43,9 @@ class Spooled:
 
     def read(self, file: RemoteFile, start: int, stop: int) -> bytes | memoryview:
         return self._source.read(file, start, stop)
+
+    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
+        self._source.copy(file, start, stop, write)
 
     def bring(self, file: RemoteFile) -> Path:
         place = self.place(file)

@@ -18,13 +18,15 @@ from modelcar.checkpoint.objects.names import Location
 from modelcar.checkpoint.objects.problems import changed, is_passing, translated
 from modelcar.checkpoint.objects.stores import endpoint_of, open_store
 from modelcar.checkpoint.provenance import Provenance
-from modelcar.checkpoint.remote import RemoteFile, read_range
+from modelcar.checkpoint.remote import RemoteFile, read_piece, read_range
 from modelcar.errors import EmptySource, SourceError, StorageError
 from modelcar.oci import Digest
 
 if TYPE_CHECKING:
     from obstore import Bytes, ObjectMeta
     from obstore.store import ObjectStore
+
+    from modelcar.checkpoint.ranges import Write
 
 __all__ = ["ObjectSource", "cache_folder", "open_objects"]
 
@@ -129,6 +131,9 @@ class ObjectSource:
                     raise translated(e, self._location, file.path) from e
             time.sleep(0.5 * 2**attempt)
         raise AssertionError  # the last attempt returns or raises
+
+    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
+        write(start, memoryview(read_piece(self, file, start, stop)))
 
     def bring(self, file: RemoteFile) -> Path:
         data = read_range(self, file, 0, file.size)

@@ -10,6 +10,8 @@ import pytest
 
 from modelcar.checkpoint import Provenance, RemoteFile, pieces
 from modelcar.checkpoint.pieces import PartialFile, fetch, open_partial
+from modelcar.checkpoint.ranges import Write
+from modelcar.checkpoint.remote import read_piece
 from modelcar.errors import SourceChanged, WorldError
 
 CONTENT = bytes(range(256)) * 40
@@ -41,6 +43,9 @@ class Place:
         if start >= self.fails_from:
             raise WorldError("the place is closed")
         return self.content[start : stop - self.short]
+
+    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
+        write(start, memoryview(read_piece(self, file, start, stop)))
 
     def bring(self, file: RemoteFile) -> Path:
         raise NotImplementedError
@@ -147,3 +152,23 @@ def test_nobody_wants_it_any_more(tmp_path: Path) -> None:
 def assert_unfinished(partial: PartialFile) -> None:
     with pytest.raises(WorldError):
         partial.wait(1)
+
+
+def test_where_boots_have_no_names_bytes_are_on_the_disk_before_they_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_BOOT_ID", tmp_path / "none")
+    synced: list[int] = []
+    monkeypatch.setattr(pieces.os, "fsync", synced.append)
+    assert bring(Place(), tmp_path / "file") == 11
+    assert len(synced) == 11
+    assert bring(Place(), tmp_path / "file") == 0
+
+
+def test_bytes_count_once_their_piece_is_done(tmp_path: Path) -> None:
+    with open_partial(tmp_path / "file", FILE) as partial:
+        partial.write(0, memoryview(CONTENT[:PIECE]))
+        assert partial.received == 0
+        partial.done(0)
+        partial.wait(PIECE)
+        assert partial.received == PIECE
