@@ -1,4 +1,5 @@
-"""What registries are known to take, by their host: a table, and nothing else.
+"""What registries are known to take, by their host: a table, and nothing else. Those whose names say nothing may be
+recognised by their answers (`recognition`).
 
 An entry is a starting point. What a registry turns out to do is remembered in `habits` and counts for more; what nobody
 could verify says so in `note`.
@@ -13,10 +14,11 @@ from typing import Final
 
 from modelcar.errors import UsageError
 
-__all__ = ["DIALECTS", "UNKNOWN", "Dialect", "Way", "canonical", "dialect_named", "dialect_of"]
+__all__ = ["DIALECTS", "GENERAL_MANIFEST", "UNKNOWN", "Dialect", "Way", "canonical", "dialect_named", "dialect_of"]
 
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
+GENERAL_MANIFEST: Final = 4 * _MIB  # bytes that every registry takes of a manifest, by the specification
 
 
 class Way(StrEnum):
@@ -40,7 +42,7 @@ class Dialect:
         largest_put: the most that a PUT may have.
         largest_layer: what it never takes more of, whatever the way.
         fragile_layer: what is known to fail often where it is run with its defaults, and is no rule.
-        largest_manifest: of any manifest or index.
+        largest_manifest: of any manifest or index; what the specification asks of all, unless more is known.
         longest_upload: how long one upload may take.
         note: what a person should know.
     """
@@ -53,7 +55,7 @@ class Dialect:
     largest_put: int | None = None
     largest_layer: int | None = None
     fragile_layer: int | None = None
-    largest_manifest: int | None = None
+    largest_manifest: int = GENERAL_MANIFEST
     longest_upload: float | None = None
     note: str = ""
 
@@ -87,7 +89,6 @@ DIALECTS: Final = (
         family="Azure Container Registry",
         hosts=("*.azurecr.io", "*.azurecr.cn", "*.azurecr.us"),
         largest_layer=200 * _GIB,
-        largest_manifest=4 * _MIB,
     ),
     Dialect(
         family="Google Artifact Registry",
@@ -126,6 +127,7 @@ DIALECTS: Final = (
         largest_layer=5 * _GIB,
         note="its limits are not verified",
     ),
+    Dialect(family="GitLab", hosts=("registry.gitlab.com",), note="its limits are not verified"),
 )
 
 

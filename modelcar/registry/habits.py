@@ -36,6 +36,7 @@ class Habit:
         piece: bytes, with `Way.PIECES`.
         streams: whether it takes one PATCH of any size.
         rate: bytes a second of the last upload of some size.
+        family: its entry in the table of dialects, by its answers; `""` if they tell nothing.
         at: seconds since the epoch, of the last change.
     """
 
@@ -43,6 +44,7 @@ class Habit:
     piece: int | None = None
     streams: bool | None = None
     rate: float | None = None
+    family: str | None = None
     at: float = 0.0
 
 
@@ -104,11 +106,12 @@ def _read(path: Path) -> dict[str, Habit]:
 
 
 def _parse(fields: dict[str, Any]) -> Habit:
-    piece, rate, streams = fields["piece"], fields["rate"], fields["streams"]
+    piece, rate, streams, family = fields["piece"], fields["rate"], fields["streams"], fields.get("family")
     return Habit(
         way=Way(fields["way"]) if fields["way"] is not None else None,
         piece=max(1, int(piece)) if piece is not None else None,
         streams=bool(streams) if streams is not None else None,
         rate=float(rate) if rate is not None else None,
+        family=str(family) if family is not None else None,
         at=float(fields["at"]),
     )

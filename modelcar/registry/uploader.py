@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from modelcar.errors import RegistryError
+from modelcar.errors import RegistryError, UsageError
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest, Reference
 from modelcar.progress import Progress
@@ -17,6 +17,7 @@ from modelcar.registry.dialects import UNKNOWN, Dialect, dialect_named, dialect_
 from modelcar.registry.habits import Habits
 from modelcar.registry.journal import Journal
 from modelcar.registry.preflight import Preflight, preflight
+from modelcar.registry.recognition import ask_front_door
 from modelcar.registry.session import RETRIED, Session
 from modelcar.registry.tally import Tally
 from modelcar.registry.upload import Blob, BlobSource, Tail, Upload, UploadContext, fingerprint, map_source
@@ -45,7 +46,26 @@ class Uploader:
         self.tally = Tally()
 
     def dialect(self, registry: str) -> Dialect:
-        return self._dialect or dialect_of(registry)
+        """What is known of it, without asking it: by its name, or since it was met."""
+        by_name = self._dialect or dialect_of(registry)
+        if by_name is not UNKNOWN:
+            return by_name
+        try:
+            return dialect_named(self._habits.of(registry).family or "")
+        except UsageError:
+            return UNKNOWN
+
+    def meet(self, ref: Reference) -> None:
+        """Ask a registry whose name says nothing who it is; once a month. Never raises for what it answers."""
+        if self._dialect is not None or self._session.settings.address is not None:
+            return
+        if dialect_of(ref.registry) is not UNKNOWN:
+            return
+        with self._trying:
+            if self._habits.of(ref.registry).family is None:
+                found = ask_front_door(self._session, self._session.remote(ref))
+                if found is not None:
+                    self._habits.learn(ref.registry, family="" if found is UNKNOWN else found.family)
 
     def has_sent(self, ref: Reference, digest: Digest) -> bool:
         """Whether this client has seen to it already that the repository has the blob."""
@@ -55,13 +75,16 @@ class Uploader:
         """The repository has the blob."""
         self._uploaded.add((ref.name, digest))
 
-    def preflight(self, ref: Reference, layers: Mapping[str, int]) -> Preflight:
-        """What is known of pushing these layers (label to bytes) there."""
+    def preflight(
+        self, ref: Reference, layers: Mapping[str, int], manifests: Mapping[str, int] | None = None
+    ) -> Preflight:
+        """What is known of pushing these layers and manifests (label to bytes) there."""
         rate = self._habits.of(ref.registry).rate
-        return preflight(ref.registry, self.dialect(ref.registry), layers, rate)
+        return preflight(ref.registry, self.dialect(ref.registry), layers, rate, manifests or {})
 
     def streams(self, ref: Reference) -> bool:
         """Whether the registry takes bytes before their digest is known, by the table or by what it did with one."""
+        self.meet(ref)
         dialect = self.dialect(ref.registry)
         if dialect is not UNKNOWN or not dialect.streams:
             return dialect.streams and self._habits.of(ref.registry).streams is not False
@@ -132,6 +155,7 @@ class Uploader:
             tail.let_go()
 
     def _run(self, ref: Reference, blob: Blob, key: str, mount_from: Sequence[str]) -> str:
+        self.meet(ref)
         context = UploadContext(
             session=self._session,
             dialect=self.dialect(ref.registry),

@@ -45,8 +45,8 @@ def seed_of(profile: str, number: int) -> int:
 
 
 def faults(seed: int) -> Faults:
-    """Twenty a GiB; the short form has as many in its few MiB."""
-    return Faults(seed=seed, per_gib=_FAULTS * (1 if FULL else 1024 / MIB))
+    """Twenty a GiB; the short form has half as many in its few MiB."""
+    return Faults(seed=seed, per_gib=_FAULTS * (1 if FULL else 1024 / MIB / 2))
 
 
 def finish(home: Modelcar, registry: MisbehavingRegistry, arguments: list[str | Path], dice: random.Random) -> int:
