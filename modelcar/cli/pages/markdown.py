@@ -17,7 +17,8 @@ from modelcar.cli.tensors import dtype_totals, tensors_of
 __all__ = ["image_markdown"]
 
 _MOST_ROWS: Final = 40
-_MARKS: Final = re.compile(r"([\\`*_{}\[\]()#+!|~@:-])")  # `@` would call somebody, `:` begin a link
+# Marks, and what GitHub makes a link of without any: `@name`, `#1`, `http://` and `www.`
+_MARKS: Final = re.compile(r"([\\`*_\[\]#|~@]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 
 
 def image_markdown(view: ImageView) -> str:

@@ -11,6 +11,7 @@ from modelcar.checkpoint.source import REMOTE_SCHEMES
 from modelcar.cli.models import describe, is_source
 from modelcar.cli.options import network_options, output_options
 from modelcar.cli.output import Output, Table, human_size
+from modelcar.cli.pages.writing import check_page_target, html_option, write_page
 from modelcar.cli.source import Wishes, open_source, source_options
 from modelcar.images.described import describe_checkpoint
 from modelcar.images.differences import Change, Difference, Side, compare
@@ -24,9 +25,12 @@ _DIFFERS: Final = 1  # exit status
 @click.argument("b", metavar="B")
 @source_options
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has an image.")
+@html_option("the difference")
 @network_options
 @output_options
-def command(a: str, b: str, wishes: Wishes, remote: bool, settings: ClientSettings, output: Output) -> None:
+def command(
+    a: str, b: str, wishes: Wishes, remote: bool, html: str | None, settings: ClientSettings, output: Output
+) -> None:
     """Show what differs between two models.
 
     A and B are a folder, a file, hf://org/name[@revision], or an image. Files are compared by digest, tensors by type
@@ -36,7 +40,10 @@ def command(a: str, b: str, wishes: Wishes, remote: bool, settings: ClientSettin
     \b
       modelcar diff hf://org/name@v1 hf://org/name@v2
       modelcar diff ghcr.io/acme/llm:v1 ./fine-tuned
+      modelcar diff ghcr.io/acme/llm:v1 ghcr.io/acme/llm:v2 --html diff.html
     """
+    if html is not None:
+        check_page_target(html, output)
     sides = [_side(target, wishes, remote=remote, settings=settings, output=output) for target in (a, b)]
     found = compare(*sides)
     output.document(
@@ -48,7 +55,12 @@ def command(a: str, b: str, wishes: Wishes, remote: bool, settings: ClientSettin
             "bytesToMove": found.bytes_to_move,
         }
     )
-    _show(output, found, a, b)
+    if html is not None:
+        from modelcar.cli.pages.difference import difference_page
+
+        write_page(difference_page(found, a, b), html, output)
+    else:
+        _show(output, found, a, b)
     if not found.is_none:
         raise click.exceptions.Exit(_DIFFERS)
 

@@ -75,7 +75,7 @@
       return words.every((word) => text.includes(word));
     });
     body.replaceChildren(...found.slice(0, MOST).map(row));
-    const of = Number(list.dataset.count) > rows.length ? `the largest ${grouped(rows.length)} ${what}` : `${grouped(rows.length)} ${what}`;
+    const of = Number(list.dataset.count) > rows.length ? `the first ${grouped(rows.length)} ${what}` : `${grouped(rows.length)} ${what}`;
     said.textContent = `${grouped(found.length)} of ${of}${found.length > MOST ? `, the first ${MOST} of them` : ""}`;
   };
   filter.closest(".search").hidden = false;
