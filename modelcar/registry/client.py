@@ -140,6 +140,7 @@ class Registry:
         What is yielded takes them, from any thread, and raises where an upload before has failed. Leaving the block
         waits for all; a `push` afterwards does not look at them again.
         """
+        self._uploader.meet(ref)
         with JobGroup(self._settings.concurrency) as group:
             earlier = partial(self._earlier_sizes, ref, mount_from)
             yield Uploading(self._uploader, ref, group, self._progress, earlier, mount_from)
@@ -187,7 +188,7 @@ class Registry:
 
         tree = collect(read(descriptor), descriptor.digest, read)
         missing = [blob for digest, blob in tree.blobs.items() if not self._uploader.has_sent(ref, digest)]
-        self._require(ref, missing)
+        self._require(ref, missing, tree)
         sources = {blob.digest: _checked(store, blob) for blob in missing}
         self._progress.expect(sum(blob.size for blob in missing))
         jobs = [partial(self.upload_blob, ref, blob, sources[blob.digest], mount_from=mount_from) for blob in missing]
@@ -220,7 +221,7 @@ class Registry:
         tree = collect(root, source.digest or root.digest, lambda child: self.manifest(source, child))
         mount_from = [source.repository] if source.registry == target.registry else []
         if not mount_from:
-            self._require(target, tree.blobs.values())
+            self._require(target, tree.blobs.values(), tree)
         self._expect(tree)
         upload = partial(self._uploader.upload, target, mount_from=mount_from)
         jobs = [partial(upload, blob, self._relay(source, blob)) for blob in tree.blobs.values()]
@@ -258,8 +259,11 @@ class Registry:
             place = Reference(registry=ref.registry, repository=ref.repository, digest=digest)
             self.put_manifest(ref if digest == last else place, document.content, document.media_type)
 
-    def _require(self, ref: Reference, blobs: Iterable[Descriptor]) -> None:
-        self.preflight(ref, {_label(blob): blob.size for blob in blobs}).require()
+    def _require(self, ref: Reference, blobs: Iterable[Descriptor], tree: Tree) -> None:
+        """Hold all that is to be sent against what is known of the registry, which is asked who it is."""
+        self._uploader.meet(ref)
+        manifests = {f"{digest.algorithm}:{digest.short}": len(document.content) for digest, document in tree.documents}
+        self._uploader.preflight(ref, {_label(blob): blob.size for blob in blobs}, manifests).require()
 
     def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store, bring: Callable[[Descriptor], bool]) -> None:
         key = str(blob.digest)

@@ -71,6 +71,18 @@ def test_nothing_is_known_of_others() -> None:
     preflight("localhost:5000", UNKNOWN, {"a": 10**15}).require()
 
 
+def test_a_manifest_that_is_too_large_is_named_with_the_way_out() -> None:
+    found = preflight("localhost:5000", UNKNOWN, {"a": 1}, manifests={"sha256:1": 5 << 20, "sha256:2": 1000})
+    with pytest.raises(TooLarge, match=r"the manifest of sha256:1 has 5\.2 MB, and a registry takes 4\.2 MB") as caught:
+        found.require()
+    assert "--max-layers" in str(caught.value.hint)
+    assert "convert" not in str(caught.value.hint)
+    both = preflight("ghcr.io", dialect_of("ghcr.io"), {"a": 12 * GB}, manifests={"sha256:1": 5 << 20})
+    assert len(both.problems) == 2
+    assert "--max-shard-size" in both.hint
+    assert "--max-layers" in both.hint
+
+
 def test_no_byte_leaves(server: ScriptedRegistry, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(dialect_of("ghcr.io"), largest_layer=1000)
     monkeypatch.setattr("modelcar.registry.uploader.dialect_of", lambda _: small)
