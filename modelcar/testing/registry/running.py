@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,6 +121,11 @@ class MisbehavingRegistry:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+    def freeze(self) -> None:
+        """Its connections stay, and nothing answers any more, until `kill` or `restart`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
 
     def restart(self) -> None:
         """Go on, or begin, with what it holds: without upload sessions, faults and counts."""
