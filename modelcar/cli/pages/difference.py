@@ -11,7 +11,7 @@ from modelcar.cli.pages.document import render
 from modelcar.cli.pages.pictures import Bar, bar
 from modelcar.cli.pages.places import Places
 from modelcar.cli.pages.texts import json_text, shown
-from modelcar.images.differences import Amount, Change, Difference, TensorChange
+from modelcar.images.differences import Amount, Change, Difference, LayerChange, TensorChange
 
 __all__ = ["Pair", "difference_page"]
 
@@ -44,7 +44,7 @@ def difference_page(found: Difference, a: str, b: str) -> bytes:
     """The page about what became of `a` in `b`, of at most some 2 MiB however much there is to show."""
     places = Places()
     listed = _listed(found.tensors)
-    layers = sorted((x for x in found.layers if x.change is not Change.SAME), key=lambda layer: layer.files)
+    layers = sorted((x for x in found.layers if x.change is not Change.SAME), key=_side_by_side)
     files = [file for file in found.files if file.change is not Change.SAME]
     known = found.file_amounts.get(Change.SAME, Amount()).after
     return render(
@@ -73,6 +73,11 @@ def difference_page(found: Difference, a: str, b: str) -> bytes:
         tensors=listed[:_FIRST],
         tensor_count=len(found.tensors),
     )
+
+
+def _side_by_side(layer: LayerChange) -> tuple[str, bool]:
+    """So that a layer that changed lies above what became of it."""
+    return min(layer.files), layer.before is None
 
 
 def _pair(amounts: Mapping[Change, Amount], places: Places) -> Pair:

@@ -139,7 +139,7 @@ def _shape(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _shared_bar(shared: Shared, places: Places) -> Bar:
     count, rest = len(shared.layers), shared.total - shared.size
-    parts = [("in both", "same", shared.size, count), ("only here", "added", rest, 0)]
+    parts = [("in both", "same", shared.size, count), ("only here", "weights", rest, 0)]
     return bar("shared", parts, shared.total, places)
 
 

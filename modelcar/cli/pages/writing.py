@@ -45,8 +45,8 @@ def check_page_target(target: str, output: Output) -> None:
         raise StorageError(f"cannot write {target}: there is no folder {path.parent}")
 
 
-def write_page(page: bytes, target: str, output: Output) -> None:
-    """Put the page where `--html` says; readers of a file see the old one or the new one.
+def write_page(page: bytes, target: str, say: Callable[[str], None]) -> None:
+    """Put the page where `--html` says; readers of a file see the old one or the new one. `say` tells of a file.
 
     Raises:
         StorageError: it cannot be written.
@@ -62,7 +62,7 @@ def write_page(page: bytes, target: str, output: Output) -> None:
             raise StorageError(f"cannot write {target}: {e.strerror}") from None
     else:
         atomic_write(path.resolve(), page)
-    output.line(f"wrote {target} ({-(-len(page) // 1024):,} KiB)")
+    say(f"wrote {target} ({-(-len(page) // 1024):,} KiB)")
 
 
 def _put(page: bytes) -> None:

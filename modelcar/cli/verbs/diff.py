@@ -58,7 +58,7 @@ def command(
     if html is not None:
         from modelcar.cli.pages.difference import difference_page
 
-        write_page(difference_page(found, a, b), html, output)
+        write_page(difference_page(found, a, b), html, output.line)
     else:
         _show(output, found, a, b)
     if not found.is_none:

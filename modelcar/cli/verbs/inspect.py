@@ -124,7 +124,7 @@ class _Looker:
         if self._html is not None:
             from modelcar.cli.pages.image import image_page
 
-            write_page(image_page(view), self._html, output)
+            write_page(image_page(view), self._html, output.aside if self._markdown else output.line)
         if self._markdown:
             from modelcar.cli.pages.markdown import image_markdown
 
