@@ -13,40 +13,64 @@ from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
-_VERBS: Final = (
-    "build",
-    "plan",
-    "diff",
-    "scan",
-    "convert",
-    "inspect",
-    "list",
-    "rm",
-    "gc",
-    "push",
-    "pull",
-    "mount",
-    "umount",
-    "status",
-    "copy",
-    "export",
-    "archive",
-    "load",
-    "keygen",
-    "sign",
-    "attest",
-    "verify",
-    "inject",
-    "admission",
-    "controller",
-    "manifests",
-)
+_SECTIONS: Final = {
+    "Package": {
+        "build": "Package a checkpoint as an OCI image in the local store.",
+        "plan": "Show what `build` would make, or what a rank needs.",
+        "convert": "Turn pickled weights into safetensors, or divide weights anew.",
+        "inspect": "Show what an image is made of, without reading weights.",
+        "diff": "Show what differs between two models.",
+    },
+    "Trust": {
+        "scan": "Look for what does harm, and say what nobody can vouch for.",
+        "keygen": "Make a key pair to sign with: ECDSA P-256, as cosign's.",
+        "sign": "Sign an image and every manifest in it.",
+        "attest": "Attach a signed statement about an image.",
+        "verify": "Check that an image is signed by whom you name.",
+    },
+    "Move": {
+        "push": "Push an image of the store to its registry, or to TARGET.",
+        "pull": "Pull a model's files into a folder, or an image to the store.",
+        "copy": "Copy an image between registries and OCI layouts.",
+        "archive": "Write an image to one file, for places without a network.",
+        "export": "Write an image of the local store to a folder: an OCI layout.",
+        "load": "Load an image into a local docker or podman.",
+    },
+    "Run": {
+        "mount": "Mount a model before it is here.",
+        "umount": "Take a mounted model down.",
+        "status": "Tell how far a mounted model is; without DIR, what is mounted.",
+        "inject": "Rewrite pods in files, as the webhook does, to stdout.",
+        "admission": "The webhook that gives pods their models.",
+        "controller": "Keep models where ModelCaches want them.",
+        "manifests": "Print the objects that install everything.",
+    },
+    "Look after": {
+        "list": "List the images in the local store.",
+        "rm": "Remove images from the local store, and what only they used.",
+        "gc": "Free what no image in the local store uses.",
+        "doctor": "Look at what modelcar needs here, and say what is wrong.",
+        "completion": "Print the script that completes commands in a shell.",
+    },
+}
+_WITHOUT_CONFIGURATION: Final = ("doctor", "completion")  # they help those whose configuration is broken
+_ASKING_FOR_HELP: Final = {"-h", "--help"}
+
+
+def _configure(context: click.Context, verb: str, words: Sequence[str]) -> None:
+    """Let the user's configuration have its say, unless the verb is for those whose configuration is broken."""
+    if verb in _WITHOUT_CONFIGURATION or _ASKING_FOR_HELP.intersection(words):
+        return
+    from modelcar.cli.configuration import apply
+
+    apply(context, words)
 
 
 @click.group(
     cls=LazyGroup,
     package="modelcar.cli.verbs",
-    verbs=_VERBS,
+    sections=_SECTIONS,
+    prepare=_configure,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="modelcar")

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
+from modelcar.cli.configuration import plain_http_at
 from modelcar.cli.output import Output
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
@@ -59,7 +60,8 @@ def network_options(command: F) -> F:
     def wrapper(*args: Any, plain_http: bool, ca_file: Path | None, **kwargs: Any) -> Any:
         from modelcar.registry import ClientSettings
 
-        return command(*args, settings=ClientSettings(plain_http=plain_http, ca_file=ca_file), **kwargs)
+        settings = ClientSettings(plain_http=plain_http, plain_http_at=plain_http_at(), ca_file=ca_file)
+        return command(*args, settings=settings, **kwargs)
 
     return cast("F", wrapper)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
@@ -16,7 +17,7 @@ import click
 from modelcar.errors import StorageError
 from modelcar.progress import human_size
 
-__all__ = ["Output", "Table", "human_size", "is_terminal", "percent", "printable", "write_ready_file"]
+__all__ = ["Output", "Table", "human_size", "is_styled", "is_terminal", "percent", "printable", "write_ready_file"]
 
 _ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
 
@@ -48,6 +49,11 @@ class Output:
         if not self.as_json:
             _write(printable(text))
 
+    def text(self, text: str) -> None:
+        """Several lines of the answer that are our own words, as they are; they end with a line's end."""
+        if not self.as_json:
+            _write(text.removesuffix("\n"))
+
     def aside(self, text: str) -> None:
         """Something useful that is not the answer: on stderr, and not when quiet."""
         if not self.as_json and not self.quiet:
@@ -73,6 +79,15 @@ def percent(part: float, whole: float) -> str:
     if part and share < 0.1:
         return "< 0.1 %"
     return f"{min(share, 99.9):.1f} %"
+
+
+def is_styled(stream: IO[str] | None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether colours and bold letters are wanted there: on terminals, unless the environment says otherwise."""
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return is_terminal(stream) and environment.get("TERM") != "dumb"
 
 
 def write_ready_file(path: Path, *addresses: str) -> None:
@@ -113,7 +128,12 @@ def _render(table: Table) -> str:
         grid.add_row(*(Text(printable(cell)) for cell in row))
     for_people = is_terminal(sys.stdout)
     text = StringIO()  # rich has ideas of its own about broken pipes
-    console = Console(file=text, force_terminal=for_people, width=None if for_people else _ANY_WIDTH)
+    console = Console(
+        file=text,
+        force_terminal=is_styled(sys.stdout),
+        color_system="standard" if is_styled(sys.stdout) else None,
+        width=None if for_people else _ANY_WIDTH,
+    )
     if table.title is not None:
         console.print(Text(f"\n{printable(table.title)}", style="italic"))
     console.print(grid)

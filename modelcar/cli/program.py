@@ -12,7 +12,7 @@ from types import FrameType
 from typing import IO, Final
 
 import click
-from click.shell_completion import shell_complete
+from click.exceptions import NoSuchCommand, NoSuchOption
 
 from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
@@ -81,10 +81,7 @@ def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) 
 
 def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
-    completion = f"_{name.upper().replace('-', '_')}_COMPLETE"
     try:
-        if instruction := os.environ.get(completion):
-            return shell_complete(group, {}, name, completion, instruction)
         # Not group.main(), which has ideas of its own about broken pipes, Ctrl-C and the end of a file.
         with group.make_context(name, words) as context:
             group.invoke(context)
@@ -97,8 +94,9 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         return _WRONG_USAGE
     except click.ClickException as e:
         context_of = getattr(e, "ctx", None)
-        hint = f"see `{context_of.command_path if context_of else name} --help`"
-        return _complain(name, _as_ours(e.format_message()), hint=hint, status=_WRONG_USAGE)
+        hint = f"{_nearest(e)}see `{context_of.command_path if context_of else name} --help`"
+        nearest = isinstance(e, NoSuchOption | NoSuchCommand)
+        return _complain(name, _as_ours(e.message if nearest else e.format_message()), hint=hint, status=_WRONG_USAGE)
     except BrokenPipeError:
         return _BROKEN_PIPE  # whoever read us has seen enough, and expects silence
     except OSError as e:
@@ -109,6 +107,14 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"
         return _complain(name, f"internal error: {type(e).__name__}: {e}", hint=hint, status=_FAILED)
     return 0
+
+
+def _nearest(error: click.ClickException) -> str:
+    """What somebody who mistyped may have meant."""
+    if not isinstance(error, NoSuchOption | NoSuchCommand) or not error.possibilities:
+        return ""
+    words = error.ctx.command_path if isinstance(error, NoSuchCommand) and error.ctx else ""
+    return f"did you mean `{words} {error.possibilities[0]}`? ".replace("` ", "`")
 
 
 def _as_ours(message: str) -> str:

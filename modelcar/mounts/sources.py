@@ -45,6 +45,7 @@ def network_of(settings: ClientSettings, environment: Mapping[str, str] = os.env
     config = settings.docker_config or environment.get("REGISTRY_AUTH_FILE") or environment.get("DOCKER_CONFIG")
     found = {
         "plain_http": "yes" if settings.plain_http else None,
+        "plain_http_at": ",".join(sorted(settings.plain_http_at)),
         "ca_file": settings.ca_file and Path(settings.ca_file).resolve(),
         "docker_config": config and Path(config).resolve(),
     }
@@ -56,6 +57,7 @@ def client_settings(network: Iterable[tuple[str, str]]) -> ClientSettings:
     known = dict(network)
     return ClientSettings(
         plain_http="plain_http" in known,
+        plain_http_at=frozenset(filter(None, known.get("plain_http_at", "").split(","))),
         ca_file=Path(known["ca_file"]) if "ca_file" in known else None,
         docker_config=Path(known["docker_config"]) if "docker_config" in known else None,
         attempts=_ATTEMPTS,

@@ -109,7 +109,7 @@ class Session:
 
     def remote(self, ref: Reference, actions: str = "pull") -> Remote:
         base = self._base(ref)
-        chosen = self.settings.plain_http or self.settings.address is not None
+        chosen = self._is_plain(ref) or self.settings.address is not None
         plain = chosen and base.startswith("http:")
         return Remote(ref.registry, ref.repository, base, (f"repository:{ref.repository}:{actions}",), plain)
 
@@ -282,11 +282,15 @@ class Session:
             return url
         return f"{url}{'&' if '?' in url else '?'}ns={quote(remote.registry, safe='')}"
 
+    def _is_plain(self, ref: Reference) -> bool:
+        """Whether somebody chose to speak to it without TLS."""
+        return self.settings.plain_http or ref.registry in self.settings.plain_http_at
+
     def _base(self, ref: Reference) -> str:
         if self.settings.address is not None:
             return self.settings.address.rstrip("/")
         host = _NETWORK_NAMES.get(ref.registry, ref.registry)
-        if self.settings.plain_http:
+        if self._is_plain(ref):
             return f"http://{host}"
         if not ref.is_loopback:
             return f"https://{host}"

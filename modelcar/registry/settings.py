@@ -18,6 +18,7 @@ class ClientSettings:
 
     Attributes:
         plain_http: speak HTTP without TLS to every registry; loopback ones are spoken to like that anyway.
+        plain_http_at: registries (`host[:port]`) that are spoken to without TLS, besides loopback ones.
         ca_file: PEM certificates to trust besides the system's.
         concurrency: how many blobs are moved at once.
         timeout: how long a connection may take to make, and then stand still.
@@ -36,6 +37,7 @@ class ClientSettings:
     """
 
     plain_http: bool = False
+    plain_http_at: frozenset[str] = frozenset()
     ca_file: Path | None = None
     concurrency: int = 4
     timeout: float = 60

@@ -104,13 +104,14 @@ SHIM = [
 # registry that misbehaves. Everything else goes through them.
 SPEAKERS = {
     "http.client": {
+        "modelcar/checkpoint/ranges.py",
         "modelcar/registry/transport.py",
         "modelcar/testing/registry/running.py",
         "registry_shim/engines/asking.py",
         "registry_shim/operations/admin/client.py",
     },
     "http.server": {"modelcar/testing/registry/control.py", "modelcar/testing/registry/server.py"},
-    "urllib.request": {"modelcar/registry/transport.py"},
+    "urllib.request": {"modelcar/checkpoint/ranges.py", "modelcar/registry/transport.py"},
     "urllib.error": set(),
     "ftplib": set(),
     "smtplib": set(),

@@ -31,6 +31,9 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
 
     Signatures and attestations come along. The weights are in it: reflinked where the file system can, copied by the
     kernel elsewhere. Any tool that reads OCI layouts takes it: skopeo, podman, buildah, `modelcar copy oci:DIR REF`.
+
+    \b
+      modelcar export localhost:5000/my-model:v1 -o ./layout
     """
     began = time.monotonic()
     name = local_name(ref)

@@ -7,6 +7,7 @@ import click
 from modelcar.cli.images import open_local_store
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, human_size
+from modelcar.images.object_cache import sweep_objects
 from modelcar.mounts.fetched import Fetched, fetched, free_unused
 from modelcar.mounts.keeping import lazy_root
 from modelcar.store.local import Collection
@@ -14,9 +15,10 @@ from modelcar.store.local import Collection
 
 @click.command("gc")
 @click.option("--mounts", is_flag=True, help="Also remove what mounts have fetched and no mount uses any more.")
+@click.option("--objects", is_flag=True, help="Also remove what was brought from object stores and no image uses.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @output_options
-def command(mounts: bool, dry_run: bool, output: Output) -> None:
+def command(mounts: bool, objects: bool, dry_run: bool, output: Output) -> None:
     """Free what no image in the local store uses.
 
     That is content whose image was removed, and what killed commands left behind. Waits until no other command works
@@ -24,6 +26,13 @@ def command(mounts: bool, dry_run: bool, output: Output) -> None:
 
     What `modelcar mount` has fetched is kept for the next mount, and told of; --mounts frees that, too. What a mount
     uses stays in any case.
+
+    What `build s3://...` and the like have brought is in a cache, since images refer to it. --objects removes what this
+    local store has brought there and no image in it uses; what another local store has noted, too, stays.
+
+    \b
+      modelcar gc --dry-run
+      modelcar gc --mounts
     """
     store = open_local_store()
     if store.is_busy:
@@ -34,14 +43,22 @@ def command(mounts: bool, dry_run: bool, output: Output) -> None:
     freed = 0
     if mounts and found.unused:
         freed = found.unused if dry_run else free_unused(root)
+    swept = sweep_objects(store, dry_run=dry_run, gone=set(collection.removed)) if objects else None
     output.document(
         {
             "removed": [str(d) for d in collection.removed],
             "freed": collection.freed,
             "mounts": {"size": found.size, "unused": found.unused, "freed": freed},
+            **({"objects": {"files": swept.files, "freed": swept.freed}} if swept is not None else {}),
         }
     )
     _show(collection, found, freed, output, mounts=mounts, dry_run=dry_run)
+    if collection.leftovers:
+        output.line(f"{human_size(collection.leftovers)} of that killed commands had left")
+    if swept is not None:
+        done = "would remove" if dry_run else "removed"
+        names = f"{swept.files} object{'s' * (swept.files != 1)}"
+        output.line(f"{done} {names} from the cache, {human_size(swept.freed)}")
 
 
 def _show(collection: Collection, found: Fetched, freed: int, output: Output, *, mounts: bool, dry_run: bool) -> None:

@@ -38,6 +38,10 @@ def command(prefix: Path, form: str, output: Output) -> None:
 
     The private key is encrypted with a password, which is asked for, or taken from COSIGN_PASSWORD. Nothing is ever
     overwritten.
+
+    \b
+      modelcar keygen
+      modelcar keygen -o ci
     """
     private, public = prefix.with_name(f"{prefix.name}.key"), prefix.with_name(f"{prefix.name}.pub")
     check_absent(private, public)

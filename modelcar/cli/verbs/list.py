@@ -21,6 +21,10 @@ def command(output: Output) -> None:
     """List the images in the local store.
 
     "on disk" leaves out weights, which lie in the checkpoint that the image was built from, or in a registry alone.
+
+    \b
+      modelcar list
+      modelcar list --json
     """
     images = _images()
     output.document(

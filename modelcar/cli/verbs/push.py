@@ -46,6 +46,11 @@ def command(
     checkpoint's files, or the archive, to the registry; what it has already is not sent again. Signatures and
     attestations go along, and the tag appears when everything else is there. A push that was killed goes on where the
     registry has come to. Layers that the registry is known not to take are named before the first byte.
+
+    \b
+      modelcar push localhost:5000/my-model:v1
+      modelcar push localhost:5000/my-model:v1 ghcr.io/acme/llm:v1 --limit-rate 50MB/s
+      modelcar push oci-archive:llm.tar registry.internal/acme/llm:v1
     """
     began = time.monotonic()
     settings = remembering(settings, limit_rate)

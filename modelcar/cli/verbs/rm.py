@@ -19,6 +19,9 @@ def command(refs: tuple[Reference, ...], output: Output) -> None:
     """Remove images from the local store, and what only they used.
 
     The checkpoints they were built from are not touched.
+
+    \b
+      modelcar rm localhost:5000/my-model:v1
     """
     store = open_local_store()
     for ref in refs:

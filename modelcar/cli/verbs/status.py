@@ -45,6 +45,10 @@ def command(folder: Path | None, tensors: bool, watch: bool, choice: RankChoice 
 
     With --tp, --pp or --ep also how much is here of what each rank, or those of --rank, need; for a model that was
     mounted for some ranks that is shown anyway.
+
+    \b
+      modelcar status
+      modelcar status /mnt/llm --json
     """
     root = lazy_root(default_home())
     if folder is None:

@@ -34,6 +34,9 @@ def command(folder: Path, lazy: bool, output: Output) -> None:
     """Take a mounted model down.
 
     What was fetched is kept for the next mount; `--budget` of `modelcar mount` limits it.
+
+    \b
+      modelcar umount /mnt/llm
     """
     target = place_of(folder)
     root = lazy_root(default_home())

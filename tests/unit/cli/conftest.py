@@ -91,7 +91,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MODELCAR_HOME", str(home))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "MODELCAR_DEBUG"):
+    for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "MODELCAR_DEBUG", "MODELCAR_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Session, "pause", lambda *_: None)  # retries need not wait here
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what survives a crash of the machine is tested elsewhere

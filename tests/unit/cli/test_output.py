@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelcar.cli.output import Output, Table, human_size, printable
+from modelcar.cli.output import Output, Table, human_size, is_styled, printable
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,37 @@ def test_one_or_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("{}\nline\na\nb\n", "aside\n")
     Output(as_json=False, quiet=True).aside("aside")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "styled"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+        (False, {"CLICOLOR_FORCE": "1"}, True),
+        (False, {"CLICOLOR_FORCE": "0"}, False),
+        (False, {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_who_wants_colours(terminal: bool, environment: dict[str, str], styled: bool) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    assert is_styled(Stream(), environment) is styled
+
+
+def test_bold_heads_of_tables_are_for_those_who_want_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(columns=("name",), rows=[["a"]])
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    Output(as_json=False, quiet=False).table(table)
+    assert "\x1b[1m" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    Output(as_json=False, quiet=False).table(table)
+    assert "\x1b" not in capsys.readouterr().out

@@ -104,13 +104,20 @@ def test_on_a_terminal_an_interruption_begins_a_line(
     assert capsys.readouterr().err.startswith("\nmodelcar: interrupted")
 
 
-def test_completion_for_shells(
-    modelcar: ModelcarCli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["psh"], "did you mean `modelcar push`? see `modelcar --help`"),
+        (["push", "--limt-rate", "1"], "did you mean `--limit-rate`? see `modelcar push --help`"),
+        (["entirely-else"], "see `modelcar --help`"),
+    ],
+)
+def test_what_was_mistyped_is_answered_with_what_may_be_meant(
+    modelcar: ModelcarCli, words: list[str], hint: str
 ) -> None:
-    monkeypatch.setenv("_MODELCAR_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "modelcar p")
-    monkeypatch.setenv("COMP_CWORD", "1")
-    assert modelcar.run()[1].split() == ["plain,plan", "plain,push", "plain,pull"]
+    complaint = modelcar.refusal(2, *words)
+    assert complaint.line.startswith("no such ")
+    assert complaint.hint == hint
 
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, number: int = signal.SIGINT) -> None:
