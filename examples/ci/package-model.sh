@@ -75,11 +75,8 @@ keyless() {
 
 # log_in: a Docker configuration of our own, which goes when the script ends.
 log_in() {
-	DOCKER_CONFIG=$(mktemp -d)
-	export DOCKER_CONFIG
-	trap 'rm -rf "$DOCKER_CONFIG"' EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM
+	login=$(mktemp -d)
+	export DOCKER_CONFIG="$login"
 	"$python" - <<-'END'
 		import base64, json, os
 		name, password = os.environ["MODEL_REGISTRY_USER"], os.environ["MODEL_REGISTRY_PASSWORD"]
@@ -100,13 +97,20 @@ outputs() {
 	done
 }
 
-# summarise: for people, on the page of the job.
+# finish: at every end. A summary for people, on the page of the job; and no login stays.
+finish() {
+	[ -z "$login" ] || rm -rf "$login"
+	[ ! -d "$reports" ] || summarise
+}
+
 summarise() {
 	{
 		if [ -s "$reports/reference" ]; then
 			printf '## Model image\n\n<code>%s</code>\n\n' "$(cat "$reports/reference")"
+		elif [ "$stage" = scan ]; then
+			printf '## No model image\n\nThe scan did not let it pass: nothing was signed or sent.\n\n'
 		else
-			printf '## No model image\n\nNothing was signed or sent.\n\n'
+			printf '## No model image\n\nThe job failed at: %s. Its log says why.\n\n' "$stage"
 		fi
 		[ ! -s "$reports/scan.md" ] || cat "$reports/scan.md"
 		if [ -s "$reports/inspect.txt" ]; then
@@ -118,6 +122,8 @@ summarise() {
 	[ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$reports/summary.md" >>"$GITHUB_STEP_SUMMARY"
 }
 
+login=
+stage=settings
 modelcar=${MODELCAR:-modelcar}
 python=${PYTHON:-python3}
 reports=${MODEL_REPORTS:-model-reports}
@@ -145,20 +151,26 @@ if [ "$signing" = key ]; then
 	sign_key=$(as_key MODEL_SIGN_KEY "${MODEL_SIGN_KEY:-}")
 	[ "$attest" = no ] || attest_key=$(as_key MODEL_ATTEST_KEY "${MODEL_ATTEST_KEY:-}")
 fi
-if [ -n "${MODEL_REGISTRY_USER:-}" ]; then
-	[ -n "${MODEL_REGISTRY_PASSWORD:-}" ] || complain 'MODEL_REGISTRY_USER is set, and MODEL_REGISTRY_PASSWORD is not'
-	log_in
-fi
+case ${MODEL_REGISTRY_USER:+user}-${MODEL_REGISTRY_PASSWORD:+password} in
+user-) complain 'MODEL_REGISTRY_USER is set, and MODEL_REGISTRY_PASSWORD is not' ;;
+esac
 mkdir -p "$reports"
 for name in reference digest verdict model.env build.json scan.json scan.sarif scan.md inspect.txt summary.md; do
 	rm -f "$reports/$name"
 done
 
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+[ -z "${MODEL_REGISTRY_USER:-}" ] || log_in
+
 # Built here and not sent: the scan below is of the image, byte by byte against its digests. So a source that moves
 # meanwhile, or digests out of somebody else's cache, change nothing that is signed.
+stage=build
 "$modelcar" build "$MODEL_SOURCE" -t "$MODEL_IMAGE" --no-scan --json ${MODEL_BASE:+--base "$MODEL_BASE"} \
 	${MODEL_CA_FILE:+--ca-file "$MODEL_CA_FILE"} >"$reports/build.json"
 
+stage=scan
 status=0
 "$modelcar" scan "$MODEL_IMAGE" --again --fail-on "$fail_on" --sarif "$reports/scan.sarif" \
 	--markdown "$reports/scan.md" --json >"$reports/scan.json" || status=$?
@@ -167,11 +179,11 @@ if [ -s "$reports/scan.json" ]; then
 	outputs verdict
 fi
 if [ "$status" -ne 0 ]; then
-	summarise
 	[ "$status" -ne 1 ] || echo "package-model: the scan says no; see $reports/summary.md" >&2
 	exit "$status"
 fi
 
+stage=signatures
 # All of it in the local store, so that the tag appears in the registry with everything that belongs to it.
 if [ "$signing" != none ]; then
 	signed "$modelcar" sign "$MODEL_IMAGE"
@@ -181,10 +193,10 @@ if [ "$attest" = yes ]; then
 	attested "$modelcar" attest "$MODEL_IMAGE" --type mlbom
 	attested "$modelcar" scan "$MODEL_IMAGE" --fail-on never --quiet
 fi
+stage=push
 "$modelcar" inspect "$MODEL_IMAGE" >"$reports/inspect.txt"
 "$modelcar" push "$MODEL_IMAGE" ${MODEL_CA_FILE:+--ca-file "$MODEL_CA_FILE"}
 
 field "$reports/build.json" digest >"$reports/digest"
 printf '%s@%s\n' "$(field "$reports/build.json" name)" "$(cat "$reports/digest")" >"$reports/reference"
 outputs reference digest
-summarise

@@ -1,6 +1,6 @@
 """`python -m scripts.release`: the steps of a release, each of which can be run anywhere.
 
-build OUT --image REF --base OCI-LAYOUT --wheels amd64=DIR --wheels arm64=DIR
+build OUT --base OCI-LAYOUT --wheels amd64=DIR --wheels arm64=DIR
 sign OUT [--key KEY --attest-key KEY]      without keys as who you are
 verify OUT --key PUBLIC-KEY | --identity WHO --issuer URL
 lock                                       the packages and the base, anew
@@ -21,7 +21,7 @@ from modelcar.cli.trust import TrustChoice
 from modelcar.errors import ModelcarError, UsageError
 from modelcar.packaging.locations import parse_location
 from modelcar.store.layout import OciLayout
-from scripts.release.bundle import write_bundle
+from scripts.release.bundle import PLACE, write_bundle
 from scripts.release.image import BaseLock, ImageRequest, build_image
 from scripts.release.lock import lock, lock_base
 from scripts.release.provenance import predicate_of, statement_about, sums
@@ -31,7 +31,16 @@ from scripts.release.source import export
 from scripts.release.wheels import build_wheel, read_wheels
 
 
-def build(out: Path, *, revision: str, image: str, base: Path, base_lock: Path | None, wheels: dict[str, Path]) -> None:
+def build(
+    out: Path,
+    *,
+    revision: str,
+    version: str | None,
+    image: str,
+    base: Path,
+    base_lock: Path | None,
+    wheels: dict[str, Path],
+) -> None:
     """Everything of a release, unsigned, in the new folder `out`; the same bytes for the same commit and wheels.
 
     Raises:
@@ -41,6 +50,8 @@ def build(out: Path, *, revision: str, image: str, base: Path, base_lock: Path |
         raise UsageError(f"{out} is there already")
     with tempfile.TemporaryDirectory(prefix="modelcar-release-") as temporary:
         source = export(Path(temporary) / "source", revision)
+        if version not in (None, source.version):
+            raise UsageError(f"the commit says that it is {source.version}, and not {version}")
         new = Path(temporary) / "out"
         new.mkdir()
         ours = build_wheel(source, new)
@@ -92,10 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build", help="build everything, unsigned")
     building.add_argument("out", type=Path)
-    building.add_argument("--image", required=True, metavar="REPOSITORY", help="where the image will be")
+    building.add_argument(
+        "--image", default=PLACE, metavar="REPOSITORY", help="where the image will be, for the bundle"
+    )
     building.add_argument("--base", required=True, type=Path, metavar="DIR", help="an OCI layout with the base alone")
     building.add_argument("--base-lock", type=Path, metavar="FILE", help="another than locks/base.json")
     building.add_argument("--wheels", required=True, action="append", metavar="ARCH=DIR", help="those of others")
+    building.add_argument("--version", help="what the commit has to say that it is")
     building.add_argument("--revision", default="HEAD", metavar="COMMIT")
     signing = commands.add_parser("sign", help="sign what was built")
     signing.add_argument("out", type=Path)
@@ -117,6 +131,7 @@ def _run(options: argparse.Namespace) -> None:
         build(
             options.out,
             revision=options.revision,
+            version=options.version,
             image=options.image,
             base=options.base,
             base_lock=options.base_lock,
@@ -142,6 +157,9 @@ def main(arguments: list[str] | None = None) -> int:
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        print(f"release: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 3
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from modelcar.cluster.manifests.bundle import bundle
 from modelcar.cluster.manifests.printing import stream, to_yaml
@@ -10,8 +11,10 @@ from modelcar.cluster.manifests.settings import Installation
 from modelcar.layers.bytemap import Literal
 from modelcar.layers.tar import Entry, build_tar
 
-__all__ = ["bundle_files", "write_bundle"]
+__all__ = ["PLACE", "bundle_files", "write_bundle"]
 
+# Where nodes get it without the shim, which gates public registries: kustomize's `images` gives it the name of yours.
+PLACE: Final = "registry.example/modelcar/modelcar"
 _PARTS = ("definitions", "system", "controller", "shim", "webhook")
 _COMPONENTS = ("monitoring",)
 

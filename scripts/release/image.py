@@ -121,10 +121,12 @@ def _config(request: ImageRequest, base: ImageConfig, diff_id: Digest) -> ImageC
     runtime["Labels"] = {**base.runtime.get("Labels", {}), **request.labels}
     runtime.pop("Entrypoint", None)
     created = f"{datetime.fromtimestamp(request.epoch, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    ours = {"created": created, "created_by": "modelcar release"}
+    history = (*base.history, ours) if base.history or not base.diff_ids else ()  # of all layers, or of none
     return base.edited(
         diff_ids=(*base.diff_ids, diff_id),
         runtime=runtime,
-        history=(*base.history, {"created": created, "created_by": "modelcar release"}),
+        history=history,
         rest={**base.rest, "created": created},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,11 @@ _DAEMONS = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """`settings`: a job that packages a checkpoint without fault and signs with keys."""
+    """`keys`: sign.key and attest.key with their public parts. `image`: a name in a repository of this test."""
 
     folder: Path
-    registry: str
+    keys: Path
+    image: str
     modelcar: Modelcar
 
     def checkpoint(self, *, evil: bool = False) -> Path:
@@ -34,12 +36,13 @@ class Bench:
         return folder
 
     def settings(self, source: Path, **more: str) -> dict[str, str]:
+        """A job that packages `source` without fault and signs with keys."""
         return {
             "MODEL_SOURCE": str(source),
-            "MODEL_IMAGE": f"{self.registry}/acme/tiny:v1",
+            "MODEL_IMAGE": self.image,
             "MODEL_SIGNING": "key",
-            "MODEL_SIGN_KEY": (self.folder / "sign.key").read_text(),
-            "MODEL_ATTEST_KEY": (self.folder / "attest.key").read_text(),
+            "MODEL_SIGN_KEY": (self.keys / "sign.key").read_text(),
+            "MODEL_ATTEST_KEY": (self.keys / "attest.key").read_text(),
             "COSIGN_PASSWORD": PASSWORD,
             **more,
         }
@@ -68,18 +71,33 @@ class Bench:
         return file.read_text() if file.exists() else ""
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    modelcar = Modelcar(tmp_path / "checker")
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One for all tests; each uses repositories of its own."""
+    with embedded_registry(tmp_path_factory.mktemp("ci") / "registry") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    modelcar = Modelcar(folder / "home")
     modelcar.environment["COSIGN_PASSWORD"] = PASSWORD
     for name in ("sign", "attest"):
-        modelcar("keygen", "-o", tmp_path / name)
+        modelcar("keygen", "-o", folder / name)
+    return folder
+
+
+@pytest.fixture
+def bench(tmp_path: Path, keys: Path, registry: str, request: pytest.FixtureRequest) -> Bench:
     (tmp_path / "tmp").mkdir()
     recorder = tmp_path / "recorder"
     recorder.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{tmp_path}/arguments\nexec {BIN}/modelcar "$@"\n')
     recorder.chmod(0o755)
-    with embedded_registry(tmp_path / "registry") as registry:
-        yield Bench(folder=tmp_path, registry=registry, modelcar=modelcar)
+    test = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    return Bench(
+        folder=tmp_path, keys=keys, image=f"{registry}/{test}/tiny:v1", modelcar=Modelcar(tmp_path / "checker")
+    )
 
 
 @pytest.fixture(params=DOORS)

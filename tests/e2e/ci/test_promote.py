@@ -30,7 +30,7 @@ def policy_of(bench: Bench, key: str) -> Path:
         "metadata": {"name": "signed-by-ci"},
         "spec": {
             "images": [{"glob": "**"}],
-            "authorities": [{"name": "ci", "key": {"data": (bench.folder / f"{key}.pub").read_text()}}],
+            "authorities": [{"name": "ci", "key": {"data": (bench.keys / f"{key}.pub").read_text()}}],
         },
     }
     file = bench.folder / f"{key}.yaml"
@@ -58,25 +58,26 @@ def test_what_the_policy_agrees_to_goes_on_with_its_signatures(bench: Bench, pro
     )
     assert done.status == 0, done.ran[0].log
     assert done.outputs == {"reference": f"{target}@{digest}"}
-    assert bench.modelcar("verify", target, "--remote", "--key", bench.folder / "sign.pub")["digest"] == digest
-    bench.modelcar("verify", target, "--remote", "--key", bench.folder / "attest.pub", "--attestation", "mlbom")
+    assert bench.modelcar("verify", target, "--remote", "--key", bench.keys / "sign.pub")["digest"] == digest
+    bench.modelcar("verify", target, "--remote", "--key", bench.keys / "attest.pub", "--attestation", "mlbom")
     assert list((bench.folder / "tmp").iterdir()) == []
 
 
 def test_what_the_policy_refuses_is_not_copied(bench: Bench, production: str) -> None:
     packaged = bench.run(DOORS["script"], bench.settings(bench.checkpoint()))
-    bench.modelcar("keygen", "-o", bench.folder / "other")
     target = f"{production}/production/tiny:v1"
-    done = promote(bench, reference=packaged.outputs["reference"], target=target, policy=str(policy_of(bench, "other")))
+    done = promote(
+        bench, reference=packaged.outputs["reference"], target=target, policy=str(policy_of(bench, "attest"))
+    )
     assert done.status == 1
     assert "signed-by-ci" in done.ran[0].log
-    assert bench.modelcar.refusal(2, "inspect", target, "--remote")
+    assert bench.modelcar.refusal(3, "inspect", target, "--remote")
 
 
 def test_a_tag_is_no_digest(bench: Bench, production: str) -> None:
     done = promote(
         bench,
-        reference=f"{bench.registry}/acme/tiny:v1",
+        reference=bench.image,
         target=f"{production}/production/tiny:v1",
         policy=str(policy_of(bench, "sign")),
     )
