@@ -69,9 +69,10 @@ install-debian:
 fuzz: install  ## ten minutes of coverage-guided fuzzing for each of the scanner's parsers
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-soak: install install-debian  ## the proofs of shim and mounts at full size: 2 GiB, thousands of faults; some hours
+soak: install install-debian  ## the proofs of shim, mounts and transfers at full size: GiB, thousands of faults; some hours
 	SHIM_PROOF_MIB=2048 SHIM_PROOF_KILLS=200 $(PYTEST) -x tests/e2e/shim_proof $(ARGS)
 	LAZY_PROOF_RUNS=1000 $(PYTEST) -x tests/e2e/mounts/proof $(ARGS)
+	TRANSFER_PROOF_MIB=1024 TRANSFER_PROOF_SEEDS=5 $(PYTEST) -x tests/e2e/transfer_proof $(ARGS)
 	$(PYTEST) -x -m soak tests/e2e/mounts/test_erofs_crashes.py tests/e2e/mounts/test_fuse_crashes.py $(ARGS)
 
 bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed

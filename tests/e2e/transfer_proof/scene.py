@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -18,7 +18,7 @@ from modelcar.registry import Registry
 from modelcar.testing.registry import PROFILES, Faults, MisbehavingRegistry
 from tests.e2e.support.commands import Modelcar, eventually
 
-__all__ = ["FULL", "KILLS", "MIB", "SEEDS", "Model", "blobs_of", "faults", "finish", "seed_of"]
+__all__ = ["FULL", "KILLS", "MIB", "SEEDS", "Model", "blobs_of", "cases", "faults", "finish", "seed_of"]
 
 MIB: Final = int(os.environ.get("TRANSFER_PROOF_MIB", "64"))
 SEEDS: Final = int(os.environ.get("TRANSFER_PROOF_SEEDS", "1"))
@@ -37,6 +37,15 @@ class Model:
     home: Modelcar
     ref: str
     digest: str
+
+
+def cases(*short: str) -> list[Any]:
+    """Profile and number of the run; of the short form only some profiles, if they are named."""
+    return [
+        pytest.param(name, number, id=f"{name}-{number}", marks=[pytest.mark.soak] if FULL or number else [])
+        for name in sorted(PROFILES if FULL or not short else short)
+        for number in range(SEEDS)
+    ]
 
 
 def seed_of(profile: str, number: int) -> int:

@@ -11,14 +11,13 @@ import pytest
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.testing.registry import PROFILES, MisbehavingRegistry, running
 from tests.e2e.support.commands import Modelcar
-from tests.e2e.transfer_proof.scene import FULL, MIB, SEEDS, Model, blobs_of, faults, finish, seed_of
+from tests.e2e.transfer_proof.scene import FULL, MIB, Model, blobs_of, cases, faults, finish, seed_of
 from tests.support.checkpoints import files_of
 
 _TWICE: Final = 0.05  # of the bytes
 
 
-@pytest.mark.parametrize("number", range(SEEDS))
-@pytest.mark.parametrize("name", sorted(PROFILES))
+@pytest.mark.parametrize(("name", "number"), cases("acr", "distribution", "ghcr", "no-head", "no-ranges", "r2"))
 def test_a_pull_ends_right(transfer_model: Model, tmp_path: Path, name: str, number: int) -> None:
     model, target = transfer_model, tmp_path / "out"
     seed = seed_of(name, number)

@@ -11,7 +11,7 @@ import pytest
 from modelcar.oci import Reference
 from modelcar.registry import Registry
 from modelcar.testing.registry import PROFILES, Counts, Fate, Profile, Seen, Sharing, Wrong, running
-from tests.e2e.transfer_proof.scene import FULL, SEEDS, Model, blobs_of, faults, finish, seed_of
+from tests.e2e.transfer_proof.scene import FULL, Model, blobs_of, cases, faults, finish, seed_of
 
 _TWICE: Final = 0.05  # of the bytes
 _AT_ONCE: Final = 4  # uploads of one push
@@ -30,8 +30,7 @@ def goes_on(profile: Profile) -> bool:
     )
 
 
-@pytest.mark.parametrize("number", range(SEEDS))
-@pytest.mark.parametrize("name", sorted(PROFILES))
+@pytest.mark.parametrize(("name", "number"), cases())
 def test_a_push_ends_right(transfer_model: Model, name: str, number: int) -> None:
     model, profile = transfer_model, PROFILES[name]
     seed = seed_of(name, number)
