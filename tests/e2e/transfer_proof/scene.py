@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ from modelcar.registry import Registry
 from modelcar.testing.registry import PROFILES, Faults, MisbehavingRegistry
 from tests.e2e.support.commands import Modelcar, eventually
 
-__all__ = ["FULL", "KILLS", "MIB", "SEEDS", "Model", "blobs_of", "cases", "faults", "finish", "seed_of"]
+__all__ = ["FULL", "KILLS", "MIB", "SEEDS", "Model", "blobs_of", "cases", "digests_of", "faults", "finish", "seed_of"]
 
 MIB: Final = int(os.environ.get("TRANSFER_PROOF_MIB", "64"))
 SEEDS: Final = int(os.environ.get("TRANSFER_PROOF_SEEDS", "1"))
@@ -33,7 +34,7 @@ class Model:
     """A checkpoint, and its image in the store of `home`."""
 
     folder: Path
-    files: dict[str, bytes]
+    files: dict[str, str]  # path to sha256
     home: Modelcar
     ref: str
     digest: str
@@ -82,6 +83,16 @@ def finish(home: Modelcar, registry: MisbehavingRegistry, arguments: list[str | 
 
 def _wait(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
     eventually(lambda: process.poll() is not None or condition(), "bytes move", within=600)
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Relative path to sha256 of all files, read piece by piece: models are larger than memory."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def blobs_of(ref: str) -> dict[str, Descriptor]:

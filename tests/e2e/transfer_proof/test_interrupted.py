@@ -12,8 +12,7 @@ import pytest
 
 from modelcar.testing.registry import Fault, MisbehavingRegistry, Wrong, running
 from tests.e2e.support.commands import Modelcar, eventually
-from tests.e2e.transfer_proof.scene import Model
-from tests.support.checkpoints import files_of
+from tests.e2e.transfer_proof.scene import Model, digests_of
 
 _MIB: Final = 1 << 20
 _FOREVER: Final = 300.0  # seconds: a client that waited for the registry would not end within the test
@@ -67,4 +66,4 @@ def test_a_pull(transfer_model: Model, tmp_path: Path, number: signal.Signals) -
         assert not target.exists()
         registry.restart()
         home("pull", ref, "-o", target)
-    assert files_of(target) == model.files
+    assert digests_of(target) == model.files

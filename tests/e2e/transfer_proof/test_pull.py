@@ -11,8 +11,7 @@ import pytest
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.testing.registry import PROFILES, MisbehavingRegistry, running
 from tests.e2e.support.commands import Modelcar
-from tests.e2e.transfer_proof.scene import FULL, MIB, Model, blobs_of, cases, faults, finish, seed_of
-from tests.support.checkpoints import files_of
+from tests.e2e.transfer_proof.scene import FULL, MIB, Model, blobs_of, cases, digests_of, faults, finish, seed_of
 
 _TWICE: Final = 0.05  # of the bytes
 
@@ -27,7 +26,7 @@ def test_a_pull_ends_right(transfer_model: Model, tmp_path: Path, name: str, num
         registry.misbehave_at_random(faults(seed))
         killed = finish(Modelcar(tmp_path / "home"), registry, ["pull", ref, "-o", target], random.Random(seed))
         counts = registry.counts()
-    assert files_of(target) == model.files
+    assert digests_of(target) == model.files
     assert list(tmp_path.glob(".out*")) == []
     print(f"{name} {seed}: {killed=} {counts}")  # for whoever reads a failure
     if PROFILES[name].ranges:
