@@ -31,6 +31,7 @@ from tests.support.authority import Authority
 from tests.support.checkpoints import make_checkpoint
 from tests.support.hub import FakeHub, Repo
 from tests.support.objects import object_server
+from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
 
 __all__ = ["BEGINNING", "Needs", "main"]
 
@@ -49,6 +50,13 @@ runtime_supports_nocgroup = ["test"]
 [engine.runtimes]
 test = ["{runtime}"]
 """
+_CONTAINERD: Final = """
+version = 2
+root = "{folder}/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.grpc.v1.cri"]
+"""
 
 
 @dataclass(slots=True)
@@ -59,7 +67,7 @@ class Needs:
     `plain=HOST:PORT`: one without. `authority=FILE`: who issued the certificates. `checkpoint=DIR`: a tiny model made
     up; so are the other kinds of `models.MAKERS`. `minilm=DIR`: a real one; `package=DIR`: the package that has it.
     `hub=ORG/NAME`, `s3=BUCKET/FOLDER`: a tiny one there. `busybox=HOST/NAME:TAG`: an image with a shell. `podman`: it
-    works.
+    works. `containerd`: it runs. `sigstore`: an instance of Sigstore, `acme.json`.
     """
 
     words: tuple[str, ...]
@@ -107,9 +115,17 @@ class Stage:
         _ROOTS.parent.mkdir(parents=True, exist_ok=True)
         with _ROOTS.open("ab") as roots:
             roots.write(self._authority.ca_file.read_bytes())
+        self._registries()
+        self._models()
+        self._services()
+        return self
+
+    def _registries(self) -> None:
         for number, registry in enumerate([*self.needs.all("registry"), *self.needs.all("plain")], start=2):
             self._stack.enter_context(self._registry(registry, f"127.0.0.{number}"))
         Path("/etc/hosts").write_text("\n".join(self._hosts) + "\n")
+
+    def _models(self) -> None:
         for kind, make in MAKERS.items():
             for where in self.needs.all(kind):
                 make(self.work / where)
@@ -119,6 +135,8 @@ class Stage:
             self._real_model(self.work / where)
         for where in self.needs.all("package"):
             self._package(self.work / where)
+
+    def _services(self) -> None:
         self._hub(self.needs.all("hub"))
         for place in self.needs.all("s3"):
             self._objects(place)
@@ -126,7 +144,10 @@ class Stage:
             self._containers()
         for reference in self.needs.all("busybox"):
             self._busybox(reference)
-        return self
+        if self.needs.all("containerd"):
+            self._stack.enter_context(self._containerd())
+        if self.needs.all("sigstore"):
+            self._sigstore()
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -256,6 +277,26 @@ class Stage:
         (folder / "storage.conf").write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder}/containers"\nrunroot = "/run/storage"\n'
         )
+
+    @contextmanager
+    def _containerd(self) -> Iterator[None]:
+        """At its usual socket, with what it stores in memory."""
+        folder = Path("/etc/containerd")
+        (folder / "certs.d").mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(_CONTAINERD.format(folder=self.folder))
+        with (self.folder / "containerd.log").open("wb") as log, subprocess.Popen(["containerd"], stderr=log) as daemon:
+            _until(Path("/run/containerd/containerd.sock").exists, "containerd", Path(log.name).read_text)
+            try:
+                yield
+            finally:
+                daemon.kill()
+
+    def _sigstore(self) -> None:
+        """An instance of our own: `acme.json` says where it is, and a token who signs."""
+        sigstore = self._stack.enter_context(serve_sigstore(Sigstore()))
+        (self.work / "acme.json").write_text(sigstore.trust_config())
+        (self.work / "trusted_root.json").write_text(trusted_root(sigstore))
+        self._more["SIGSTORE_ID_TOKEN"] = sigstore.token(exp=int(time.time()) + 3600)
 
     def _busybox(self, reference: str) -> None:
         layout = self.folder / "busybox"
