@@ -55,6 +55,8 @@ def run_action(folder: Path, inputs: Mapping[str, str], work: Path, environment:
         assert "${{" not in step["run"], "an input reaches a shell as text only through the environment"
         assert step["shell"] == "bash"
         output, summary = work / f"output-{number}", work / f"summary-{number}"
+        for file in (output, summary):
+            file.unlink(missing_ok=True)
         ran = run_script(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
             work,
