@@ -12,7 +12,9 @@ import click
 from modelcar.checkpoint import Checkpoint
 from modelcar.cli.output import Output
 from modelcar.cli.progress import progress
+from modelcar.images.object_cache import bringing
 from modelcar.images.sources import ALL, Wishes, open_wanted
+from modelcar.store import default_home
 
 __all__ = ["Wishes", "open_for_scan", "open_source", "source_options"]
 
@@ -57,7 +59,7 @@ def open_for_scan(source: str, output: Output) -> Checkpoint:
         WorldError: it cannot be read or downloaded now.
     """
     checkpoint = open_wanted(source, complete=False)
-    with progress(output, "download") as report:
+    with bringing(checkpoint, default_home()), progress(output, "download") as report:
         checkpoint = checkpoint.local(report)
     if checkpoint.excluded:
         more = f" and {len(checkpoint.excluded) - 1} more" if len(checkpoint.excluded) > 1 else ""

@@ -16,6 +16,7 @@ from modelcar.images.adapters import Adapter, AdapterRequest, prepare_adapter
 from modelcar.images.bases import OWN_BASES, choose_bases, own_bases
 from modelcar.images.gate import Upload
 from modelcar.images.local import new_name
+from modelcar.images.object_cache import bringing
 from modelcar.images.passing import RepositoryTarget, spool_for
 from modelcar.images.publish import mount_repositories, publish_image
 from modelcar.images.scanned import BuildScan, scanning
@@ -135,6 +136,7 @@ def build_model(
         stack.enter_context(store.session())  # before anything is brought that a collection could take for left over
         spool = _spool(request, store, stack)
         checkpoint = _open(request, spool, watcher)
+        stack.enter_context(bringing(checkpoint, store.home))
         bases = own or _foreign_bases(request, store, settings, watcher)
         adapter = _adapter(request, checkpoint, store, settings)
         with scanning(checkpoint, request.subject, scan=request.scan) as scan:
@@ -150,7 +152,7 @@ def _spool(request: BuildRequest, store: LocalStore, stack: ExitStack) -> Path |
         return None
     if request.subject is None:
         raise UsageError("an open checkpoint has its cache already", hint="name the source, so that it needs none")
-    return stack.enter_context(spool_for(store.home / "spool", request.subject))
+    return stack.enter_context(spool_for(store.spool, request.subject))
 
 
 def _open(request: BuildRequest, spool: Path | None, watcher: Watcher) -> Checkpoint:

@@ -14,6 +14,7 @@ from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest, Reference
 from modelcar.registry import Registry
 from modelcar.registry.cancel import CancelScope
+from modelcar.store.spool import OWN_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def spool_for(parent: Path, source: str) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be made, or another build uses it.
     """
-    folder = parent / f"passing-{Digest.of(source.encode()).short}"
+    folder = parent / f"{OWN_LOCK}{Digest.of(source.encode()).short}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelcar.scanning.memo import ReportMemo
 from modelcar.store import default_home
+from modelcar.store.spool import hold_spool
 
 __all__ = ["report_memo", "spool_folder"]
 
@@ -17,9 +18,11 @@ def report_memo() -> ReportMemo:
 
 
 def spool_folder() -> Path | None:
-    """A folder on the disk of the local store: the system's own for temporary files may be in memory."""
+    """A folder on the disk of the local store: the system's own for temporary files may be in memory. What this process
+    puts there is not taken for left over."""
     folder = default_home() / "spool"
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        hold_spool(folder)
         return folder
     return None

@@ -19,6 +19,7 @@ from modelcar.store.disk import lock
 from modelcar.store.layout import OciLayout
 from modelcar.store.memo import DigestMemo
 from modelcar.store.names import Names
+from modelcar.store.spool import sweep_spool
 from modelcar.store.tree import walk
 
 __all__ = ["Collection", "LocalStore", "default_home"]
@@ -37,10 +38,12 @@ def default_home(environment: Mapping[str, str] = os.environ) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """What a collection removed: blobs and recipes, and the disk space in bytes that this freed."""
+    """What a collection removed: blobs and recipes, and the disk space in bytes that this and `leftovers`, what killed
+    commands had left, freed."""
 
     removed: tuple[Digest, ...]
     freed: int
+    leftovers: int = 0
 
 
 class LocalStore:
@@ -59,6 +62,11 @@ class LocalStore:
     def registries(self) -> Path:
         """The folder for what is remembered of registries, and of uploads that are under way."""
         return self.home / "registries"
+
+    @property
+    def spool(self) -> Path:
+        """The folder for what passes through; see `modelcar.store.spool`."""
+        return self.home / "spool"
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -90,7 +98,8 @@ class LocalStore:
             for entry in self.names.images():
                 reachable.update(self._reach(entry))
             reachable |= Attachments(self.content).collect(reachable, dry_run=dry_run)
-            freed = self.content.sweep_ingest(dry_run=dry_run)
+            leftovers = self.content.sweep_ingest(dry_run=dry_run) + sweep_spool(self.spool, dry_run=dry_run)
+            freed = leftovers
             removed = []
             for digest in list(self.content.digests()):
                 if digest not in reachable:
@@ -99,7 +108,7 @@ class LocalStore:
                     if not dry_run:
                         self.content.delete(digest)
                     removed.append(digest)
-        return Collection(removed=tuple(removed), freed=freed)
+        return Collection(removed=tuple(removed), freed=freed, leftovers=leftovers)
 
     def _reach(self, entry: Descriptor) -> set[Digest]:
         try:

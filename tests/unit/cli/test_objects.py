@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.store.disk import lock
 from tests.support.checkpoints import files_of
 from tests.support.objects import SECRET, Door, ObjectServer, object_server, open_door
 from tests.unit.cli.conftest import ModelcarCli
@@ -70,3 +71,42 @@ def test_refusals_are_one_line(modelcar: ModelcarCli, door: Door) -> None:
     credentials = modelcar.refusal(2, "plan", f"s3://key:{SECRET}@models/llm")
     assert SECRET not in credentials.line + credentials.hint
     assert modelcar.json("list") == []
+
+
+def objects_in(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.is_file() and ".homes" not in path.parts]
+
+
+def test_gc_removes_objects_that_no_image_uses(
+    modelcar: ModelcarCli, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    modelcar("build", SOURCE, "-t", "acme/x:v1", "-q")
+    assert modelcar.json("gc", "--objects")["objects"] == {"files": 0, "freed": 0}
+    there = objects_in(cache)
+    assert there
+    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "another"))  # another home, which uses the same
+    modelcar("build", SOURCE, "-t", "acme/y:v1", "-q")
+    modelcar("rm", "acme/y:v1")
+    assert modelcar.json("gc", "--objects")["objects"]["files"] == 0, "the first one's image uses them"
+    assert objects_in(cache) == there
+    monkeypatch.setenv("MODELCAR_HOME", str(modelcar.home))
+    modelcar("rm", "acme/x:v1")
+    planned = modelcar.json("gc", "--objects", "--dry-run")["objects"]
+    assert planned["files"] == len(there)
+    assert objects_in(cache) == there
+    assert modelcar("gc", "--objects").splitlines()[-1].startswith(f"removed {len(there)} objects from the cache, ")
+    assert objects_in(cache) == []
+    assert modelcar.json("gc", "--objects")["objects"]["files"] == 0
+
+
+def test_gc_leaves_objects_alone_that_somebody_brings(modelcar: ModelcarCli, door: Door, tmp_path: Path) -> None:
+    modelcar("build", SOURCE, "-t", "acme/x:v1", "-q")
+    modelcar("rm", "acme/x:v1")
+    there = objects_in(tmp_path / "cache")
+    (tmp_path / "cache" / "s3" / "models" / "somebody-elses").write_text("not noted by this store")
+    with lock(tmp_path / "cache" / ".homes" / "lock", exclusive=False):
+        assert "in use" in modelcar.refusal(3, "gc", "--objects").line
+    assert set(there) < set(objects_in(tmp_path / "cache"))
+    modelcar("gc", "--objects", "-q")
+    assert [path.name for path in objects_in(tmp_path / "cache")] == ["somebody-elses"]
