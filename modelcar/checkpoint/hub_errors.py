@@ -87,7 +87,7 @@ def _refusal(status: int, wanted: Wanted, log_in: str) -> WorldError:
         return WorldError(f"the Hub refuses {wanted} to these credentials (HTTP {status})", hint=log_in)
     if status == 429:
         return WorldError(f"the Hub asks to slow down (HTTP 429 for {wanted})", hint="try again later, or log in")
-    return WorldError(f"the Hub failed to serve {wanted} (HTTP {status})", hint="try again later")
+    return WorldError(f"the Hub does not serve {wanted} (HTTP {status})", hint="try again later")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

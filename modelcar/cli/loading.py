@@ -11,10 +11,11 @@ from modelcar.cli.output import Output, human_size
 from modelcar.cli.progress import progress
 from modelcar.engines.find import EngineChoice, open_engine
 from modelcar.engines.load import load_image
+from modelcar.images.local import find_local
 from modelcar.oci import Descriptor, Platform, Reference
-from modelcar.store import Layout
+from modelcar.store import Layout, LocalStore
 
-__all__ = ["ENGINES", "load_and_say"]
+__all__ = ["ENGINES", "load_and_say", "load_built"]
 
 ENGINES = click.Choice(["auto", "docker", "podman"])
 
@@ -42,3 +43,9 @@ def load_and_say(
         "size": loaded.size,
         "seconds": round(seconds, 3),
     }
+
+
+def load_built(store: LocalStore, ref: Reference, output: Output) -> dict[str, object]:
+    """Load what was just built as `ref` into the engine of this machine; says so as `load_and_say`."""
+    with store.session():
+        return load_and_say(store.content, find_local(store, ref), ref, output)

@@ -44,7 +44,7 @@ def look_at_folders() -> Iterator[Finding]:
         yield ok("images", f"{len(store.names.list())} in the local store")
     yield from _folder("cache", cache_folder(), "MODELCAR_OBJECTS_CACHE says where it lies")
     existing = _existing(home)
-    if os.access(existing, os.W_OK):
+    if existing.is_dir() and os.access(existing, os.W_OK):
         yield _reflinks(existing)
 
 

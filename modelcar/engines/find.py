@@ -35,7 +35,7 @@ def open_engine(choice: EngineChoice, environment: Mapping[str, str] = os.enviro
         with ApiEngine("docker") as engine:
             yield engine
         return
-    address = environment.get("CONTAINER_HOST")
+    address = environment.get("CONTAINER_HOST") or None
     if address is None and shutil.which("podman") is None:
         socket = next((path for path in podman_sockets(environment) if is_socket(path)), None)
         if socket is None and choice == "auto":

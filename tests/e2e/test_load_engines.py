@@ -181,6 +181,17 @@ def test_what_an_engine_refuses_is_its_own_words(
     assert engine.ids() == []
 
 
+@pytest.mark.debian("podman")
+@pytest.mark.parametrize("engine", ["podman_home"], indirect=True)
+def test_build_loads_what_it_has_built(engine: Engine, checkpoint: Path, modelcar: Modelcar) -> None:
+    name = "localhost/built:v1"
+    done = engine.modelcar(modelcar.home, "build", checkpoint, "-t", name, "--load", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["loaded"]["name"] == name
+    assert said["loaded"]["engineId"] == config_digest(engine, name)
+
+
 def test_no_engine_answers(model: Published, modelcar: Modelcar, tmp_path: Path) -> None:
     nobody = Engine("docker", tmp_path, {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
     done = nobody.modelcar(modelcar.home, "load", model.ref)

@@ -29,7 +29,7 @@ _SCRIPT: Final = r"""# bash completion for @NAME@, as `@NAME@ completion bash` p
                 oci:* | oci-archive:*)
                     compopt -o nospace 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -P "${2%%:*}:" -- "${2#*:}") ;;
-                */* | .*) [ ${#COMPREPLY[@]} -gt 0 ] || { compopt -o filenames 2>/dev/null
+                *) [ ${#COMPREPLY[@]} -gt 0 ] || { compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$2"); } ;;
             esac ;;
     esac

@@ -14,11 +14,22 @@ __all__ = ["fish_script"]
 _HEAD: Final = """# fish completion for @NAME@, as `@NAME@ completion fish` prints it
 
 function _@F@_names
+    set -l token (commandline -ct)
+    if string match -qr '^(oci|oci-archive):' -- $token
+        set -l parts (string split -m 1 : -- $token)
+        string replace -r '^' "$parts[1]:" -- (__fish_complete_path $parts[2])
+        return
+    end
     set -l home $MODELCAR_HOME
     if test -z "$home"
         @HOME@
     end
-    @NAMES@
+    set -l names (@NAMES@)
+    if string match -qr -- "^"(string escape --style=regex -- $token) $names; or test -z "$token"
+        printf '%s\n' $names
+    else
+        __fish_complete_path $token
+    end
 end
 
 # Whether these are the verbs of the command line so far.
@@ -77,7 +88,7 @@ def _lines(verb: Verb, texts: dict[tuple[str, ...], str]) -> Iterator[str]:
         if kind is Kind.FILE:
             yield f"{here} -F"
         elif kind is Kind.IMAGE:
-            yield f"{here} -F -a '(_@F@_names)'"
+            yield f"{here} -a '(_@F@_names)'"
     for word in (*verb.arguments, *((verb.rest,) if verb.rest else ())):
         if word.kind is Kind.CHOICE:
             yield f"{here} -a {_quoted(' '.join(word.choices))}"

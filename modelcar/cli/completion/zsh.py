@@ -16,6 +16,10 @@ _HEAD: Final = """#compdef @NAME@
 # zsh completion for @NAME@, as `@NAME@ completion zsh` prints it
 
 @F@_names() {
+    if compset -P '(oci|oci-archive):'; then
+        _files
+        return
+    fi
     @HOME@
     local -a names
     names=(${(f)"$(@NAMES@)"})

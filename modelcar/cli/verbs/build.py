@@ -10,6 +10,7 @@ import click
 
 from modelcar.cli.identities import trust_config_option
 from modelcar.cli.images import open_local_store
+from modelcar.cli.loading import load_built
 from modelcar.cli.options import (
     BASE,
     REFERENCE,
@@ -36,6 +37,7 @@ from modelcar.packaging.plan import Packing, plan_layers
 from modelcar.registry import ClientSettings
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.report import Report
+from modelcar.store import LocalStore
 
 
 @click.command("build")
@@ -61,6 +63,7 @@ from modelcar.scanning.report import Report
 @click.option("--no-scan", is_flag=True, help="Do not look for what does harm; see `modelcar scan`.")
 @click.option("--push", is_flag=True, help="Push it when it is built.")
 @mount_from_option
+@click.option("--load", is_flag=True, help="Load it into a local docker or podman, as `modelcar load`.")
 @click.option(
     "--sign-key", metavar="KEY", help="Sign it with this private key, as `modelcar sign --key`, before it is pushed."
 )
@@ -86,6 +89,7 @@ def command(
     no_scan: bool,
     push: bool,
     mount_from: tuple[str, ...],
+    load: bool,
     sign_key: str | None,
     sign_keyless: bool,
     trust_config: Path | None,
@@ -113,6 +117,8 @@ def command(
         return
     if ref is None:
         raise UsageError("an image needs a name", hint="add -t registry/repo:tag")
+    if load and no_cache:
+        raise UsageError("--no-cache keeps no weights to load", hint="leave out --load or --no-cache")
     began = time.monotonic()
     request = BuildRequest(
         source=source,
@@ -132,8 +138,9 @@ def command(
         adapter_name=adapter_name,
         mount_from=mount_from,
     )
-    built = build_model(request, open_local_store(), remembering(settings, limit_rate), OutputWatcher(output))
-    _show(output, request, built, time.monotonic() - began)
+    store = open_local_store()
+    built = build_model(request, store, remembering(settings, limit_rate), OutputWatcher(output))
+    _show(output, request, built, time.monotonic() - began, load_from=store if load else None)
 
 
 def _signer(choice: SignatoryChoice) -> Signer | None:
@@ -143,7 +150,7 @@ def _signer(choice: SignatoryChoice) -> Signer | None:
     return Signer(signatory=choice.signatory, legacy=False) if choice.keyless else None
 
 
-def _show(output: Output, request: BuildRequest, built: Built, seconds: float) -> None:
+def _show(output: Output, request: BuildRequest, built: Built, seconds: float, *, load_from: LocalStore | None) -> None:
     image, report = built.image, built.report
     rows = [
         [layer.label, layer.kind or "base", human_size(layer.descriptor.size), layer.descriptor.digest.short]
@@ -158,6 +165,7 @@ def _show(output: Output, request: BuildRequest, built: Built, seconds: float) -
     output.line(f"{image.index.digest}")
     if report is not None and report.outcome is not Outcome.CLEAN:
         _show_doubts(output, report, str(request.source))
+    loaded = load_built(load_from, request.ref, output) if load_from is not None else None
     output.document(
         {
             **_to_dict(image, built.name),
@@ -165,6 +173,7 @@ def _show(output: Output, request: BuildRequest, built: Built, seconds: float) -
             "verdict": str(report.outcome) if report is not None else None,
             "signer": str(built.signatory) if built.signatory is not None else None,
             "pushed": request.push,
+            **({"loaded": loaded} if loaded is not None else {}),
             "seconds": round(seconds, 3),
         }
     )

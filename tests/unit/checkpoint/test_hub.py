@@ -85,7 +85,7 @@ def test_cache_serves_when_the_hub_is_away(hub: FakeHub, repo: Repo, tmp_path: P
             "the Hub has disabled hf://org/name",
             "page",
         ),
-        (Failure(418), WorldError, r"failed to serve hf://org/name \(HTTP 418\)", "later"),
+        (Failure(418), WorldError, r"does not serve hf://org/name \(HTTP 418\)", "later"),
         (Failure(404, {"X-Error-Code": "RevisionNotFound"}), SourceError, "org/name has no revision", "branch"),
     ],
 )

@@ -199,6 +199,12 @@ def test_every_variable_that_is_read_is_documented() -> None:
     assert {name for name in found if not name.startswith(begun)} == named
 
 
+def test_the_example_of_the_page_is_one(own: Path) -> None:
+    page = (ROOT / "docs/how-to/configure.md").read_text()
+    own.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    assert len(values()) == 8
+
+
 def test_doctor_says_what_is_in_force_and_from_where(own: Path, modelcar: ModelcarCli) -> None:
     own.write_text("network: {limit_rate: 5MB/s}\n")
     own.chmod(0o666)

@@ -76,8 +76,8 @@ def test_the_line_of_a_verb_is_what_it_says_itself(group: LazyGroup) -> None:
         for verb, line in verbs.items():
             found = group.get_command(click.Context(group), verb)
             assert found is not None
-            if (group, verb) != (shim, "snapshotter"):  # it says more than fits here
-                assert found.get_short_help_str(95) == line
+            own = found.get_short_help_str(95)
+            assert own == line if len(own) <= 66 else own[:20] == line[:20], "what is too long for a line is shortened"
             assert line.endswith(".")
             assert not line.endswith("...")
 
