@@ -56,7 +56,8 @@ class Record:
         if self._fd is None:
             return None
         try:
-            entry = json.loads(os.pread(self._fd, _LARGEST, 0))
+            text = os.pread(self._fd, _LARGEST, 0).decode()
+            entry, _ = json.JSONDecoder().raw_decode(text)  # a kill may leave the end of a longer one behind it
             if any(entry[name] != value for name, value in self._facts.items()) or time.time() - entry["at"] > _KEEP:
                 return None
             return Standing(

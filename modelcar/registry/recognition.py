@@ -43,9 +43,8 @@ def recognise(headers: Mapping[str, str]) -> Dialect:
         if headers.get(name, "").startswith(beginning) and name in headers:
             return dialect_named(family)
     for challenge in parse_challenges(headers.get("WWW-Authenticate", "")):
-        family = _by_challenge(challenge)
-        if family is not None:
-            return dialect_named(family)
+        if (of_challenge := _by_challenge(challenge)) is not None:
+            return dialect_named(of_challenge)
     return UNKNOWN
 
 

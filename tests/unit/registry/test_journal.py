@@ -68,3 +68,11 @@ def test_a_damaged_entry_is_none(tmp_path: Path, change: dict[str, str]) -> None
     file.write_text(json.dumps({**json.loads(file.read_bytes()), **change}))
     with Journal(tmp_path).upload("r", "org/model", CONTENT, 10) as record:
         assert record.find() is None
+
+
+def test_an_entry_that_was_killed_while_it_grew_shorter(tmp_path: Path) -> None:
+    note(tmp_path, "r", Standing(location="https://r/u"))
+    (file,) = tmp_path.glob("*.json")
+    file.write_bytes(file.read_bytes() + b"0.5}")
+    with Journal(tmp_path).upload("r", "org/model", CONTENT, 10) as record:
+        assert record.find() == Standing(location="https://r/u")
