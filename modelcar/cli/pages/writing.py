@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,7 +23,10 @@ _STDOUT: Final = "-"
 def html_option(what: str) -> Callable[[F], F]:
     """`--html FILE`, handed on as `html`; `what` says what the page shows."""
     return click.option(
-        "--html", metavar="FILE", help=f"Write {what} as one HTML page that needs nothing else; - is stdout."
+        "--html",
+        type=click.Path(allow_dash=True),
+        metavar="FILE",
+        help=f"Write {what} as one HTML page that needs nothing else; - is stdout.",
     )
 
 
@@ -37,11 +42,11 @@ def check_page_target(target: str, output: Output) -> None:
             raise UsageError("--html - and --json both want standard output", hint="give the page a file")
         return
     path = Path(target)
-    if path.is_dir():
+    if stat.S_ISDIR(_mode(path)):
         raise UsageError(
             f"cannot write the page to {target}: it is a folder", hint=f"name a file: {path / 'page.html'}"
         )
-    if not path.parent.is_dir():
+    if not stat.S_ISDIR(_mode(path.parent)):
         raise StorageError(f"cannot write {target}: there is no folder {path.parent}")
 
 
@@ -55,21 +60,27 @@ def write_page(page: bytes, target: str, say: Callable[[str], None]) -> None:
         _put(page)
         return
     path = Path(target)
-    if path.exists() and not path.is_file():  # a pipe, or /dev/stdout: nothing that could be replaced
+    if (mode := _mode(path)) and not stat.S_ISREG(mode):  # a pipe, or /dev/stdout: nothing that could be replaced
         try:
             path.write_bytes(page)
         except OSError as e:
             raise StorageError(f"cannot write {target}: {e.strerror}") from None
     else:
-        atomic_write(path.resolve(), page)
+        atomic_write(Path(os.path.realpath(path)), page)
     say(f"wrote {target} ({-(-len(page) // 1024):,} KiB)")
 
 
-def _put(page: bytes) -> None:
-    stream = click.get_binary_stream("stdout")
+def _mode(path: Path) -> int:
+    """What is there; 0 for nothing, or what may not be looked at."""
     try:
-        stream.write(page)
-        stream.flush()
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _put(page: bytes) -> None:
+    try:
+        click.echo(page, nl=False)
     except BrokenPipeError:
         raise
     except OSError as e:

@@ -175,7 +175,8 @@ def test_a_page_of_a_difference(both: ModelcarCli, checkpoint: Path, tmp_path: P
     assert "model-00003-of-00003.safetensors" in text
     both("diff", REF, REF, "--html", page)
     assert "They are the same model." in page.read_text()
-    both("diff", checkpoint, REF, "--html", page)
+    both.run("diff", checkpoint, REF, "--html", page)
+    assert "Files" in page.read_text()
     assert "Layers" not in page.read_text(), "a folder has none"
 
 
