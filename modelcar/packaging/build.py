@@ -80,8 +80,7 @@ def build_image(
 
     Args:
         passing: for layers that are to go through this machine without staying; in the store nothing is left of them.
-        arrived: is told of every layer before `upload` and before a stream gets its digest, its files in the places
-            where they are now; what it raises keeps the layer from being anywhere.
+        arrived: is told of every layer, its files where they are to stay, before `upload` or a stream has its digest.
         expected: is told what the layers will be, before anything is read.
         streaming: sends layers while they are hashed; those that it takes are not given to `upload`.
         annotations: of the image, besides those that its files give.
@@ -100,29 +99,22 @@ def build_image(
     below = beneath.layers if beneath is not None else ()
     reserved = 1 + len(below) + max((len(base.layers) for base in bases), default=0)
     planned = plan_layers(checkpoint, max_layers=max_layers, reserved=reserved, packing=packing, folder=folder)
-    if beneath is not None:
-        _check_beneath(beneath, planned, packing)
-
+    _check_beneath(beneath, planned, packing)
     expected(planned)
     leaving = Departures(upload=upload, passing=passing, streaming=streaming)
-    remote = checkpoint.remote
     layers = digest_layers(
         planned,
         store.memo,
         content_digests=content_digests,
         workers=leaving.workers(workers),
         progress=progress,
-        bring=Bringer(remote, passing.has if passing is not None else lambda *_: False) if remote is not None else None,
+        bring=_bringer(checkpoint, passing),
         begin=leaving.begin,
         arrived=arrived,
         digested=leaving.digested,
-        abandoned=passing.target.cancel if passing is not None else lambda: None,
+        abandoned=leaving.abandoned,
     )
-    for layer in layers:
-        if passing is not None:
-            passing.keep(store.content, layer)
-        else:
-            store.content.add_recipe(layer.digests.blob, layer.content)
+    _keep(store, layers, passing)
     indexed = [*(layer.indexed for layer in below), *(layer.indexed(headers) for layer in layers)]
     index_layer = _write_index_layer(store, indexed)
     described = [(layer, layer.describe(index_layer.digest)) for layer in layers]
@@ -130,11 +122,10 @@ def build_image(
     facts = checkpoint.facts()
     annotations = dict(sorted({**facts.annotations(), **(annotations or {})}.items()))
     soci = write_soci_index(store.content, described) if packing is Packing.SOCI else None
-    annotated = {**annotations, SOCI_INDEX: str(soci.digest)} if soci is not None else annotations
+    annotated = annotations | ({SOCI_INDEX: str(soci.digest)} if soci is not None else {})
     entries = [_write_image(store, base, model, annotated) for base in bases]
     twin = _write_modelpack(store, facts, beneath, described, index_layer, annotations)
-    others = [replace(soci, platform=_UNKNOWN, annotations={KIND: SOCI})] if soci is not None else []
-    index = Index(manifests=(*entries, *others, twin), annotations=annotations)
+    index = Index(manifests=(*entries, *_soci_entries(soci), twin), annotations=annotations)
     write_document(store.content, index.content, index.digest)
     return BuiltImage(
         index=index.descriptor,
@@ -145,7 +136,27 @@ def build_image(
     )
 
 
-def _check_beneath(beneath: ModelBase, planned: Sequence[PlannedLayer], packing: Packing) -> None:
+def _soci_entries(soci: Descriptor | None) -> list[Descriptor]:
+    return [replace(soci, platform=_UNKNOWN, annotations={KIND: SOCI})] if soci is not None else []
+
+
+def _bringer(checkpoint: Checkpoint, passing: Passing | None) -> Bringer | None:
+    if checkpoint.remote is None:
+        return None
+    return Bringer(checkpoint.remote, passing.has) if passing is not None else Bringer(checkpoint.remote)
+
+
+def _keep(store: LocalStore, layers: Sequence[PackedLayer], passing: Passing | None) -> None:
+    for layer in layers:
+        if passing is not None:
+            passing.keep(store.content, layer)
+        else:
+            store.content.add_recipe(layer.digests.blob, layer.content)
+
+
+def _check_beneath(beneath: ModelBase | None, planned: Sequence[PlannedLayer], packing: Packing) -> None:
+    if beneath is None:
+        return
     if packing is not Packing.TAR:
         raise UsageError(f"an image with its base is a plain one, and cannot be packed as {packing}")
     places = {layer.place(file).removeprefix(f"{MODEL_ROOT}/") for layer in planned for file in layer.files}

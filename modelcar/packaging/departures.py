@@ -46,6 +46,11 @@ class Departures:
         elif self.upload is not None:
             self.upload(packed.nameable(), packed.content)
 
+    def abandoned(self) -> None:
+        """Something went wrong: whoever sends gives up."""
+        if self.passing is not None:
+            self.passing.target.cancel()
+
     def workers(self, wanted: int | None) -> int | None:
         """How many layers are hashed at once; what waits for the network takes no core."""
         if self.passing is not None:
