@@ -152,6 +152,7 @@ def pull(
     *,
     include: Sequence[str] = (),
     platform: str | Platform | None = None,
+    remote: bool = False,
     store: LocalStore | None = None,
     settings: ClientSettings = _DEFAULTS,
     progress: Progress = SILENT,
@@ -166,6 +167,7 @@ def pull(
         ref: a reference; for a folder also `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
         include: for a folder, only files that fit one of these patterns, such as `*.json`; `*` takes slashes, too.
         platform: for a folder, of an image for several platforms take this one; models are the same in all of them.
+        remote: for a folder, bring all of it from the registry, whatever the local store has.
         store: by default the user's own, as for the command.
 
     Raises:
@@ -181,6 +183,7 @@ def pull(
             folder=Path(output),
             include=tuple(include),
             platform=_platform(platform) if platform is not None else None,
+            remote=remote,
         )
         return pull_model(request, settings, Watched(progress), store)
     if include or platform is not None:

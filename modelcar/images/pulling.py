@@ -43,12 +43,14 @@ class FilesRequest:
         folder: does not exist or is empty.
         include: patterns as the shell's, over the whole path; `*` matches `/`, too. None: all files.
         platform: of an image for several platforms, take this one; models are the same in all of them.
+        remote: pass the local store over.
     """
 
     ref: Location
     folder: Path
     include: tuple[str, ...] = ()
     platform: Platform | None = None
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def pull_model(
         watcher.phase("pull", labels) as report,
         Registry(settings, report) as registry,
     ):
-        source = _source(request.ref, registry, nearby)
+        source = _source(request, registry, nearby)
         root = source.resolve()
         manifest = choose_manifest(source, root, request.platform)
         labels.update(layer_labels(manifest, source.read))
@@ -136,7 +138,7 @@ def pull_parts(
     Raises: as `pull_model`, and what `plan_for` raises.
     """
     with nearby_store(store) as nearby, watcher.phase("pull") as report, Registry(settings, report) as registry:
-        source = _source(request.ref, registry, nearby)
+        source = _source(request, registry, nearby)
         root = source.resolve()
         reader = ModelReader(source, root, request.platform)
         model = describe_image(reader)
@@ -174,10 +176,13 @@ def pull_image(
     return PulledImage(root=root, carried=carried)
 
 
-def _source(ref: Location, registry: Registry, nearby: LocalStore | None) -> RangedSource:
+def _source(request: FilesRequest, registry: Registry, nearby: LocalStore | None) -> RangedSource:
+    ref = request.ref
     if isinstance(ref, StoredLocation):
         return LayoutSource(ref)
-    return NearbySource(ref, registry, nearby) if nearby is not None else RegistrySource(ref, registry)
+    if nearby is None or request.remote:
+        return RegistrySource(ref, registry)
+    return NearbySource(ref, registry, nearby)
 
 
 def _reader(source: RangedSource, manifest: Manifest, *, required: bool) -> ModelReader | None:

@@ -29,10 +29,10 @@ def test_build_push_pull(modelcar: Modelcar, checkpoint: Path, registry: str, tm
     ref = f"{registry}/cli/tiny:v1"
     built = modelcar("build", checkpoint, "-t", ref)
     pushed = modelcar("push", ref)
-    pulled = modelcar("pull", ref, "-o", tmp_path / "copy")
+    pulled = modelcar("pull", ref, "--remote", "-o", tmp_path / "copy")
     assert built["digest"] == pushed["digest"] == pulled["digest"]
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
-    modelcar("pull", f"{ref}-modelpack", "-o", tmp_path / "twin")
+    modelcar("pull", f"{ref}-modelpack", "--remote", "-o", tmp_path / "twin")
     assert files_of(tmp_path / "twin") == files_of(checkpoint)
     assert modelcar("push", ref)["digest"] == built["digest"], "a second push finds everything there"
 
@@ -40,7 +40,7 @@ def test_build_push_pull(modelcar: Modelcar, checkpoint: Path, registry: str, tm
 def test_build_and_push_in_one_step(modelcar: Modelcar, checkpoint: Path, registry: str, tmp_path: Path) -> None:
     ref = f"{registry}/cli/at-once:v1"
     built = modelcar("build", checkpoint, "-t", ref, "--push")
-    assert modelcar("pull", ref, "-o", tmp_path / "copy")["digest"] == built["digest"]
+    assert modelcar("pull", ref, "--remote", "-o", tmp_path / "copy")["digest"] == built["digest"]
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
 
 
@@ -93,14 +93,14 @@ def test_many_processes_in_one_store(checkpoint: Path, embedded: str, tmp_path: 
     assert [process.returncode for process in processes] == [0] * 9, said
     assert len({image["digest"] for image in modelcar("list")}) == 1
     for i, ref in enumerate(refs):
-        modelcar("pull", ref, "-o", tmp_path / str(i))
+        modelcar("pull", ref, "--remote", "-o", tmp_path / str(i))
         assert files_of(tmp_path / str(i)) == files_of(checkpoint)
 
 
 def test_what_was_pulled_may_be_written_by_its_owner(modelcar: Modelcar, model: Published, tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
-        modelcar("pull", model.ref, "-o", tmp_path / "copy")
+        modelcar("pull", model.ref, "--remote", "-o", tmp_path / "copy")
     finally:
         os.umask(old)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "copy").rglob("*") if path.is_file()}

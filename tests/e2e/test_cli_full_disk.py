@@ -73,10 +73,10 @@ def test_build(checkpoint: Path, disk: Path, filled: Path) -> None:
 
 def test_pull(modelcar: Modelcar, model: Published, disk: Path, filled: Path) -> None:
     out = disk / "folder" / "out"
-    if full(modelcar, "pull", model.ref, "-o", out):
+    if full(modelcar, "pull", model.ref, "--remote", "-o", out):
         assert not out.exists()
         filled.unlink()
-        modelcar("pull", model.ref, "-o", out)
+        modelcar("pull", model.ref, "--remote", "-o", out)
     assert files_of(out) == model.files
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
@@ -119,5 +119,5 @@ def test_push_to_the_embedded_registry(modelcar: Modelcar, model: Published, dis
             filled.unlink()
             modelcar("push", model.ref, ref)
         assert modelcar("inspect", ref, "--remote")["digest"] == model.digest
-        modelcar("pull", ref, "-o", disk / "copy")
+        modelcar("pull", ref, "--remote", "-o", disk / "copy")
         assert files_of(disk / "copy") == model.files

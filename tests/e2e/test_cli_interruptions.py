@@ -96,7 +96,7 @@ def export(world: World, folder: Path) -> Try:
 
 def pull(world: World, folder: Path) -> Try:
     target = folder / "out"
-    command: list[str | Path] = ["pull", world.ref, "-o", target]
+    command: list[str | Path] = ["pull", world.ref, "--remote", "-o", target]
     return Try(modelcar=world.modelcar, command=command, is_done=lambda: in_folder(world, target))
 
 

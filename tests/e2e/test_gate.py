@@ -174,7 +174,7 @@ def test_signed_images_pass_with_their_signatures_and_others_do_not(bench: Bench
     policy = bench.policy("policy")
     node = bench.node("signed", enforce(policies=[str(policy)]))
 
-    bench.modelcar("pull", shim_ref(node, "good"), "-o", bench.folder / "pulled")
+    bench.modelcar("pull", shim_ref(node, "good"), "--remote", "-o", bench.folder / "pulled")
     assert files_of(bench.folder / "pulled") == files_of(folder)
     verdict = bench.modelcar("verify", shim_ref(node, "good"), "--remote", "--key", bench.folder / "alice.pub")
     assert verdict["digest"] == bench.digests["good"]
@@ -220,7 +220,7 @@ def test_a_node_scans_for_itself_and_its_verdict_stays_here(bench: Bench) -> Non
     _, folder = bench.clean("good")
     bench.evil("evil")
     node = bench.node("scanning", enforce(scan="node", on_pending="hold", hold_seconds=60))
-    bench.modelcar("pull", shim_ref(node, "good"), "-o", bench.folder / "pulled")
+    bench.modelcar("pull", shim_ref(node, "good"), "--remote", "-o", bench.folder / "pulled")
     assert files_of(bench.folder / "pulled") == files_of(folder)
     assert "this node found it malicious: pytorch_model.bin" in refusal(node, "evil/manifests/v1")
 
@@ -255,7 +255,7 @@ def test_pending_is_refused_with_how_far_the_scan_is_and_passes_later(bench: Ben
     node = bench.node("refusing", enforce(scan="node"))
     assert "is not served by this node" in refusal(node, "good/manifests/v1")
     eventually(lambda: get(node, "good/manifests/v1")[0] == 200, "the scan ends", 60)
-    bench.modelcar("pull", shim_ref(node, "good"), "-o", bench.folder / "pulled")
+    bench.modelcar("pull", shim_ref(node, "good"), "--remote", "-o", bench.folder / "pulled")
     assert files_of(bench.folder / "pulled") == files_of(folder)
 
 
@@ -344,12 +344,12 @@ def test_what_was_verified_is_served_and_verified_without_the_upstream(bench: Be
     _, folder = bench.clean("good", signer="alice")
     policy = bench.policy("policy")
     node = bench.node("offline", enforce(policies=[str(policy)]), valid_seconds=1)
-    bench.modelcar("pull", shim_ref(node, "good"), "-o", bench.folder / "first")
+    bench.modelcar("pull", shim_ref(node, "good"), "--remote", "-o", bench.folder / "first")
     bench.stop_upstream()
     time.sleep(1.1)  # so that it is decided anew
-    bench.modelcar("pull", shim_ref(node, "good"), "-o", bench.folder / "second")
+    bench.modelcar("pull", shim_ref(node, "good"), "--remote", "-o", bench.folder / "second")
     node.restart()
-    bench.modelcar("pull", shim_ref(node, "good"), "-o", bench.folder / "third")
+    bench.modelcar("pull", shim_ref(node, "good"), "--remote", "-o", bench.folder / "third")
     assert files_of(bench.folder / "third") == files_of(folder)
     key = bench.folder / "alice.pub"
     assert bench.modelcar("verify", shim_ref(node, "good"), "--remote", "--key", key)["digest"] == bench.digests["good"]

@@ -64,7 +64,7 @@ def test_after_kill_9_the_rest_is_brought(hub: FakeHub, registry: str, model: di
     hub.sent.clear()
     assert modelcar(*build)["verdict"] == "clean"
     assert hub.sent_of(WEIGHTS) <= TOTAL // 2 + UNDER_WAY
-    modelcar("pull", f"{registry}/acme/killed:v1", "-o", tmp_path / "copy")
+    modelcar("pull", f"{registry}/acme/killed:v1", "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == model
 
 
@@ -79,6 +79,6 @@ def test_a_model_larger_than_the_disk(hub: FakeHub, registry: str, model: dict[s
         refusal = modelcar.refusal(3, "build", SOURCE, "-t", f"{registry}/acme/other:v1", "--push", "-q")
         assert "disk" in refusal or "space" in refusal
     elsewhere = commands(tmp_path / "home", hub, tmp_path / "cache")
-    elsewhere("pull", name, "-o", tmp_path / "copy")
+    elsewhere("pull", name, "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == model
     assert elsewhere("verify", name, "--source")["source"]["repo"] == "org/name"

@@ -51,7 +51,7 @@ def layout(lazy: Lazy, modelcar: Modelcar, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.debian("docker-registry")
 def test_the_model_comes_back(lazy: Lazy, modelcar: Modelcar, checkpoint: Path, tmp_path: Path) -> None:
-    modelcar("pull", lazy.ref, "-o", tmp_path / "out")
+    modelcar("pull", lazy.ref, "--remote", "-o", tmp_path / "out")
     assert files_of(tmp_path / "out") == files_of(checkpoint)
     assert modelcar("scan", lazy.ref)["verdict"] == "clean"
 

@@ -43,7 +43,7 @@ def test_the_twin_is_in_the_index_too(model: Published, embedded: str) -> None:
 
 
 def test_our_own_pull_takes_the_twin_too(model: Published, modelcar: Modelcar, tmp_path: Path) -> None:
-    modelcar("pull", f"{model.ref}-modelpack", "-o", tmp_path / "copy")
+    modelcar("pull", f"{model.ref}-modelpack", "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == model.files
 
 

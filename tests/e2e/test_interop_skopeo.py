@@ -41,7 +41,7 @@ def test_round_trip_through_a_layout_and_another_registry(
         root = Names(OciLayout(layout)).get(tag)
         assert str(root.digest) == f"sha256:{hashlib.sha256(original).hexdigest()}"
         validate(root, OciLayout(layout).open)  # type: ignore[arg-type]
-    assert modelcar("pull", back, "-o", tmp_path / "copy")["digest"] == model.digest
+    assert modelcar("pull", back, "--remote", "-o", tmp_path / "copy")["digest"] == model.digest
     assert files_of(tmp_path / "copy") == model.files
 
 

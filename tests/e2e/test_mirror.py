@@ -132,7 +132,7 @@ def test_modelcar_pulls_and_verifies_without_the_upstream(
 
 def test_modelcar_pull(modelcar: Modelcar, model: Published, upstream: Upstream, tmp_path: Path) -> None:
     with mirror(tmp_path / "mirror", "--upstream", f"{HOST}=http://{upstream.address}") as address:
-        modelcar("pull", f"{address}/{HOST}/{NAME}", "-o", tmp_path / "pulled")
+        modelcar("pull", f"{address}/{HOST}/{NAME}", "--remote", "-o", tmp_path / "pulled")
     assert files_of(tmp_path / "pulled") == model.files
 
 

@@ -42,7 +42,7 @@ def test_to_a_registry_and_back(modelcar: Modelcar, checkpoint: Path, tmp_path: 
     with embedded_registry(tmp_path / "registry") as registry:
         name = f"{registry}/acme/llm:v1"
         assert modelcar("build", SOURCE, "-t", name, "--push")["verdict"] == "clean"
-        modelcar("pull", name, "-o", tmp_path / "copy")
+        modelcar("pull", name, "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
 
 

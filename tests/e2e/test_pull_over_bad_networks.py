@@ -56,7 +56,7 @@ def test_kill_9_again_and_again(checkpoint: Path, tmp_path: Path, seed: int) -> 
     dice = random.Random(seed)
     with served(checkpoint, home, rate=RATE) as (registry, ref):
         for share in sorted(dice.uniform(0.05, 0.8) for _ in range(3)):
-            with home.start("pull", ref, "-o", target, "--quiet") as process:
+            with home.start("pull", ref, "--remote", "-o", target, "--quiet") as process:
                 eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]
                 process.kill()
             assert process.returncode == -signal.SIGKILL
@@ -65,7 +65,7 @@ def test_kill_9_again_and_again(checkpoint: Path, tmp_path: Path, seed: int) -> 
         assert before > 0.05 * size
         eventually(lambda: registry.counts().requests == len(registry.journal()), "the killed requests end")
         registry.reset_counts()
-        home("pull", ref, "-o", target)
+        home("pull", ref, "--remote", "-o", target)
         assert registry.counts().sent <= 1.05 * (size - before)
     assert files_of(target) == files
     assert list(target.parent.glob(".out*")) == []
@@ -77,10 +77,10 @@ def test_random_faults_and_a_kill(checkpoint: Path, tmp_path: Path, seed: int) -
     home, target = Modelcar(tmp_path / "home"), tmp_path / "out"
     with served(checkpoint, home) as (registry, ref):
         registry.misbehave_at_random(Faults(seed=seed, per_gib=200))
-        with home.start("pull", ref, "-o", target, "--quiet") as process:
+        with home.start("pull", ref, "--remote", "-o", target, "--quiet") as process:
             eventually(lambda: kept(target) > 0 or process.poll() is not None, "bytes come")
             process.kill()
-        home("pull", ref, "-o", target) if not target.exists() else None
+        home("pull", ref, "--remote", "-o", target) if not target.exists() else None
         assert sum(registry.counts().faults.values()) > 3
     assert files_of(target) == files_of(checkpoint)
 

@@ -32,6 +32,7 @@ from modelcar.registry import ClientSettings
     help='With -o, only files that fit, such as "*.json"; * takes slashes, too. Repeatable.',
 )
 @rank_options
+@click.option("--remote", is_flag=True, help="With -o, bring all from the registry, whatever the local store has.")
 @platform_option("With -o, of an image for several platforms, take this one; models are the same in all.")
 @network_options
 @limit_rate_option
@@ -41,6 +42,7 @@ def command(
     folder: Path | None,
     include: tuple[str, ...],
     choice: RankChoice | None,
+    remote: bool,
     platform: Platform | None,
     settings: ClientSettings,
     limit_rate: float | None,
@@ -48,9 +50,9 @@ def command(
 ) -> None:
     """Pull a model's files into a folder, or an image to the store.
 
-    With -o the folder is filled all at once at the end; without it, the image is kept in the local store under its
-    name, with its signatures and attestations. All content is checked on the way. A pull that ended early, even by
-    kill -9, goes on where it was.
+    With -o the folder is filled all at once at the end, and layers that the local store has are copied from there;
+    without it, the image is kept in the local store under its name, with its signatures and attestations. All content
+    is checked on the way. A pull that ended early, even by kill -9, goes on where it was.
 
     With --rank only what those ranks have something of: whole tensors, in files that hold nothing else. A server that
     runs exactly these ranks finds all it needs; whoever asks for another tensor is told that there is none.
@@ -66,9 +68,10 @@ def command(
     if choice is not None:
         if folder is None or not choice.ranks:
             raise UsageError("a rank's part of a model goes into a folder", hint="add --rank R and -o DIR")
-        _pull_parts(FilesRequest(ref=ref, folder=folder, platform=platform), choice, settings, output)
+        _pull_parts(FilesRequest(ref=ref, folder=folder, platform=platform, remote=remote), choice, settings, output)
     elif folder is not None:
-        _pull_files(FilesRequest(ref=ref, folder=folder, include=include, platform=platform), settings, output)
+        request = FilesRequest(ref=ref, folder=folder, include=include, platform=platform, remote=remote)
+        _pull_files(request, settings, output)
     elif not isinstance(ref, Reference) or ref.tag is None:
         raise UsageError(f"{ref} has no name to keep it under in the local store", hint="add -o DIR to get its files")
     elif platform is not None:

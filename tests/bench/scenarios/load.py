@@ -67,5 +67,5 @@ def _pulled(model: Model, run: Run) -> Measurement:
         modelcar.prepare_push(run, server)
         folder = run.folder / "pulled"
         name = f"{server.address}/bench/model:v1"
-        pulled = run.measure([run.bench.modelcar, "pull", name, "-o", folder], server=server)
+        pulled = run.measure([run.bench.modelcar, "pull", name, "--remote", "-o", folder], server=server)
         return pulled.then(run.program("loading", "load_file", folder))

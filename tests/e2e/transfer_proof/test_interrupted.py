@@ -62,8 +62,8 @@ def test_a_pull(transfer_model: Model, tmp_path: Path, number: signal.Signals) -
         registry.reset_counts()
         stall = Fault(wrong=Wrong.STALL, method="GET", path="/blobs/", after=_MIB, seconds=_FOREVER, times=99)
         registry.misbehave(stall)
-        interrupt(home, registry, number, "pull", ref, "-o", target)
+        interrupt(home, registry, number, "pull", ref, "--remote", "-o", target)
         assert not target.exists()
         registry.restart()
-        home("pull", ref, "-o", target)
+        home("pull", ref, "--remote", "-o", target)
     assert digests_of(target) == model.files

@@ -72,13 +72,13 @@ def test_push_with_a_tag_too_long_for_the_twin_sends_nothing(modelcar: ModelcarC
 
 def test_pull_files(modelcar: ModelcarCli, checkpoint: Path, digest: str, ref: str, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "copy"
-    lines = modelcar("pull", ref, "-o", folder).splitlines()
+    lines = modelcar("pull", ref, "--remote", "-o", folder).splitlines()
     assert lines[0].startswith(f"pulled 8 files (301 kB) into {folder} in ")
     assert lines[1:] == [digest]
     assert files_of(folder) == files_of(checkpoint)
     empty = tmp_path / "empty"
     empty.mkdir()
-    answer = modelcar.json("pull", ref, "-o", empty)
+    answer = modelcar.json("pull", ref, "--remote", "-o", empty)
     assert list(answer) == ["name", "digest", "folder", "files", "size", "seconds"]
     assert (answer["name"], answer["folder"], answer["files"]) == (ref, str(empty), 8)
     assert files_of(empty) == files_of(checkpoint)
@@ -89,7 +89,7 @@ def test_pull_files(modelcar: ModelcarCli, checkpoint: Path, digest: str, ref: s
 def test_pull_files_of_the_twin_and_by_digest(
     modelcar: ModelcarCli, checkpoint: Path, digest: str, ref: str, tmp_path: Path, suffix: str
 ) -> None:
-    modelcar("pull", ref + suffix.replace("DIGEST", digest), "-o", tmp_path / "copy")
+    modelcar("pull", ref + suffix.replace("DIGEST", digest), "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
 
 
@@ -125,13 +125,13 @@ def test_pull_into_the_current_folder(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    modelcar("pull", ref, "-o", ".")
+    modelcar("pull", ref, "--remote", "-o", ".")
     assert files_of(Path()) == files_of(checkpoint)
 
 
 def test_pull_of_a_platform(modelcar: ModelcarCli, digest: str, ref: str, tmp_path: Path) -> None:
-    modelcar("pull", ref, "-o", tmp_path / "copy", "--platform", "linux/arm64")
-    missing = modelcar.refusal(2, "pull", ref, "-o", tmp_path / "other", "--platform", "linux/s390x")
+    modelcar("pull", ref, "--remote", "-o", tmp_path / "copy", "--platform", "linux/arm64")
+    missing = modelcar.refusal(2, "pull", ref, "--remote", "-o", tmp_path / "other", "--platform", "linux/s390x")
     assert missing.line.endswith("has no image for linux/s390x; it has linux/amd64, linux/arm64")
     assert "-o" in modelcar.refusal(2, "pull", ref, "--platform", "linux/arm64").hint
     assert not (tmp_path / "other").exists()
@@ -171,7 +171,7 @@ def test_copy_between_registries_and_layouts(
         layout = OciLayout(tmp_path / name)
         assert list(Names(layout).list()) == ["v1"], "a name goes along unless another is given"
         validate_in(layout, Names(layout).get("v1"))
-    modelcar("pull", second, "-o", tmp_path / "copy")
+    modelcar("pull", second, "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
 
 
