@@ -56,6 +56,7 @@ site: install  ## the documentation as a site, in .cache/site; a warning is an e
 docs: install  ## refresh what README.md and docs/ quote from the commands
 	$(BIN)/python -m scripts.update_docs
 	$(BIN)/python -m scripts.update_manifests
+	$(BIN)/python -m scripts.update_ci
 	$(BIN)/python -m examples.quickstart.transcript
 	$(BIN)/python -m tests.bench.plots
 

@@ -15,6 +15,8 @@ from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import DOORS, Job, Outcome
 from tests.e2e.support.registries import docker_registry
 from tests.support.checkpoints import files_of
+from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
+from tests.support.sigstore.instance import EMAIL, ISSUER
 
 pytestmark = pytest.mark.slow
 Door = Callable[[Job], Outcome]
@@ -152,6 +154,28 @@ def test_without_signatures(bench: Bench) -> None:
     verified = bench.modelcar.run("verify", done.outputs["reference"], "--remote", "--key", bench.keys / "sign.pub")
     assert verified.returncode == 1
     assert "nothing is attached to it" in verified.stderr
+
+
+@pytest.mark.parametrize("name", ["script", "gitlab"])
+def test_keyless_as_the_job(bench: Bench, name: str) -> None:
+    """GitLab hands the job's token over in SIGSTORE_ID_TOKEN; the services are those of a Sigstore of our own."""
+    with serve_sigstore(Sigstore()) as sigstore:
+        (bench.folder / "config.json").write_text(sigstore.trust_config())
+        (bench.folder / "root.json").write_text(trusted_root(sigstore))
+        settings = {
+            "MODEL_SOURCE": str(bench.checkpoint()),
+            "MODEL_IMAGE": bench.image,
+            "MODEL_TRUST_CONFIG": str(bench.folder / "config.json"),
+        }
+        token = sigstore.token()
+        done = bench.run(DOORS[name], settings, environment={"SIGSTORE_ID_TOKEN": token})
+        assert done.status == 0, done.log
+    assert token not in bench.arguments + done.log
+    who = ("--certificate-identity", EMAIL, "--certificate-oidc-issuer", ISSUER)
+    root = ("--trusted-root", bench.folder / "root.json")
+    bench.modelcar("verify", done.outputs["reference"], "--remote", *who, *root)
+    for kind in ("provenance", "mlbom", "https://modelcar.dev/scan/v1"):
+        bench.modelcar("verify", done.outputs["reference"], "--remote", *who, *root, "--attestation", kind)
 
 
 @pytest.mark.debian("docker-registry")
