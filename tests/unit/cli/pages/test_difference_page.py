@@ -7,65 +7,11 @@ import re
 import pytest
 
 from modelcar.cli.pages.difference import difference_page
-from modelcar.images.described import DescribedModel
-from modelcar.images.differences import Amount, Change, Difference, Side, compare
-from modelcar.layers.index import IndexedFile
-from tests.unit.cli.pages.images import HOSTILE, Read, digest_of, layer, tensor
+from modelcar.images.differences import Difference, compare
+from tests.unit.cli.pages.images import HOSTILE, Read
+from tests.unit.images.test_differences import A, B, file, side
 
 MOST = 2 << 20  # bytes
-
-
-def file(path: str, content: str, *tensors: tuple[str, int, str]) -> IndexedFile:
-    """With a digest of `content`; a tensor is its name, bytes and dtype."""
-    found = tuple(tensor(name, size=size, dtype=dtype) for name, size, dtype in tensors)
-    size = sum(t.size for t in found) or len(content)
-    return IndexedFile(path=path, offset=0, size=size, role="weight", digest=digest_of(content), tensors=found)
-
-
-def side(*files: IndexedFile, image: bool = True) -> Side:
-    """An image with a layer a file."""
-    layers = {f.path: layer(f.digest, f.size) for f in files} if image else {}
-    return Side(model=DescribedModel(files=files, config={}, layers=layers))
-
-
-A = (
-    file("one.safetensors", "same", ("w.0", 800, "F32"), ("w.1", 80, "F32")),
-    file("two.safetensors", "before", ("w.2", 400, "F32"), ("w.3", 400, "F32"), ("gone", 40, "F32")),
-    file("old.json", "old"),
-)
-B = (
-    file("one.safetensors", "same", ("w.0", 800, "F32"), ("w.1", 80, "F32")),
-    file("two.safetensors", "after", ("w.2", 400, "F32"), ("w.3", 200, "BF16")),
-    file("new.json", "newer"),
-)
-
-
-def test_amounts() -> None:
-    found = compare(side(*A), side(*B))
-    files = {
-        Change.SAME: Amount(1, 1, 880, 880),
-        Change.CHANGED: Amount(1, 1, 840, 600),
-        Change.REMOVED: Amount(1, 0, 3, 0),
-        Change.ADDED: Amount(0, 1, 0, 5),
-    }
-    assert found.file_amounts == files
-    assert found.layer_amounts == files, "there is a layer a file"
-    assert found.tensor_amounts == {
-        Change.SAME: Amount(2, 2, 880, 880),
-        Change.UNKNOWN: Amount(1, 1, 400, 400),
-        Change.CHANGED: Amount(1, 1, 400, 200),
-        Change.REMOVED: Amount(1, 0, 40, 0),
-    }
-    assert found.file_amounts[Change.CHANGED].count == 1
-
-
-def test_a_folder_has_no_layers() -> None:
-    assert compare(side(*A), side(*A, image=False)).layers == ()
-
-
-def test_a_tensor_that_lies_elsewhere_is_not_said_to_be_the_same() -> None:
-    moved = file("other.safetensors", "same", ("w.0", 800, "F32"), ("w.1", 80, "F32"))
-    assert compare(side(A[0]), side(moved)).tensor_amounts == {Change.UNKNOWN: Amount(2, 2, 880, 880)}
 
 
 def test_its_structure() -> None:
