@@ -49,7 +49,7 @@ def publish_image(
     if twin is not None and ref.tag is not None:
         tags[twin_tag(ref.tag)] = twin
     mount_from = list(dict.fromkeys((*mount_from, *_repository_of_base(document, ref))))
-    _send_from_elsewhere(registry, content, root, ref)
+    _send_from_elsewhere(registry, content, root, ref, mount_from)
     registry.push(content, root, replace(ref, tag=None, digest=ref.digest or root.digest), mount_from=mount_from)
     carried = carry_attachments(LayoutPlace(content), RegistryPlace(registry, ref), root)
     for tag, image in reversed(tags.items()):
@@ -91,7 +91,9 @@ def _repository_of_base(document: Manifest | Index, ref: Reference) -> tuple[str
     return (base.repository,) if base.registry == ref.registry and base.name != ref.name else ()
 
 
-def _send_from_elsewhere(registry: Registry, content: Layout, root: Descriptor, ref: Reference) -> None:
+def _send_from_elsewhere(
+    registry: Registry, content: Layout, root: Descriptor, ref: Reference, mount_from: Sequence[str]
+) -> None:
     if not isinstance(content, OciLayout):
         return
     places: list[tuple[Descriptor, Reference]] = []
@@ -102,7 +104,8 @@ def _send_from_elsewhere(registry: Registry, content: Layout, root: Descriptor, 
             places.append((blob, Reference.parse(place)))
     labels = image_labels(StoreSource(content, root), root) if places else {}
     registry.preflight(ref, {labels.get(b.digest, b.digest.short): b.size for b, _ in places}).require()
-    jobs = [partial(registry.copy_blob, place, ref, blob) for blob, place in places if place.name != ref.name]
+    copy = partial(registry.copy_blob, mount_from=mount_from)
+    jobs = [partial(copy, place, ref, blob) for blob, place in places if place.name != ref.name]
     run_parallel(jobs, _COPIES_AT_ONCE)
 
 

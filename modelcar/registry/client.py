@@ -229,18 +229,21 @@ class Registry:
         self._publish(tree, target)
         return root.descriptor
 
-    def copy_blob(self, source: Reference, target: Reference, blob: Descriptor) -> None:
+    def copy_blob(
+        self, source: Reference, target: Reference, blob: Descriptor, *, mount_from: Sequence[str] = ()
+    ) -> None:
         """Make sure that the repository of `target` has a blob that the one of `source` has: by a mount within one
-        registry, or else through this machine, where nothing of it stays.
+        registry, or else through this machine, where nothing of it stays. `mount_from`: repositories of the target's
+        registry that may have it, too.
 
         Raises:
             NotFound: it is not there.
             InvalidContent: something else came.
             RegistryError: one of the two refuses or cannot be reached.
         """
-        mount_from = [source.repository] if source.registry == target.registry else []
+        near = [source.repository] if source.registry == target.registry else []
         self._progress.expect(blob.size)
-        self._uploader.upload(target, blob, self._relay(source, blob), mount_from=mount_from)
+        self._uploader.upload(target, blob, self._relay(source, blob), mount_from=[*near, *mount_from])
 
     def close(self) -> None:
         self._session.close()
