@@ -106,6 +106,8 @@ def write_ready_file(path: Path, *addresses: str) -> None:
 
 def printable(text: str) -> str:
     """Names and messages from elsewhere must not move the cursor, fake another line, or turn it around."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 

@@ -71,7 +71,8 @@ def tensors_part(model: DescribedModel, places: Places) -> Tensors | None:
 def _families(model: DescribedModel, places: Places) -> tuple[Portion, ...]:
     sums: dict[str, tuple[int, int]] = {}
     for _, tensor in tensors_of(model):
-        family = _NUMBER.sub("*", shown(tensor.name, _LONGEST))
+        name = tensor.name
+        family = _NUMBER.sub("*", name if len(name) <= _LONGEST else shown(name, _LONGEST))
         size, count = sums.get(family, (0, 0))
         sums[family] = (size + tensor.size, count + 1)
     largest = heapq.nsmallest(_MOST_FAMILIES, sums.items(), key=lambda item: (-item[1][0], item[0]))
