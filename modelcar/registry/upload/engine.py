@@ -31,6 +31,7 @@ _AT_ONCE: Final = 64 << 10  # bytes at least, where the rate is limited
 _DAMAGED: Final = 5  # how often a registry may say that the digest is wrong
 _ORPHANED: Final = 2  # how many sessions in a row may be gone before they had anything
 _MUCH_IN_VAIN: Final = 8 << 20  # bytes of one request, where its answer says that it may pass
+_ASKED: Final = 4  # how often, where replicas may not share sessions
 _REFUSALS: Final = 2  # how often a registry may refuse a piece that is in order, before it is taken for a rule
 _FINAL_CODES: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID", "UNAUTHORIZED", "DENIED"})
 _UNLIKED: Final = frozenset({202, 400, 405, 411, 413, 501})  # what registries say that want it another way
@@ -345,10 +346,19 @@ class Upload:
 
     def _find_session(self) -> bool:
         """404: the session is gone, or the request met a replica that does not know it."""
-        if self._offset == 0 and self._is_orphaned():
-            return self._leave_sessions()
+        orphaned = self._offset == 0 and self._is_orphaned()
         self._restart()
-        return True
+        if not orphaned or self._done:
+            return True
+        if self._is_known_everywhere():
+            self._orphaned = 0  # two accidents in a row
+            return True
+        return self._leave_sessions()
+
+    def _is_known_everywhere(self) -> bool:
+        """Whether whoever is asked for the session knows it, as far as a few times can tell."""
+        location = self._location
+        return location is not None and all(self._wire.ask(location) is not None for _ in range(_ASKED))
 
     def _is_orphaned(self) -> bool:
         """A session is not what it was just before. If that happens again, replicas do not share them."""

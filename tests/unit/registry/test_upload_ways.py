@@ -91,6 +91,20 @@ def test_a_session_that_was_killed_goes_on_in_the_pieces_that_it_took(tmp_path: 
         assert registry.counts().received == 6 * MIB
 
 
+def test_sessions_that_are_lost_twice_are_not_given_up_where_they_are_known(tmp_path: Path) -> None:
+    """They might be lost to replicas that do not share them; then the way without a session could not go on."""
+    blob = Blob(tmp_path, 8 * MIB, 9)
+    with running("distribution") as registry:
+        registry.misbehave(
+            Fault(wrong=Wrong.LOST_SESSION, method="PUT", after=2 * MIB, times=2),
+            Fault(wrong=Wrong.CUT, method="PUT", after=4 * MIB),
+        )
+        upload(registry, blob)
+        posts = [seen.query for seen in registry.journal() if seen.method == "POST"]
+        assert posts == ["", "", ""]
+        assert registry.counts().received - registry.counts().fate(Fate.LOST, Fate.UNREAD) == len(blob.bytes)
+
+
 def test_a_bad_stretch_makes_small_pieces_and_a_good_one_large_ones_again() -> None:
     tactics = Tactics.choose(UNKNOWN, Habit(way=Way.PIECES, piece=8 * MIB), 1 << 30)
     for _ in range(5):
