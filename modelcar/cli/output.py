@@ -144,7 +144,7 @@ def _render(table: Table) -> str:
 
 def _write(text: str) -> None:
     try:
-        click.echo(text)
+        click.echo(text, color=is_styled(sys.stdout))
     except BrokenPipeError:
         raise
     except OSError as e:

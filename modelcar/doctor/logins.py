@@ -64,15 +64,16 @@ def _registries(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     helpers, auths, store = (document.get(key) for key in ("credHelpers", "auths", "credsStore"))
     named = dict(helpers) if isinstance(helpers, dict) else {}
     for registry, helper in named.items():
-        yield _host(registry), f"docker-credential-{helper}"
+        yield _named(registry), f"docker-credential-{helper}"
     for key, entry in (auths if isinstance(auths, dict) else {}).items():
         if key not in named:
             in_store = not entry and isinstance(store, str) and store
-            yield _host(key), f"docker-credential-{store}" if in_store else "the file itself"
+            yield _named(key), f"docker-credential-{store}" if in_store else "the file itself"
 
 
-def _host(key: str) -> str:
-    name = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+def _named(key: str) -> str:
+    """`https://host/v1/`, as old clients wrote it, is `host`; podman knows `host/folder`, too."""
+    name = key.removeprefix("https://").removeprefix("http://").rstrip("/").removesuffix("/v1").removesuffix("/v2")
     return "docker.io" if name in ("index.docker.io", "registry-1.docker.io") else name
 
 
@@ -80,7 +81,8 @@ def _registry(path: Path, registry: str, by: str) -> Finding:
     subject = f"login {registry}"
     where = f"{path}, by {by}" if by != "the file itself" else str(path)
     try:
-        login = Credentials([path]).find(registry, "")
+        host, _, repository = registry.partition("/")
+        login = Credentials([path]).find(host, repository)
     except ModelcarError as e:
         return problem(subject, str(e), e.hint)
     if login is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -38,6 +40,7 @@ class ApiEngine:
             ) from None
         self._kind = kind
         with _explained(kind):
+            _knock(address or os.environ.get("DOCKER_HOST", ""))
             if address is None:
                 self._client: DockerClient = docker.from_env(timeout=_ANSWER_SECONDS)
             else:
@@ -56,8 +59,9 @@ class ApiEngine:
     def load(self, pieces: Iterable[bytes]) -> None:
         """See `Engine`."""
         with _explained(self._kind):
-            self._client.api.timeout = _LOAD_SECONDS
-            for line in self._client.api.load_image(pieces, quiet=True) or ():
+            api: Any = self._client.api  # of which the stubs know half
+            api.timeout = _LOAD_SECONDS
+            for line in api.load_image(pieces, quiet=True) or ():
                 if "error" in line:
                     raise WorldError(f"{self._kind} did not take the image: {str(line['error']).strip()}")
 
@@ -66,8 +70,9 @@ class ApiEngine:
         import docker
 
         with _explained(self._kind):
+            api: Any = self._client.api
             try:
-                return str(self._client.api.inspect_image(reference)["Id"])
+                return str(api.inspect_image(reference)["Id"])
             except docker.errors.ImageNotFound:
                 return None
 
@@ -79,6 +84,14 @@ class ApiEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens at a socket: the library would leave its own open there."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_ANSWER_SECONDS)
+            probe.connect(address.removeprefix("unix://"))
 
 
 @contextmanager

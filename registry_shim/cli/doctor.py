@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from modelcar.cli.options import output_options
 from modelcar.cli.output import Output
 from modelcar.errors import Refused, WorldError
 from registry_shim.engines.cri import SOCKETS
@@ -31,8 +32,8 @@ __all__ = ["command"]
     "--canary", "canaries", multiple=True, metavar="IMAGE", help="An image that exists, and that your gate must refuse."
 )
 @click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="For each pull.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def command(root: Path, sockets: tuple[Path, ...], canaries: tuple[str, ...], timeout: float, as_json: bool) -> None:
+@output_options
+def command(root: Path, sockets: tuple[Path, ...], canaries: tuple[str, ...], timeout: float, output: Output) -> None:
     """Prove that images come through the shim, and that what it refuses cannot be had.
 
     Tries to pull an image that the shim always refuses, through the engines' own configuration. --canary adds images
@@ -44,7 +45,6 @@ def command(root: Path, sockets: tuple[Path, ...], canaries: tuple[str, ...], ti
       registry-shim doctor
       registry-shim doctor --canary ghcr.io/acme/unsigned:v1 --json
     """
-    output = Output(as_json=as_json, quiet=False)
     probes, findings = _probes(root, sockets)
     doctor = Doctor(root=root, probes=probes, canaries=canaries, seconds=timeout)
     for finding in findings:

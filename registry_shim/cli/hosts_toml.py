@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from modelcar.cli.options import output_options
 from modelcar.cli.output import Output
 from modelcar.errors import Refused, UsageError
 from modelcar.store.disk import atomic_write, make_dirs
@@ -64,7 +65,7 @@ _OWNERS = {
     type=click.Path(path_type=Path, file_okay=False),
     help="Write the files below DIR, for your own tools to hand out.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@output_options
 def command(
     registries: tuple[str, ...],
     shim: str,
@@ -77,7 +78,7 @@ def command(
     uninstall: bool,
     dry_run: bool,
     folder: Path | None,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Make this node's container engines ask the shim, and nobody else.
 
@@ -89,7 +90,6 @@ def command(
       registry-shim hosts-toml --registry ghcr.io --engine podman --dry-run
       registry-shim hosts-toml --uninstall
     """
-    output = Output(as_json=as_json, quiet=False)
     if uninstall:
         _uninstall(output, Installer(root), engines, dry_run=dry_run)
         return

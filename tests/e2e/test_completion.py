@@ -45,7 +45,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def script(shell: str, folder: Path, name: str = "modelcar") -> Path:
     path = folder / f"{name}.{shell}"
-    path.write_text(run(BIN / name, "completion", shell).stdout)
+    if not path.exists():
+        path.write_text(run(BIN / name, "completion", shell).stdout)
     return path
 
 

@@ -83,7 +83,8 @@ def docker(workspace: Path) -> Iterator[Engine]:
     folder = workspace / "load-docker"
     folder.mkdir()
     socket = workspace / "load-docker.sock"
-    command = ["dockerd", "--data-root", folder / "root", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
+    places = {"--data-root": folder / "root", "--exec-root": folder / "exec", "--pidfile": folder / "pid"}
+    command = ["dockerd", *(str(word) for option in places.items() for word in option)]
     quiet = ["--iptables=false", "--ip6tables=false", "--bridge=none", "--ip-forward=false"]
     with serving(workspace / "load-docker.log", *command, *quiet, "-H", f"unix://{socket}"):
         engine = Engine("docker", folder, {"DOCKER_HOST": f"unix://{socket}"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import os
 import re
 import typing
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def test_the_environment_goes_before_files(
     monkeypatch.setenv("MODELCAR_HOME", "")
     assert values()["home"] == (own.parent / "stores" / "mine", str(own))
     modelcar.json("list")
-    assert str(own.parent / "stores" / "mine") in configuration.os.environ["MODELCAR_HOME"]
+    assert str(own.parent / "stores" / "mine") in os.environ["MODELCAR_HOME"]
 
 
 def test_one_file_may_be_named_and_none(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,9 +139,8 @@ def test_every_setting_is_the_default_of_options_that_exist() -> None:
                 command = cli.get_command(context, verb)
                 assert command is not None
                 assert parameter in {p.name for p in command.params}, f"{name}: {verb} has no {parameter}"
-    takes_ca = {
-        v for v in cli.list_commands(context) if "ca_file" in {p.name for p in cli.get_command(context, v).params}
-    }  # type: ignore[union-attr]
+    commands = {verb: cli.get_command(context, verb) for verb in cli.list_commands(context)}
+    takes_ca = {verb for verb, c in commands.items() if c is not None and "ca_file" in {p.name for p in c.params}}
     assert takes_ca - {"doctor"} == set(dict(configuration._OPTIONS["network.ca_file"])["ca_file"])
     own = {"home", "network.plain_http"}
     assert set(names(Configuration)) == own | set(configuration._OPTIONS)
@@ -164,10 +164,13 @@ def variables_read(path: Path) -> Iterator[str]:
     """The names of variables that a module asks the environment for, and of ours wherever they stand."""
     tree = ast.parse(path.read_text())
     constants = {}
-    for node in tree.body:
-        target = node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant):
-            constants[target.id] = node.value.value
+    for statement in tree.body:
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(statement.value, ast.Constant)
+        ):
+            constants[statement.target.id] = statement.value.value
     for node in ast.walk(tree):
         asked: ast.expr | None = None
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and OUR_NAME.fullmatch(node.value):

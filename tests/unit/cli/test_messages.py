@@ -46,7 +46,7 @@ def written(node: ast.expr) -> str | None:
 @cache
 def texts() -> tuple[Text, ...]:
     return tuple(
-        Text(f"{path.relative_to(ROOT)}:{node.lineno}", text)
+        Text(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", text)
         for path in [*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*.py")]
         for node in ast.walk(ast.parse(path.read_text()))
         for text in texts_of(node)

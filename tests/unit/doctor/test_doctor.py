@@ -58,7 +58,11 @@ def test_logins_are_named_by_registry_and_place(docker_config: Path, tmp_path: P
     helper(tmp_path, "works", f"""echo '{{"Username":"me","Secret":"{SECRET}"}}'""")
     helper(tmp_path, "breaks", f"echo {SECRET}; exit 1")
     content = {
-        "auths": {"https://index.docker.io/v1/": {"auth": auth()}, "odd.example": {"auth": "!"}},
+        "auths": {
+            "https://index.docker.io/v1/": {"auth": auth()},
+            "odd.example": {"auth": "!"},
+            "f.example/team": {"auth": auth()},
+        },
         "credHelpers": {"a.example": "works", "b.example": "breaks", "c.example": "absent"},
     }
     docker_config.write_text(json.dumps(content))
@@ -68,6 +72,7 @@ def test_logins_are_named_by_registry_and_place(docker_config: Path, tmp_path: P
         "logins": Level.NOTE,
         "login docker.io": Level.OK,
         "login odd.example": Level.PROBLEM,
+        "login f.example/team": Level.OK,
         "login a.example": Level.OK,
         "login b.example": Level.PROBLEM,
         "login c.example": Level.PROBLEM,
@@ -127,7 +132,7 @@ def test_a_kernel_that_lets_us_do_nothing(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     (tmp_path / "limit").write_text("0\n")
     monkeypatch.setattr(kernel, "_FUSE", tmp_path / "fuse")
-    monkeypatch.setattr(kernel.Group, "create", refuse)
+    monkeypatch.setattr("modelcar.doctor.kernel.Group.create", refuse)
     monkeypatch.setattr(kernel, "try_out", refuse)
     monkeypatch.setattr(kernel, "_NAMESPACES", {tmp_path / "limit": "0", tmp_path / "none": "1"})
     found = said(look_at_kernel(tmp_path / "not" / "there"))
@@ -162,7 +167,7 @@ def test_a_locale_that_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     class Latin:
         encoding = "iso8859-1"
 
-    monkeypatch.setattr(machine.sys, "stdout", Latin())
+    monkeypatch.setattr("sys.stdout", Latin())
     assert said(look_at_python())["locale"].level is Level.NOTE
 
 

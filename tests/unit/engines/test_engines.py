@@ -123,7 +123,7 @@ VERSION = """[ "$1" = version ] && { echo '{"Client":{"Version":"5.0","OsArch":"
 
 
 def test_podmans_command_takes_a_stream(bin_folder: Path, tmp_path: Path) -> None:
-    script(bin_folder, f'{VERSION}\n[ "$1" = load ] && cat >{tmp_path}/got\n[ "$1" = image ] && echo abc')
+    script(bin_folder, f'{VERSION}\n[ "$1" != load ] || cat >{tmp_path}/got\n[ "$1" != image ] || echo abc')
     engine = PodmanCommand()
     assert (engine.name, str(engine.platform())) == ("podman 5.0", "linux/arm64")
     engine.load([b"one", b"two"])
