@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import modelcar
+from modelcar.cli import main
 from registry_shim.testing import running_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 
@@ -64,14 +65,16 @@ def test_the_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
     blocks = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     with running_registry() as address:
         exec("\n".join(blocks).replace("localhost:5000", address), {})  # noqa: S102  # our own document
     assert files_of(tmp_path / "copy") == files_of(tmp_path / "my-model")
     printed = capsys.readouterr().out
     assert "copy is not empty" in printed
     assert "TinyForCausalLM ('Apache-2.0',)" in printed
-    assert "['v1', 'v1-modelpack', 'v3', 'v3-modelpack']" in printed
+    assert "['v1', 'v1-modelpack', 'v3', 'v3-modelpack', 'v4', 'v4-modelpack']" in printed
+    assert set(files_of(tmp_path / "small-files")) < set(files_of(tmp_path / "my-model"))
+    assert "clean " in printed
     assert "the first shard's header has 88 bytes" in printed
 
 
@@ -91,3 +94,37 @@ def test_a_packing_that_there_is_not(tmp_path: Path) -> None:
     store = modelcar.LocalStore(tmp_path / "home")
     with pytest.raises(modelcar.errors.UsageError, match="'zip' is not a way to pack layers"):
         modelcar.build(make_checkpoint(tmp_path / "model"), "localhost:5000/a:v1", packing="zip", store=store)
+
+
+def test_build_signs_and_pushes_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COSIGN_PASSWORD", "secret")
+    assert main(["keygen", "-o", str(tmp_path / "key")]) == 0
+    model = make_checkpoint(tmp_path / "model")
+    with running_registry() as address:
+        key = next(tmp_path.glob("key*.key"))
+        built = modelcar.build(model, f"{address}/acme/x:v1", push=True, sign_key=key)
+        assert built.signatory is not None
+        assert built.moved is not None
+        assert built.moved.sent > 300_000
+        public = str(next(tmp_path.glob("key*.pub")))
+        assert main(["verify", built.name, "--key", public, "--remote"]) == 0
+        parts = modelcar.pull(built.name, tmp_path / "parts", include=["*.json"], remote=True)
+        assert set(files_of(tmp_path / "parts")) == {path for path in files_of(model) if path.endswith(".json")}
+        store = modelcar.LocalStore(tmp_path / "other")
+        assert modelcar.pull(built.name, store=store).root == parts.root
+        assert list(store.names.list()) == [built.name]
+    monkeypatch.delenv("COSIGN_PASSWORD")
+    with pytest.raises(modelcar.errors.UsageError, match="the key has a password"):
+        modelcar.build(model, "localhost:5000/a:v1", sign_key=key, store=store)
+
+
+def test_what_makes_no_sense(tmp_path: Path) -> None:
+    store, model = modelcar.LocalStore(tmp_path / "home"), make_checkpoint(tmp_path / "model")
+    with pytest.raises(modelcar.errors.UsageError, match="--no-cache keeps no weights"):
+        modelcar.build(model, "localhost:5000/a:v1", keep=False, store=store)
+    with pytest.raises(modelcar.errors.UsageError, match="takes a whole image"):
+        modelcar.pull("localhost:5000/a:v1", include=["*"], store=store)
+    with pytest.raises(modelcar.errors.UsageError, match="no name to keep it under"):
+        modelcar.pull("oci:/nowhere", store=store)
+    assert list(store.names.list()) == []
