@@ -25,15 +25,7 @@ class Source:
     folder: Path
     commit: str
     epoch: int
-
-    @property
-    def version(self) -> str:
-        found = re.search(
-            r'^__version__ = "([^"]+)"$', (self.folder / "modelcar/__init__.py").read_text(), re.MULTILINE
-        )
-        if found is None:
-            raise UsageError("modelcar/__init__.py does not say which version this is")
-        return found[1]
+    version: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -49,7 +41,15 @@ def export(folder: Path, revision: str = "HEAD", root: Path = ROOT) -> Source:
     programs = root / "modelcar/holder/bin"
     if programs.is_dir():  # the build checks them against the pinned sums, and compiles what is missing
         shutil.copytree(programs, folder / "modelcar/holder/bin")
-    return Source(folder=folder, commit=described[0], epoch=int(described[1]))
+    return Source(folder=folder, commit=described[0], epoch=int(described[1]), version=_version(folder))
+
+
+def _version(folder: Path) -> str:
+    text = (folder / "modelcar/__init__.py").read_text()
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise UsageError("modelcar/__init__.py does not say which version this is")
+    return found[1]
 
 
 def _git(root: Path, *arguments: str) -> bytes:
