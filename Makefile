@@ -32,7 +32,8 @@ coverage: install  ## lines and branches that the fast tests run; fails below 90
 
 test: install install-debian  ## all tests that a Debian machine can run
 	$(FAST) $(PYTEST) -n auto $(UNIT) tests/property
-	$(PYTEST) -m "not conformance and not soak" tests/e2e
+	$(PYTEST) -m "not conformance and not soak" --ignore=tests/e2e/documents tests/e2e
+	$(PYTEST) -n auto tests/e2e/documents
 
 test-cluster: install install-debian  ## what needs the network and minutes: a Kubernetes API server, conformance suites, engines, cosign
 	$(PYTEST) -m conformance tests/e2e tests/cluster

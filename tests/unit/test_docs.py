@@ -10,12 +10,41 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("policies/**/*.md")])
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
+ANCHORED = re.compile(r"\]\((?!\w+:)([^)#\s]*)#([^)\s]+)\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     broken = [target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()]
     assert not broken
+
+
+def test_anchors_are_those_of_headings() -> None:
+    """As GitHub makes them, and the site."""
+    broken = []
+    for page in PAGES:
+        for target, anchor in ANCHORED.findall(_prose(page)):
+            there = (page.parent / target).resolve() if target else page
+            if there.suffix == ".md" and anchor not in _anchors(there):
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert not broken
+
+
+def test_every_page_is_in_the_nav_of_the_site() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    listed = re.findall(r"[\w/-]+\.md", nav)
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md"))
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", _prose(page), re.MULTILINE)
+    plain = (re.sub(r"\]\([^)]*\)|[`*\[\]]", "", heading) for heading in headings)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def _prose(page: Path) -> str:
+    """Without blocks of code, in which # begins a comment."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def test_every_decision_is_listed() -> None:

@@ -79,7 +79,7 @@ def test_a_page_is_understood(tmp_path: Path) -> None:
         "false",
     ]
     assert script.status == 1
-    assert pod == Written(line=35, path="pod.yaml", text="kind: Pod\n")
+    assert pod == Written(line=34, path="pod.yaml", text="kind: Pod\n")
 
 
 def test_without_a_comment_commands_are_undecided(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     packages = next(environment.glob("lib/python*/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    where = [environment / "bin/python", "-c", "import modelcar; print(modelcar.__file__)"]
+    where = [str(environment / "bin/python"), "-c", "import modelcar; print(modelcar.__file__)"]
     assert subprocess.run(where, capture_output=True, text=True, cwd="/").stdout.startswith(str(environment))
     return environment / "bin"
 
