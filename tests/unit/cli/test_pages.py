@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.store import disk
 from tests.support.checkpoints import age, make_checkpoint
 from tests.unit.cli.conftest import ModelcarCli
 
@@ -100,7 +99,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     def full(_: int) -> None:
         raise failing
 
-    monkeypatch.setattr(disk.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert "No space left" in built.refusal(3, "inspect", REF, "--html", page).line
     assert page.read_text() == "before"
     assert [p.name for p in tmp_path.glob(".page.html*")] == []
