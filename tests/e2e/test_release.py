@@ -15,6 +15,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
@@ -225,7 +226,11 @@ def test_the_bundle_names_the_image_by_its_digest(released: Path, tmp_path: Path
     }
     assert f"registry.example/modelcar/modelcar@{root.digest}" in images
     assert not [image for image in images if "modelcar" in image and "@sha256:" not in image]
-    kinds = {each["kind"] for page in pages for each in yaml.safe_load_all(page)}
+    objects = [each for page in pages for each in yaml.safe_load_all(page)]
+    for each in objects:
+        if (group := each["apiVersion"].rpartition("/")[0]).endswith("k8s.io") or "." not in group:
+            kubernetes_validate.validate(each, "1.34", strict=True)
+    kinds = {each["kind"] for each in objects}
     assert {"CustomResourceDefinition", "DaemonSet", "Deployment", "MutatingWebhookConfiguration"} <= kinds
 
 
