@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from time import sleep
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from modelcar.checkpoint.hub import HubOptions, cached_snapshot, is_wanted, silent_bar
 from modelcar.checkpoint.hub_errors import Wanted, is_final, translated
@@ -32,6 +32,7 @@ _LONGEST_WAIT: Final = 60.0  # seconds
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 _STALE: Final = frozenset({401, 403, 404, 410})  # what storage says of a signed URL whose time is over
 _PUBLISHED: Final = 0o644
+_PATIENCE: Final = 30.0  # seconds, for a listing
 
 
 def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
@@ -63,26 +64,47 @@ def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
 
 
 def _list(wanted: Wanted, options: HubOptions) -> tuple[str, tuple[RemoteFile, ...]]:
-    """The commit that is wanted, and what there is at it."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.constants import DEFAULT_REVISION
-    from huggingface_hub.hf_api import RepoFile
+    """The commit that is wanted, and what there is at it.
 
-    api = HfApi(endpoint=options.endpoint, token=options.token, library_name="modelcar")
-    commit = api.model_info(wanted.repo, revision=wanted.revision or DEFAULT_REVISION).sha
-    if not commit:
-        raise WorldError(f"{wanted.endpoint} names no commit of {wanted}", hint="is HF_ENDPOINT a Hub?")
-    found = (
-        RemoteFile(
-            path=entry.path,
-            size=entry.size,
-            version=entry.lfs.sha256 if entry.lfs else entry.blob_id,
-            sha256=entry.lfs.sha256 if entry.lfs else None,
-        )
-        for entry in api.list_repo_tree(wanted.repo, recursive=True, revision=commit)
-        if isinstance(entry, RepoFile) and is_wanted(entry.path, options)
+    Two requests that `HfApi` makes, too; importing all of that takes longer than both.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
+        build_hf_headers,
+        validate_repo_id,
     )
-    return commit, tuple(found)
+
+    validate_repo_id(wanted.repo)
+    headers = build_hf_headers(token=options.token, library_name="modelcar")
+    model = f"{options.endpoint or constants.ENDPOINT}/api/models/{wanted.repo}"
+    info = _asked(f"{model}/revision/{quote(wanted.revision or constants.DEFAULT_REVISION, safe='')}", headers).json()
+    commit = info.get("sha")
+    if not isinstance(commit, str) or not commit:
+        raise WorldError(f"{wanted.endpoint} names no commit of {wanted}", hint="is HF_ENDPOINT a Hub?")
+    found: list[RemoteFile] = []
+    page: str | None = f"{model}/tree/{quote(commit, safe='')}?recursive=true&expand=false"
+    while page is not None:
+        answer = _asked(page, headers)
+        found += [_listed(entry) for entry in answer.json() if entry["type"] == "file"]
+        page = answer.links.get("next", {}).get("url")
+    return commit, tuple(file for file in found if is_wanted(file.path, options))
+
+
+def _asked(url: str, headers: dict[str, str]) -> Any:
+    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
+        hf_raise_for_status,
+        http_backoff,
+    )
+
+    answer = http_backoff("GET", url, headers=headers, timeout=_PATIENCE, max_retries=2)
+    hf_raise_for_status(answer)
+    return answer
+
+
+def _listed(entry: dict[str, Any]) -> RemoteFile:
+    lfs = entry.get("lfs")
+    sha256 = lfs["oid"] if lfs else None
+    return RemoteFile(path=entry["path"], size=entry["size"], version=sha256 or entry["oid"], sha256=sha256)
 
 
 class HubSource:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event, Lock, Thread
 
-from modelcar.checkpoint import Checkpoint
+from modelcar.checkpoint import Checkpoint, CheckpointFile
 from modelcar.errors import Denied
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.plan import PlannedLayer
 from modelcar.registry.cancel import CancelScope
 from modelcar.scanning.checkpoint import report_on, scan_checkpoint, scan_file
+from modelcar.scanning.filememo import FileMemo
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.findings import Finding, Outcome, Severity
 from modelcar.scanning.memo import ReportMemo
@@ -123,11 +125,14 @@ class ArrivalGate:
     No layer waits for files that are not here yet; that all are well is only known at the end, as is the image's name.
     """
 
-    def __init__(self, checkpoint: Checkpoint, settings: ScanSettings, subject: str | None) -> None:
-        self._checkpoint, self._subject = checkpoint, subject
+    def __init__(
+        self, checkpoint: Checkpoint, settings: ScanSettings, subject: str | None, memo: FileMemo | None = None
+    ) -> None:
+        self._checkpoint, self._subject, self._memo = checkpoint, subject, memo
         self._scanner = FileScanner(settings)
         self._locks: defaultdict[str, Lock] = defaultdict(Lock)
         self._reports: dict[str, FileReport] = {}
+        self._looked: list[tuple[CheckpointFile, FileReport, int]] = []  # and when
 
     def leaving(self, layer: PlannedLayer) -> Ready | None:
         """When bytes of `layer` may leave that nobody has the digest of; `None`: not before they are all here.
@@ -155,7 +160,11 @@ class ArrivalGate:
         for file in layer.files:
             with self._locks[file.path]:
                 if file.path not in self._reports:
-                    self._reports[file.path] = scan_file(file, self._scanner, self._checkpoint.remote)
+                    began_ns = time.time_ns()
+                    found = self._memo.get(file, self._scanner) if self._memo is not None else None
+                    report = found or scan_file(file, self._scanner, self._checkpoint.remote)
+                    self._reports[file.path] = report
+                    self._looked.append((file, report, began_ns))
             report = self._reports[file.path]
             if report.outcome is Outcome.MALICIOUS:
                 raise _denied(report_on(self._checkpoint, [report], self._scanner, subject=self._subject))
@@ -170,6 +179,8 @@ class ArrivalGate:
         report = report_on(self._checkpoint, files, self._scanner, subject=self._subject)
         if report.outcome is Outcome.MALICIOUS:
             raise _denied(report)
+        if self._memo is not None:
+            self._memo.put(self._looked, self._scanner)
         return report
 
     def hold(self, upload: Upload) -> Upload:
@@ -182,11 +193,12 @@ class ArrivalGate:
 
 @contextmanager
 def gated(
-    checkpoint: Checkpoint, settings: ScanSettings, subject: str | None = None
+    checkpoint: Checkpoint, settings: ScanSettings, subject: str | None = None, memo: FileMemo | None = None
 ) -> Iterator[ScanGate | ArrivalGate]:
-    """Scan `checkpoint` while the block runs; leaving it early ends the scan. `subject` is what people call it."""
+    """Scan `checkpoint` while the block runs; leaving it early ends the scan. `subject` is what people call it, and
+    `memo` has what was found in its files before, where it comes from elsewhere."""
     if checkpoint.remote is not None:
-        yield ArrivalGate(checkpoint, settings, subject)
+        yield ArrivalGate(checkpoint, settings, subject, memo)
         return
     gate, scope = ScanGate(), CancelScope()
 

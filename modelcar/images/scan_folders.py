@@ -5,16 +5,22 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from modelcar.scanning.filememo import FileMemo
 from modelcar.scanning.memo import ReportMemo
 from modelcar.store import default_home
 from modelcar.store.spool import hold_spool
 
-__all__ = ["report_memo", "spool_folder"]
+__all__ = ["file_memo", "report_memo", "spool_folder"]
 
 
 def report_memo() -> ReportMemo:
     """This user's reports."""
     return ReportMemo(default_home() / "scans")
+
+
+def file_memo(source: str) -> FileMemo:
+    """What this user's scans found in the files of `source`."""
+    return FileMemo(default_home() / "scans" / "sources", source)
 
 
 def spool_folder() -> Path | None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from modelcar.checkpoint import Checkpoint
 from modelcar.images.gate import ArrivalGate, ScanGate, Upload, gated, remember
-from modelcar.images.scan_folders import report_memo, spool_folder
+from modelcar.images.scan_folders import file_memo, report_memo, spool_folder
 from modelcar.oci import Digest
 from modelcar.packaging.plan import PlannedLayer
 from modelcar.packaging.streams import Begin, Stream
@@ -64,5 +64,6 @@ def scanning(checkpoint: Checkpoint, subject: str | None, *, scan: bool) -> Iter
     if not scan:
         yield BuildScan(None, settings)
         return
-    with gated(checkpoint, settings, subject) as gate:
+    memo = file_memo(subject) if subject is not None and checkpoint.remote is not None else None
+    with gated(checkpoint, settings, subject, memo) as gate:
         yield BuildScan(gate, settings)

@@ -18,7 +18,7 @@ from modelcar.scanning.report import Report
 from modelcar.scanning.version import RULE_SET
 from modelcar.store.disk import atomic_write
 
-__all__ = ["ReportMemo"]
+__all__ = ["ReportMemo", "scanned_by"]
 
 _MODE: Final = 0o600
 
@@ -35,7 +35,7 @@ class ReportMemo:
             if not (_is_private(self.folder.lstat(), stat.S_IFDIR) and _is_private(self._file(image).lstat())):
                 return None
             data = json.loads(self._file(image).read_bytes())
-            is_it = data["by"] == _by(scanner) and data["report"]["digest"] == str(image)
+            is_it = data["by"] == scanned_by(scanner) and data["report"]["digest"] == str(image)
             return Report.from_dict(data["report"]) if is_it else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -47,7 +47,7 @@ class ReportMemo:
         """
         if any(finding.rule == FAILED for finding in report.all_findings):
             return
-        content = json.dumps({"by": _by(scanner), "report": report.to_dict()}).encode()
+        content = json.dumps({"by": scanned_by(scanner), "report": report.to_dict()}).encode()
         with suppress(OSError, StorageError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _is_private(self.folder.lstat(), stat.S_IFDIR):
@@ -62,7 +62,8 @@ class ReportMemo:
         return self.folder / f"{image.algorithm}-{image.hex}.json"
 
 
-def _by(scanner: FileScanner) -> dict[str, Any]:
+def scanned_by(scanner: FileScanner) -> dict[str, Any]:
+    """What a report depends on besides the bytes, for comparison."""
     return {
         "rules": str(RULE_SET),
         "scanners": [[each.name, each.version] for each in scanner.scanners],

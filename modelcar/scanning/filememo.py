@@ -1,0 +1,89 @@
+"""What was found in the files of a source, so that the next build of it reads only those that are new."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from modelcar.checkpoint import CheckpointFile
+from modelcar.errors import StorageError
+from modelcar.files import FileStamp
+from modelcar.scanning.files import FileScanner
+from modelcar.scanning.findings import Outcome
+from modelcar.scanning.memo import scanned_by
+from modelcar.scanning.report import FileReport
+from modelcar.store.disk import atomic_write
+
+__all__ = ["FileMemo"]
+
+_MODE: Final = 0o600
+_LARGEST: Final = 64 << 20  # bytes of a document
+
+
+class FileMemo:
+    """One document for each source, in a folder that only its owner may read or write.
+
+    A report counts for a file of the same name in the same state (inode, size, times), by the same rules, scanners and
+    settings. Only *clean* ones are kept: whatever else was found is looked at again.
+    """
+
+    def __init__(self, folder: Path, source: str) -> None:
+        self._folder = folder
+        self._path = folder / f"{hashlib.sha256(source.encode()).hexdigest()}.json"
+        self._known: dict[str, Any] | None = None
+
+    def get(self, file: CheckpointFile, scanner: FileScanner) -> FileReport | None:
+        """What a scan before found in `file`; `None` if there was none that counts, or if the file is not here."""
+        if file.awaited:
+            return None
+        try:
+            found = self._read(scanner)[file.path]
+            if found["state"] != _state(file.stamp):
+                return None
+            report = FileReport.from_dict(found["report"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        return report if report.path == file.path and report.outcome is Outcome.CLEAN else None
+
+    def put(self, found: Iterable[tuple[CheckpointFile, FileReport, int]], scanner: FileScanner) -> None:
+        """Remember all reports on a source, each with the time (`time_ns`) at which its scan began.
+
+        A folder that cannot be written to costs time, nothing else.
+        """
+        files = {
+            file.path: {"state": _state(file.stamp), "report": report.to_dict()}
+            for file, report, began_ns in found
+            if not file.awaited and report.outcome is Outcome.CLEAN and file.stamp.is_settled(began_ns)
+        }
+        if self._known == files:
+            return
+        content = json.dumps({"by": scanned_by(scanner), "files": files}).encode()
+        with suppress(OSError, StorageError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_private(self._folder.lstat(), stat.S_IFDIR):
+                atomic_write(self._path, content, mode=_MODE)
+
+    def _read(self, scanner: FileScanner) -> dict[str, Any]:
+        if self._known is None:
+            self._known = {}
+            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+                private = _is_private(self._folder.lstat(), stat.S_IFDIR) and _is_private(self._path.lstat())
+                if private and self._path.lstat().st_size <= _LARGEST:
+                    document = json.loads(self._path.read_bytes())
+                    if document["by"] == scanned_by(scanner):
+                        self._known = dict(document["files"])
+        return self._known
+
+
+def _state(stamp: FileStamp) -> list[int]:
+    return [stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns]
+
+
+def _is_private(st: os.stat_result, kind: int = stat.S_IFREG) -> bool:
+    return st.st_uid == os.geteuid() and not st.st_mode & 0o077 and stat.S_IFMT(st.st_mode) == kind
