@@ -20,6 +20,8 @@ from modelcar.store import LocalStore
 __all__ = ["NO_ADAPTER", "Adapter", "AdapterRequest", "prepare_adapter"]
 
 _FOLDER: Final = "adapters"
+_MODEL: Final = "dev.modelcar.model."
+_LICENSES: Final = "org.opencontainers.image.licenses"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -90,7 +92,17 @@ def prepare_adapter(request: AdapterRequest, checkpoint: Checkpoint, store: Loca
     for layer in beneath.layers:
         if layer.digest not in store.content and store.content.elsewhere(layer.digest) is None:
             store.content.note_elsewhere(layer.digest, request.base.name)
-    return Adapter(annotations=annotations, beneath=beneath, folder=folder)
+    return Adapter(annotations={**_of_both(checkpoint, beneath), **annotations}, beneath=beneath, folder=folder)
+
+
+def _of_both(checkpoint: Checkpoint, base: ModelBase) -> dict[str, str]:
+    """What an image with base and adapter says of its model: that is the base's, and its licences are both's. Where one
+    of the two has none, nobody can say what holds for the image, and it says nothing."""
+    model = {key: value for key, value in base.annotations.items() if key.startswith(_MODEL)}
+    found = [base.annotations.get(_LICENSES), checkpoint.facts().annotations().get(_LICENSES)]
+    known = list(dict.fromkeys(words for words in found if words))
+    together = " AND ".join(f"({words})" if " " in words and len(known) > 1 else words for words in known)
+    return {**model, _LICENSES: together if all(found) else ""}
 
 
 def _find_base(ref: Reference, store: LocalStore, registry: Registry) -> tuple[RangedSource, Descriptor]:

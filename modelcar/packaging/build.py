@@ -83,7 +83,7 @@ def build_image(
         arrived: is told of every layer, its files where they are to stay, before `upload` or a stream has its digest.
         expected: is told what the layers will be, before anything is read.
         streaming: sends layers while they are hashed; those that it takes are not given to `upload`.
-        annotations: of the image, besides those that its files give.
+        annotations: of the image, besides those that its files give; an empty one takes theirs away.
         beneath: another image's model, whose layers come first. They are taken as they are described, and no byte of
             them is read, stored or sent.
         folder: where in the model the checkpoint's files go; at its top by default.
@@ -120,7 +120,8 @@ def build_image(
     described = [(layer, layer.describe(index_layer.digest)) for layer in layers]
     model = _model_layers(below, described, index_layer)
     facts = checkpoint.facts()
-    annotations = dict(sorted({**facts.annotations(), **(annotations or {})}.items()))
+    said = {**facts.annotations(), **(annotations or {})}
+    annotations = {key: said[key] for key in sorted(said) if said[key]}
     soci = write_soci_index(store.content, described) if packing is Packing.SOCI else None
     annotated = annotations | ({SOCI_INDEX: str(soci.digest)} if soci is not None else {})
     entries = [_write_image(store, base, model, annotated) for base in bases]

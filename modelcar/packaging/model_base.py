@@ -57,10 +57,12 @@ class ModelBase:
 
     Attributes:
         layers: bottom to top.
+        annotations: the base's own.
         modelpack: the config of the base's ModelPack twin; empty where there is none.
     """
 
     layers: tuple[ModelBaseLayer, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
     modelpack: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,7 +94,7 @@ def read_model_base(source: ImageSource, root: Descriptor, name: str) -> ModelBa
     layers = _layers(manifest, _diff_ids(manifest, source, name), index, layer_labels(manifest, source.read), name)
     if not layers:
         raise UsageError(f"{name} has no model in it")
-    return ModelBase(layers=tuple(layers), modelpack=_modelpack(source, root))
+    return ModelBase(layers=tuple(layers), annotations=dict(manifest.annotations), modelpack=_modelpack(source, root))
 
 
 def _diff_ids(manifest: Manifest, source: ImageSource, name: str) -> Sequence[Digest]:

@@ -187,6 +187,22 @@ def test_an_adapter_in_a_folder_without_its_base(
     assert {file["path"] for file in scanned["files"]} == set(files_of(tmp_path / "copy"))
 
 
+@pytest.mark.parametrize(
+    ("card", "licenses"),
+    [("license: mit", "Apache-2.0 AND MIT"), ("license: apache-2.0", "Apache-2.0"), ("tags: [lora]", None)],
+)
+def test_what_an_image_with_its_base_says_of_its_model(
+    modelcar: ModelcarCli, checkpoint: Path, adapter: Path, card: str, licenses: str | None
+) -> None:
+    modelcar("build", checkpoint, "-t", "acme/base:v1", "-q")
+    (adapter / "README.md").write_text(f"---\n{card}\n---\n# Poet\n")
+    built = modelcar.json("build", adapter, "-t", "acme/x:v1", "--adapter-of", "acme/base:v1", "--with-base")
+    for said in said_by(modelcar, built["digest"]):
+        assert said.get("org.opencontainers.image.licenses") == licenses
+        assert said["dev.modelcar.model.precision"] == "bfloat16"
+        assert said[NAME] == str(Reference.parse("acme/base:v1"))
+
+
 def test_what_makes_no_sense_with_a_base(
     modelcar: ModelcarCli, checkpoint: Path, adapter: Path, base: dict[str, Any], ref: str
 ) -> None:
