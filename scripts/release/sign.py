@@ -21,6 +21,8 @@ from modelcar.signing.bundle import parse_bundle
 from modelcar.signing.statement import Statement
 from modelcar.signing.verified import Authority, Evidence
 from modelcar.signing.verify import verify_attestation
+from modelcar.store.layout import OciLayout
+from modelcar.store.names import Names
 from scripts.release.provenance import sums
 
 __all__ = ["BUNDLE", "IMAGE", "SBOM", "STATEMENT", "SUMS", "Keys", "sign", "verify"]
@@ -72,21 +74,24 @@ def sign(folder: Path, keys: Keys) -> None:
 
 
 def verify(folder: Path, authority: Authority) -> None:
-    """Hold every file of a release against its bundle.
+    """Hold every file of a release, and the image if it is there, against its bundle.
 
     Raises:
         NotVerified: the bundle is not by `authority`, or a file is not what it says, or is not in it.
     """
     bundle = parse_bundle((folder / BUNDLE).read_bytes())
     listed = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]
-    for digest, name in listed:
+    for said, name in listed:
         found = sums(folder, [name])[name]
-        if found != digest:
-            raise NotVerified(f"{name} is sha256:{found}, and {SUMS} says {digest}")
-    whole = Digest.parse(f"sha256:{sums(folder, [SUMS])[SUMS]}")
-    verify_attestation(
-        digest=whole, predicate_type=SLSA_PROVENANCE, evidence=Evidence(bundles=(bundle,)), authority=authority
-    )
+        if found != said:
+            raise NotVerified(f"{name} is sha256:{found}, and {SUMS} says {said}")
+    digests = [Digest.parse(f"sha256:{sums(folder, [SUMS])[SUMS]}")]
+    if (folder / IMAGE).exists():
+        digests.append(Names(OciLayout(folder / IMAGE, create=False)).only().digest)
+    for digest in digests:
+        verify_attestation(
+            digest=digest, predicate_type=SLSA_PROVENANCE, evidence=Evidence(bundles=(bundle,)), authority=authority
+        )
 
 
 def _check_files(folder: Path, statement: Statement) -> None:

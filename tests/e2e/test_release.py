@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -253,6 +254,12 @@ def test_what_is_signed_verifies_and_what_was_changed_does_not(
     check = ["verify", str(signed), "--key"]
     assert main([*check, str(keys / "attest.pub")]) == 0
     assert main([*check, str(keys / "sign.pub")]) == 1
+
+    (signed / "image").rename(keys / "image")
+    make_base(signed / "image")  # another image in its place
+    assert main([*check, str(keys / "attest.pub")]) == 1
+    shutil.rmtree(signed / "image")  # and none: files can be checked without it
+    assert main([*check, str(keys / "attest.pub")]) == 0
 
     (wheel,) = signed.glob("*.whl")
     wheel.write_bytes(wheel.read_bytes() + b"x")
