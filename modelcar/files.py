@@ -10,9 +10,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcar.errors import SourceChanged, StorageError
+from modelcar.errors import SourceChanged, StorageError, UsageError
 
-__all__ = ["FileStamp", "ReadAt", "check_unchanged", "ends_early", "open_unchanged", "reading", "stamps_of"]
+__all__ = [
+    "FileStamp",
+    "ReadAt",
+    "check_unchanged",
+    "ends_early",
+    "open_unchanged",
+    "read_bounded",
+    "reading",
+    "stamps_of",
+]
 
 ReadAt = Callable[[int, int], bytes]
 """`read_at(offset, n)`: up to `n` bytes, fewer only at the end of what is read."""
@@ -114,6 +123,25 @@ def open_unchanged(path: Path, stamp: FileStamp) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """The content of a file that somebody names as `what` ("a policy"): a device, or a model, is not read to its end.
+
+    Raises:
+        StorageError: it cannot be read.
+        UsageError: it has more than `limit` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as e:
+        raise StorageError(f"cannot read {path}: {e.strerror}") from None
+    except ValueError:  # a NUL in its name
+        raise StorageError(f"cannot read {str(path)!r}: no file has such a name") from None
+    if len(content) > limit:
+        raise UsageError(f"{path} has more than {limit} bytes: it is not {what}")
+    return content
 
 
 def reading(fd: int, path: Path | str) -> ReadAt:

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import yaml
 
-from modelcar.errors import UsageError
+from modelcar.errors import StorageError, UsageError
+from modelcar.files import read_bounded
 
 __all__ = ["Access", "find_access", "from_kubeconfig", "in_cluster"]
 
@@ -98,9 +99,9 @@ def from_kubeconfig(path: Path) -> Access:
         UsageError: it cannot be read, or wants something else.
     """
     try:
-        document = yaml.safe_load(path.read_bytes()[:_MAX_FILE])
-    except OSError as e:
-        raise UsageError(f"cannot read {path}: {e.strerror}") from None
+        document = yaml.safe_load(read_bounded(path, _MAX_FILE, "a kubeconfig"))
+    except StorageError as e:
+        raise UsageError(str(e)) from None
     except (yaml.YAMLError, UnicodeError, RecursionError):
         raise UsageError(f"{path} is no kubeconfig: it is not YAML") from None
     if not isinstance(document, dict):

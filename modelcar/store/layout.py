@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from modelcar.store.recipes import dump_recipe, load_recipe
 __all__ = ["MARKER", "OciLayout"]
 
 MARKER: Final = b'{"imageLayoutVersion":"1.0.0"}'
+_MAX_INDEX: Final = 64 << 20  # bytes; an entry has a few hundred
 _EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 
 
@@ -59,11 +61,17 @@ class OciLayout:
     def read_index(self) -> bytes:
         path = self.root / "index.json"
         try:
-            return path.read_bytes()
+            with open(path, "rb", opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device or a pipe may have no end
+                    raise StorageError(f"{path} is not a file")
+                content = file.read(_MAX_INDEX + 1)
         except FileNotFoundError:
             raise NotFound(f"{self.root} is not an OCI image layout: it has no file index.json") from None
         except OSError as e:
             raise explain(e, f"cannot read {path}") from None
+        if len(content) > _MAX_INDEX:
+            raise StorageError(f"{path} has more than {_MAX_INDEX >> 20} MiB: no index of images is as large")
+        return content
 
     def write_index(self, content: bytes) -> None:
         atomic_write(self.root / "index.json", content)
@@ -212,6 +220,10 @@ class OciLayout:
                 if not dry_run:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         return freed
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stat(path: Path) -> os.stat_result | None:

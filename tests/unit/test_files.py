@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.errors import SourceChanged
-from modelcar.files import FileStamp, open_unchanged
+from modelcar.errors import SourceChanged, StorageError, UsageError
+from modelcar.files import FileStamp, open_unchanged, read_bounded
 from tests.support.trees import Source, open_files
 
 SECOND = 10**9
@@ -145,3 +145,20 @@ def test_what_differs_in_words(changed: dict[str, int], words: str | None) -> No
 def test_when_a_later_write_is_sure_to_show(mtime_ns: int, ctime_ns: int, now_ns: int, settled: bool) -> None:
     stamp = FileStamp(device=1, inode=1, size=1, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
     assert stamp.is_settled(now_ns) is settled
+
+
+def test_a_file_that_is_named_by_mistake_is_not_read_to_its_end(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.write_bytes(b"12345")
+    assert read_bounded(small, 5, "a policy") == b"12345"
+    with pytest.raises(UsageError, match=r"small has more than 4 bytes: it is not a policy$"):
+        read_bounded(small, 4, "a policy")
+    with pytest.raises(UsageError, match="/dev/zero has more than 100 bytes"):
+        read_bounded(Path("/dev/zero"), 100, "a policy")
+
+
+@pytest.mark.parametrize("name", ["missing", ".", "small/x", "a\0b"])
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "small").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot read"):
+        read_bounded(tmp_path / name, 100, "a policy")

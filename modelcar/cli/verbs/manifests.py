@@ -8,7 +8,8 @@ import click
 
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output
-from modelcar.errors import StorageError, UsageError
+from modelcar.errors import UsageError
+from modelcar.files import read_bounded
 
 __all__ = ["command"]
 
@@ -85,6 +86,7 @@ def command(
 
 def _read(files: tuple[Path, ...]) -> dict[str, str]:
     """By their names, which a ConfigMap has once. Raises `UsageError`, `StorageError`; also for what is no policy."""
+    from modelcar.signing.policy.documents import MAX_BYTES
     from modelcar.signing.policy.policyset import load
 
     found: dict[str, str] = {}
@@ -92,9 +94,7 @@ def _read(files: tuple[Path, ...]) -> dict[str, str]:
         if path.name in found:
             raise UsageError(f"two policies are called {path.name}", hint="rename one")
         try:
-            found[path.name] = path.read_text()
-        except OSError as e:
-            raise StorageError(f"cannot read {path}: {e.strerror}") from None
+            found[path.name] = read_bounded(path, MAX_BYTES, "a policy").decode()
         except UnicodeDecodeError:
             raise UsageError(f"{path} is not UTF-8 text") from None
     if files:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from modelcar.errors import StorageError, UsageError, WorldError
+from modelcar.errors import UsageError, WorldError
+from modelcar.files import read_bounded
 from modelcar.signing.keyless.library import one_line, require_sigstore
 
 if TYPE_CHECKING:
@@ -63,13 +64,9 @@ def _given(environment: Mapping[str, str], token_file: Path | None) -> str | Non
     if token_file is None:
         return environment.get(TOKEN_VARIABLE) or None
     try:
-        if token_file.stat().st_size > _MAX_TOKEN:
-            raise UsageError(f"{token_file} is too large for an identity token")
-        return token_file.read_text()
+        return read_bounded(token_file, _MAX_TOKEN, "an identity token").decode()
     except UnicodeDecodeError:
         raise UsageError(f"{token_file} is not an identity token") from None
-    except OSError as e:
-        raise StorageError(f"cannot read {token_file}: {e.strerror}") from None
 
 
 def _parse(raw: str) -> IdentityToken:

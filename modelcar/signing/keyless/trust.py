@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from modelcar.errors import StorageError, UsageError, WorldError
+from modelcar.errors import UsageError, WorldError
+from modelcar.files import read_bounded
 from modelcar.signing.keyless.library import one_line, require_sigstore
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["TrustSource"]
 
 _T = TypeVar("_T")
+_MAX_FILE: Final = 4 << 20  # bytes; the public root has 20 kB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +96,9 @@ def _complete(config: ClientTrustConfig) -> ClientTrustConfig:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return read_bounded(path, _MAX_FILE, "a root of trust").decode()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text") from None
-    except OSError as e:
-        raise StorageError(f"cannot read {path}: {e.strerror}") from None
 
 
 def _understood(load: Callable[[], _T], complaint: str) -> _T:
