@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from modelcar.errors import Unauthorized
+from modelcar.errors import StorageError, Unauthorized, UsageError
+from modelcar.files import read_bounded
 
 __all__ = ["Credentials", "GivenLogin", "Login", "LoginSource", "config_files"]
 
@@ -154,10 +155,12 @@ class Credentials:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = path.read_bytes()[:_MAX_FILE] if path.is_file() else b"{}"
+        raw = read_bounded(path, _MAX_FILE, "a file of logins") if path.is_file() else b"{}"
         config = json.loads(raw or b"{}")
     except OSError as e:
         raise Unauthorized(f"cannot read the logins in {path}: {e.strerror}") from None
+    except (StorageError, UsageError) as e:
+        raise Unauthorized(f"the logins are not known: {e}") from None
     except (ValueError, RecursionError):
         raise Unauthorized(f"{path} is not JSON", hint="repair or remove it, and log in again") from None
     return config if isinstance(config, dict) else {}
