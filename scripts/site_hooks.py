@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 _FOLDER: Final = "repository"
+_SHIM: Final = "assets/iframe-worker.js"  # mkdocs-material's own would be fetched from elsewhere
 _LINK: Final = re.compile(r"(\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(\))")
 _FENCE: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _COMMENT: Final = re.compile(r"^<!-- *(?:run|setup|not run|exit|background|file)\b.*?-->\n", re.MULTILINE | re.DOTALL)
@@ -36,6 +37,7 @@ _LANGUAGES: Final = {
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what pages link to outside of docs/, and what that links to if it is a document."""
+    files.append(File.generated(config, _SHIM, content=(ROOT / "scripts" / "iframe-worker.js").read_text()))
     todo = [ROOT / "docs" / file.src_uri for file in files.documentation_pages()]
     seen: set[str] = set()
     while todo:

@@ -23,7 +23,7 @@ _LOOSE: Final = (
 
 
 # What stands in for progress bars where there is no terminal; bars leave nothing behind.
-_PROGRESS: Final = re.compile(r"\w+ .* \([\d.]+ [kMG]?B\): [\d.]+ s, ")
+_PROGRESS: Final = re.compile(r"\w+ .* \([\d.]+ [kMG]?B\): ([\d.]+ s, |copied$|ready$)")
 
 
 def difference(shown: Sequence[str], printed: str) -> str | None:
