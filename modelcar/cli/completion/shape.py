@@ -78,7 +78,8 @@ class Program:
 
 def describe(group: click.Group, name: str) -> Program:
     """The program `name` with all that `group` has; imports every verb."""
-    return Program(name=name, verbs=tuple(_verbs(group, (), click.Context(group, info_name=name))))
+    context = click.Context(group, info_name=name, **group.context_settings)  # -h is one of these
+    return Program(name=name, verbs=tuple(_verbs(group, (), context)))
 
 
 def _verbs(command: click.Command, path: tuple[str, ...], context: click.Context) -> Iterator[Verb]:

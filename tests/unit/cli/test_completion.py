@@ -25,7 +25,7 @@ def test_every_verb_is_described_with_all_its_options() -> None:
     for words in cli.list_commands(context):
         command = cli.get_command(context, words)
         assert command is not None
-        options = {name for p in command.params if isinstance(p, click.Option) for name in p.opts}
+        options = {name for p in command.params if isinstance(p, click.Option) for name in (*p.opts, *p.secondary_opts)}
         assert {name for option in VERBS[words].options for name in option.names} == {*options, "-h", "--help"}
 
 

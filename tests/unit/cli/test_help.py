@@ -111,7 +111,8 @@ def test_the_help_of_a_verb_ends_with_commands_that_it_takes(
             words = shlex.split(part, comments=True)
             if not words or f"{' '.join(words)} ".startswith(f"{name} ") is False:
                 continue
-            with verb.make_context(name, words[len(name.split()) :]):
+            above = click.Context(cli, **cli.context_settings)
+            with verb.make_context(name, words[len(name.split()) :], parent=above):
                 parsed += 1
     assert parsed, examples
 
