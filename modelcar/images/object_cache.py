@@ -26,6 +26,7 @@ __all__ = ["Swept", "bringing", "sweep_objects"]
 
 _HOMES: Final = ".homes"
 _UNFINISHED: Final = ".incomplete"
+_DEPTH: Final = 3  # scheme, bucket, name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,8 @@ def _places(checkpoint: Checkpoint) -> list[Path]:
         return []
     source = checkpoint.remote.source if checkpoint.remote is not None else None
     awaited = [source.place(file).resolve() for file in source.files] if isinstance(source, ObjectSource) else []
-    return [place for place in (*awaited, *(file.source for file in checkpoint.files)) if place.is_relative_to(cache)]
+    found = [place for place in (*awaited, *(file.source for file in checkpoint.files)) if place.is_relative_to(cache)]
+    return [place for place in found if len(place.relative_to(cache).parts) == _DEPTH]
 
 
 def _used(store: LocalStore, gone: set[Digest]) -> set[Path]:
@@ -147,4 +149,6 @@ def _marker(cache: Path, place: Path) -> str:
 
 def _place(cache: Path, marker: str) -> Path | None:
     parts = marker.split("~")
-    return cache.joinpath(*parts) if len(parts) == 3 and all(part not in ("", ".", "..") for part in parts) else None
+    return (
+        cache.joinpath(*parts) if len(parts) == _DEPTH and all(part not in ("", ".", "..") for part in parts) else None
+    )

@@ -98,16 +98,16 @@ def blobs_sent(registry: MisbehavingRegistry) -> int:
     return registry.counts().sent
 
 
-def test_what_the_local_store_has_is_not_downloaded(modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path) -> None:
+def test_what_the_local_store_has_is_not_downloaded(modelcar: ModelcarCli, folder: Path, tmp_path: Path) -> None:
     with running() as registry:
         ref = f"{registry.address}/org/model:v1"
-        digest = modelcar.json("build", checkpoint, "-t", ref, "--push")["digest"]
+        digest = modelcar.json("build", folder, "-t", ref, "--push")["digest"]
         registry.reset_counts()
         modelcar("pull", ref, "-o", tmp_path / "all", "-q")
         modelcar("pull", ref, "-o", tmp_path / "some", "--include", "*.json", "-q")
         modelcar("pull", ref, "-o", tmp_path / "rank", "--tp", "2", "--rank", "0", "-q")
         assert blobs_sent(registry) == 0
-        (checkpoint / "config.json").write_text("{}")  # so that this layer is not here any more
+        (folder / "config.json").write_text("{}")  # so that this layer is not here any more
         registry.reset_counts()
         modelcar("pull", ref, "-o", tmp_path / "again", "-q")
         assert 0 < blobs_sent(registry) < 64 << 10
