@@ -147,7 +147,8 @@ def main(arguments: Sequence[str]) -> int:
 def tables(page: str) -> dict[str, dict[str, dict[str, str]]]:
     """Section → row → column → cell. Of sections with one name the first counts."""
     found: dict[str, dict[str, dict[str, str]]] = {}
-    section, head, skipped = "", [], False
+    head: list[str] = []
+    section, skipped = "", False
     for line in page.splitlines():
         if line.startswith("### "):
             section, head = line.removeprefix("### "), []

@@ -46,7 +46,9 @@ def _adapter(target: Path) -> None:
     """A LoRA adapter as PEFT saves it."""
     target.mkdir(parents=True)
     (target / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8}))
-    tensors = {f"base_model.model.layers.0.{which}.weight": ("BF16", (8, 64), bytes(1024)) for which in ("A", "B")}
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {
+        f"base_model.model.layers.0.{which}.weight": ("BF16", (8, 64), bytes(1024)) for which in ("A", "B")
+    }
     (target / "adapter_model.safetensors").write_bytes(safetensors_bytes(tensors, align=8))
     age(target)
 

@@ -223,14 +223,8 @@ class Stage:
         (root / "config.yaml").write_text(yaml.safe_dump(settings))
         ready = root / "ready"
         with (root / "log").open("wb") as log:
-            command = [
-                self._programs / "registry-shim",
-                "serve",
-                "--config",
-                root / "config.yaml",
-                "--ready-file",
-                ready,
-            ]
+            options = map(str, ("--config", root / "config.yaml", "--ready-file", ready))
+            command = [str(self._programs / "registry-shim"), "serve", *options]
             with subprocess.Popen(command, stdout=log, stderr=log) as server:
                 _until(ready.exists, f"the registry {name}", (root / "log").read_text)
                 try:
