@@ -91,7 +91,7 @@ def build_image(request: ImageRequest, base: OciLayout, target: OciLayout) -> De
         )
     index = Index(media_type=media_types.INDEX, manifests=tuple(entries), annotations=request.labels)
     write_document(target, index.content)
-    validate(index.descriptor, target.open)
+    validate(index.descriptor, target.open)  # type: ignore[arg-type]  # a ByteReader reads like any stream
     Names(target).put(request.name, index.descriptor)
     return index.descriptor
 

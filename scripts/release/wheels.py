@@ -25,6 +25,13 @@ _SITE: Final = ("purelib", "platlib")
 _INSTALLER: Final = b"modelcar-release\n"
 
 
+class _EntryPoints(configparser.ConfigParser):
+    """Names keep their case."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 @dataclass(frozen=True)
 class Wheel:
     """A wheel in a file."""
@@ -73,8 +80,7 @@ class Wheel:
 
     def programs(self) -> Mapping[str, str]:
         """Its console scripts: names to `module:function`."""
-        parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
-        parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+        parser = _EntryPoints(delimiters=("=",), interpolation=None)
         with zipfile.ZipFile(self.path) as archive:
             for name in archive.namelist():
                 if name.endswith(".dist-info/entry_points.txt") and name.count("/") == 1:

@@ -168,7 +168,7 @@ def test_two_builds_are_equal(parts: Path, released: Path, tmp_path: Path, monke
 def test_the_image_is_well_made(released: Path, parts: Path) -> None:
     layout = OciLayout(released / "image", create=False)
     root = Names(layout).only()
-    validate(root, layout.open)
+    validate(root, layout.open)  # type: ignore[arg-type]
     index = load(layout, root)
     assert isinstance(index, Index)
     assert [m.platform and m.platform.architecture for m in index.manifests] == list(ARCHITECTURES)

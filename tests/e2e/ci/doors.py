@@ -117,14 +117,12 @@ def tekton(job: Job) -> Outcome:
     params |= {_INPUTS[name]: settings.pop(name) for name in list(settings) if _INPUTS.get(name) in params}
     assert not settings, f"the Task has no parameter for {settings}"
 
+    produced = {result["name"]: str(results / result["name"]) for result in task["results"]}
+
     def put_in(text: str) -> str:
         def value(found: re.Match[str]) -> str:
-            kind, name = found[1], found[2]
-            return {
-                "params": params,
-                "workspaces": folders,
-                "results": {r["name"]: str(results / r["name"]) for r in task["results"]},
-            }[kind][name]
+            places = {"params": params, "workspaces": folders, "results": produced}
+            return str(places[found[1]][found[2]])
 
         return _SUBSTITUTION.sub(value, text)
 
