@@ -52,18 +52,26 @@ def commands(home: Path, hub: FakeHub, cache: Path) -> Modelcar:
     return modelcar
 
 
-def test_after_kill_9_the_rest_is_brought(hub: FakeHub, registry: str, model: dict[str, bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.17, 0.5, 0.83])
+def test_after_kill_9_the_rest_is_brought_and_sent(
+    hub: FakeHub, registry: str, model: dict[str, bytes], tmp_path: Path, share: float
+) -> None:
+    """Weights leave while they arrive: what had gone either way by the kill does not go again."""
     modelcar = commands(tmp_path / "home", hub, tmp_path / "cache")
     build = ("build", SOURCE, "-t", f"{registry}/acme/killed:v1", "--push")
     process = modelcar.start(*build)
-    eventually(lambda: hub.sent_of(WEIGHTS) >= TOTAL // 2 or process.poll() is not None, "half of it has come")
+    eventually(lambda: hub.sent_of(WEIGHTS) >= share * TOTAL or process.poll() is not None, "so much of it has come")
     process.kill()
     process.communicate()
     assert process.returncode == -9, "it was still at work"
     assert modelcar("list") == []
     hub.sent.clear()
-    assert modelcar(*build)["verdict"] == "clean"
-    assert hub.sent_of(WEIGHTS) <= TOTAL // 2 + UNDER_WAY
+    had = sum(path.stat().st_size for path in (tmp_path / "registry").rglob("*") if path.is_file())
+    built = modelcar(*build)
+    assert built["verdict"] == "clean"
+    assert hub.sent_of(WEIGHTS) <= (1 - share) * TOTAL + UNDER_WAY
+    assert built["sent"] <= TOTAL - had + UNDER_WAY
+    assert modelcar(*build)["sent"] < UNDER_WAY, "and all of it is there"
     modelcar("pull", f"{registry}/acme/killed:v1", "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == model
 
