@@ -159,7 +159,7 @@ def test_where_boots_have_no_names_bytes_are_on_the_disk_before_they_count(
 ) -> None:
     monkeypatch.setattr(pieces, "_BOOT_ID", tmp_path / "none")
     synced: list[int] = []
-    monkeypatch.setattr(pieces.os, "fsync", synced.append)
+    monkeypatch.setattr("os.fsync", synced.append)
     assert bring(Place(), tmp_path / "file") == 11
     assert len(synced) == 11
     assert bring(Place(), tmp_path / "file") == 0

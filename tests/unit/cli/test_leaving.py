@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modelcar.checkpoint import CheckpointFile, HubOptions, pieces
-from modelcar.images import gate
+from modelcar.scanning.checkpoint import scan_file
 from modelcar.scanning.report import FileReport
 from tests.support.hub import Failure, FakeHub, Repo
 from tests.support.scanning import findings_in
@@ -54,14 +54,13 @@ def server() -> Iterator[ScriptedRegistry]:
 @pytest.fixture
 def denying(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes the scan find in a file of tensors what it finds in a pickle."""
-    real = gate.scan_file
 
     def deny(path: str) -> None:
         def scan(file: CheckpointFile, *arguments: Any) -> FileReport:
-            report = real(file, *arguments)
+            report = scan_file(file, *arguments)
             return replace(report, findings=findings_in(path, PICKLE)) if file.path == path else report
 
-        monkeypatch.setattr(gate, "scan_file", scan)
+        monkeypatch.setattr("modelcar.images.gate.scan_file", scan)
 
     return deny
 
