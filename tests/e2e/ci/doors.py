@@ -129,17 +129,17 @@ def tekton(job: Job) -> Outcome:
     status, log = 0, ""
     for number, step in enumerate(task["steps"]):
         assert "$(params" not in step["script"], "a parameter reaches a shell only through the environment"
-        file = job.work / f"step-{number}"
-        file.write_text(put_in(step["script"]))
-        file.chmod(0o755)
+        program = job.work / f"step-{number}"
+        program.write_text(put_in(step["script"]))
+        program.chmod(0o755)
         told: list[dict[str, Any]] = [*task["stepTemplate"]["env"], *step.get("env", [])]
         ran = run_script(
-            [str(file)], job.work, {**job.environment, **{each["name"]: put_in(each["value"]) for each in told}}
+            [str(program)], job.work, {**job.environment, **{each["name"]: put_in(each["value"]) for each in told}}
         )
         status, log = ran.status, log + ran.log
         if status:
             break
-    outputs = {file.name: file.read_text() for file in results.iterdir()}
+    outputs = {result.name: result.read_text() for result in results.iterdir()}
     return Outcome(status=status, log=log, outputs=outputs, reports=job.work / "model-reports")
 
 
