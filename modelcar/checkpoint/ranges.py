@@ -1,6 +1,6 @@
 """Ranges of large files over HTTP, each byte copied once: from the socket into a buffer, and from there to its place.
 
-Clients that hand out a body in parts of 64 KiB copy every byte five times, which costs more than three hashes of it.
+Clients that hand out a body in small parts copy every byte several times, which costs a multiple of this.
 What is out of the ordinary (proxies, redirects, refusals, broken connections) is not dealt with here: whoever asked
 goes on by way of the library that knows.
 """
