@@ -27,8 +27,8 @@ def command(mounts: bool, objects: bool, dry_run: bool, output: Output) -> None:
     What `modelcar mount` has fetched is kept for the next mount, and told of; --mounts frees that, too. What a mount
     uses stays in any case.
 
-    What builds from s3:// and the like have brought is in a cache, since images refer to it. --objects removes what this
-    local store has brought there and no image in it uses; what another local store has noted, too, stays.
+    What builds from s3:// and the like have brought is in a cache, since images refer to it. --objects removes what
+    this local store has brought there and no image in it uses; what another local store has noted, too, stays.
 
     \b
       modelcar gc --dry-run
