@@ -43,7 +43,7 @@ def tour(root: Path, ref: str) -> int:
     built = modelcar("build", str(source), "-t", ref)
     again = modelcar("build", str(source), "-t", ref)
     pushed = modelcar("push", ref)
-    pulled = modelcar("pull", ref, "-o", str(copy))
+    pulled = modelcar("pull", ref, "-o", str(copy), "--remote")
     began = time.monotonic()
     tensors, compared = compare(source, copy)
     seconds = time.monotonic() - began
