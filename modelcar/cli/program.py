@@ -81,6 +81,11 @@ def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) 
 
 def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if sys.getfilesystemencoding() != "utf-8":  # names of files would be other names, and images others
+        hint = "set LC_ALL=C.UTF-8, or PYTHONUTF8=1"
+        return _complain(
+            name, "the locale's encoding is not UTF-8, which names of files are in", hint=hint, status=_FAILED
+        )
     try:
         # Not group.main(), which has ideas of its own about broken pipes, Ctrl-C and the end of a file.
         with group.make_context(name, words) as context:
@@ -100,7 +105,8 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
     except BrokenPipeError:
         return _BROKEN_PIPE  # whoever read us has seen enough, and expects silence
     except OSError as e:
-        return _complain(name, f"{e.filename}: {e.strerror}" if e.filename else str(e), status=_FAILED)
+        reason = e.strerror or str(e)
+        return _complain(name, f"{e.filename}: {reason}" if e.filename else reason, status=_FAILED)
     except Exception as e:
         if os.environ.get("MODELCAR_DEBUG"):
             raise

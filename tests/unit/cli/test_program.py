@@ -283,6 +283,33 @@ def test_an_answer_for_which_there_is_no_room(built: None, arguments: list[str])
     assert as_complaint(done.stderr).line == "cannot write to standard output: No space left on device"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["build", "--help"]], ids=" ".join)
+def test_help_for_which_there_is_no_room(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(*arguments), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert as_complaint(done.stderr).line == "No space left on device"
+
+
+def test_a_locale_in_which_names_of_files_would_be_others(tmp_path: Path) -> None:
+    locale = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        command("plan", str(tmp_path)), cwd=ROOT, env={**os.environ, **locale}, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    complaint = as_complaint(done.stderr)
+    assert complaint.line == "the locale's encoding is not UTF-8, which names of files are in"
+    assert complaint.hint == "set LC_ALL=C.UTF-8, or PYTHONUTF8=1"
+
+
+def test_a_file_in_place_of_the_home(modelcar: ModelcarCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "file"))
+    complaint = modelcar.refusal(3, "list")
+    assert complaint.line == f"{tmp_path / 'file'} is not a folder, so it holds no local store"
+    assert complaint.hint == "MODELCAR_HOME names another"
+
+
 def test_no_standard_streams_at_all(built: None) -> None:
     script = 'exec "$0" -m modelcar list >&- 2>&-'
     assert subprocess.run(["/bin/sh", "-c", script, sys.executable], cwd=ROOT).returncode == 0
