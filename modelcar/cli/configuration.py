@@ -221,7 +221,7 @@ def read_files(environment: Mapping[str, str] = os.environ) -> tuple[Configurati
     """
     found = []
     for path in configuration_files(environment):
-        if not path.exists():
+        if not _is_there(path):
             if environment.get(VARIABLE):
                 raise UsageError(f"{path} is not there", hint=f"{VARIABLE} names it")
             found.append(ConfigurationFile(path=path, said=None))
@@ -230,6 +230,14 @@ def read_files(environment: Mapping[str, str] = os.environ) -> tuple[Configurati
 
         found.append(ConfigurationFile(path=path, said=_located(load_file(path, Configuration), path)))
     return tuple(found)
+
+
+def _is_there(path: Path) -> bool:
+    """A file in a folder that we may not enter, such as another user's home, is nobody's configuration."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def in_force(files: Sequence[ConfigurationFile], environment: Mapping[str, str] = os.environ) -> dict[str, InForce]:

@@ -21,11 +21,8 @@ def open_local_store() -> LocalStore:
 
 
 def existing_local_store() -> LocalStore | None:
-    """The same for those who only look: nothing is created. Raises `StorageError` if its home is no folder."""
-    home = default_home()
-    if home.exists() and not home.is_dir():
-        raise StorageError(f"{home} is not a folder, so it holds no local store", hint="MODELCAR_HOME names another")
-    return open_local_store() if (home / "store" / "oci-layout").exists() else None
+    """The same for those who only look: nothing is created."""
+    return open_local_store() if (default_home() / "store" / "oci-layout").exists() else None
 
 
 def content_size(content: Store, root: Descriptor) -> int:

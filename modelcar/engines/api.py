@@ -40,7 +40,9 @@ class ApiEngine:
             ) from None
         self._kind = kind
         with _explained(kind):
-            _knock(address or os.environ.get("DOCKER_HOST", ""))
+            _knock(
+                address or os.environ.get("DOCKER_HOST") or docker.ContextAPI.kwargs_from_context().get("base_url", "")
+            )
             if address is None:
                 self._client: DockerClient = docker.from_env(timeout=_ANSWER_SECONDS)
             else:

@@ -120,8 +120,7 @@ def build_image(
     described = [(layer, layer.describe(index_layer.digest)) for layer in layers]
     model = _model_layers(below, described, index_layer)
     facts = checkpoint.facts()
-    said = {**facts.annotations(), **(annotations or {})}
-    annotations = {key: said[key] for key in sorted(said) if said[key]}
+    annotations = _annotations(facts.annotations(), annotations or {})
     soci = write_soci_index(store.content, described) if packing is Packing.SOCI else None
     annotated = annotations | ({SOCI_INDEX: str(soci.digest)} if soci is not None else {})
     entries = [_write_image(store, base, model, annotated) for base in bases]
@@ -135,6 +134,12 @@ def build_image(
         layers=tuple(_built_layers(below, described, index_layer, bases)),
         model_size=sum(f.size for f in checkpoint.files) + (beneath.size if beneath is not None else 0),
     )
+
+
+def _annotations(of_files: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """In one order; a given one that is empty takes that of the files away."""
+    said = {**of_files, **given}
+    return {key: said[key] for key in sorted(said) if said[key]}
 
 
 def _soci_entries(soci: Descriptor | None) -> list[Descriptor]:

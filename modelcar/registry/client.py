@@ -188,8 +188,8 @@ class Registry:
 
         tree = collect(read(descriptor), descriptor.digest, read)
         missing = [blob for digest, blob in tree.blobs.items() if not self._uploader.has_sent(ref, digest)]
-        self._require(ref, missing, tree)
         sources = {blob.digest: _checked(store, blob) for blob in missing}
+        self._require(ref, missing, tree)
         self._progress.expect(sum(blob.size for blob in missing))
         jobs = [partial(self.upload_blob, ref, blob, sources[blob.digest], mount_from=mount_from) for blob in missing]
         run_parallel(jobs, self._settings.concurrency)

@@ -25,6 +25,9 @@ _held: dict[Path, int] = {}
 def hold_spool(folder: Path) -> None:
     """Keep what is in `folder` until this process ends. Raises `OSError`."""
     place = folder.resolve()
+    for held, fd in list(_held.items()):
+        if os.fstat(fd).st_nlink == 0:  # it was removed, and another one may have its name
+            os.close(_held.pop(held))
     if place in _held:
         return
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

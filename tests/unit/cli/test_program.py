@@ -302,14 +302,6 @@ def test_a_locale_in_which_names_of_files_would_be_others(tmp_path: Path) -> Non
     assert complaint.hint == "set LC_ALL=C.UTF-8, or PYTHONUTF8=1"
 
 
-def test_a_file_in_place_of_the_home(modelcar: ModelcarCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "file"))
-    complaint = modelcar.refusal(3, "list")
-    assert complaint.line == f"{tmp_path / 'file'} is not a folder, so it holds no local store"
-    assert complaint.hint == "MODELCAR_HOME names another"
-
-
 def test_no_standard_streams_at_all(built: None) -> None:
     script = 'exec "$0" -m modelcar list >&- 2>&-'
     assert subprocess.run(["/bin/sh", "-c", script, sys.executable], cwd=ROOT).returncode == 0

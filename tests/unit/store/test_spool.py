@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,18 @@ def test_holding_twice_is_holding_once(spool: Path) -> None:
     hold_spool(spool)
     sweep_spool(spool)
     assert (spool / "member").exists()
+
+
+def test_what_was_held_and_is_gone_is_let_go_of(spool: Path) -> None:
+    hold_spool(spool)
+    shutil.rmtree(spool)
+    spool.mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    hold_spool(spool)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before, "the old one is closed"
+    (spool / "member").touch()
+    sweep_spool(spool)
+    assert (spool / "member").exists(), "the new one is held"
 
 
 def test_no_spool_is_nothing_to_sweep(tmp_path: Path) -> None:
