@@ -146,7 +146,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_mounted(fuse_user: 
 
 
 def test_a_budget_lets_go_of_what_is_not_mounted(fuse_user: User, large: Published, model: Published) -> None:
-    user, budget = fuse_user, "47M"
+    user, budget = fuse_user, "47MiB"
     user.mount(model.ref, "small")
     eventually(lambda: user.is_whole("small"), "all of it comes")
     user.umount("small")
