@@ -35,7 +35,7 @@ def model() -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(model: dict[str, bytes]) -> Iterator[FakeHub]:
-    with FakeHub(rate=60e6) as hub:
+    with FakeHub(rate=25e6) as hub:  # slow enough to be met at its work on a busy machine
         hub.repos["org/name"] = Repo(dict(model))
         yield hub
 

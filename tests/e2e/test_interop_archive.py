@@ -75,6 +75,7 @@ def test_we_take_skopeos(model: Published, modelcar: Modelcar, embedded: str, tm
 
 @pytest.fixture
 def engine(podman_engine: Podman) -> Iterator[Podman]:
+    podman_engine("image", "rm", "--all", "--force")  # what other tests have left
     yield podman_engine
     podman_engine("image", "rm", "--all", "--force")
 
