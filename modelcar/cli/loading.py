@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.progress import progress
-from modelcar.engines.find import EngineChoice, open_engine
-from modelcar.engines.load import load_image
 from modelcar.images.local import find_local
 from modelcar.oci import Descriptor, Platform, Reference
 from modelcar.store import Layout, LocalStore
+
+if TYPE_CHECKING:
+    from modelcar.engines.find import EngineChoice
 
 __all__ = ["ENGINES", "load_and_say", "load_built"]
 
@@ -30,6 +31,9 @@ def load_and_say(
     platform: Platform | None = None,
 ) -> dict[str, object]:
     """Load the image into the engine that `engine`, one of `ENGINES`, means, and say so; returns fields for JSON."""
+    from modelcar.engines.find import open_engine  # not for every build
+    from modelcar.engines.load import load_image
+
     began = time.monotonic()
     with open_engine(cast("EngineChoice", engine)) as chosen, progress(output, "load") as report:
         loaded = load_image(chosen, layout, root, name, platform=platform, progress=report)
