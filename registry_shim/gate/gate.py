@@ -141,7 +141,7 @@ class Gate:
                 return (await self._docket.require_manifest(origin, descriptor, rule)).warnings
         case = self._docket.case(origin, descriptor, rule)
         if rule.mode is Mode.AUDIT:
-            self._spawn(_quietly(case.decide()))
+            self._spawn(_quietly(case))
             return ()
         with suppress(TimeoutError):
             return (await asyncio.wait_for(case.decide(), self.settings.decide_seconds)).advice
@@ -383,7 +383,7 @@ class Gate:
             await in_thread(self._revocations.apply, before, self._book.page)
         for case in self._docket.all():
             if case.ruling is not None:
-                self._spawn(_quietly(case.decide()))
+                self._spawn(_quietly(case))
 
     async def _watch(self) -> None:
         while True:
@@ -399,10 +399,10 @@ class Gate:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
-    """Nobody waits for it."""
+async def _quietly(case: Case) -> None:
+    """Decide it; nobody waits for that."""
     try:
-        await work
+        await case.decide()
     except Superseded:
         pass
     except ModelcarError as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -592,6 +593,17 @@ def test_who_waits_when_the_node_stops_is_told_so(tmp_path: Path, upstream: Upst
             await until(lambda: layer in arrivals.leased)
         with pytest.raises(Denied, match="it stops"):
             await asking
+
+    run(scenario())
+
+
+def test_a_look_that_has_not_begun_when_the_node_stops_is_given_up(tmp_path: Path, upstream: Upstream) -> None:
+    root = upstream.image()
+
+    async def scenario() -> None:
+        async with running_gate(tmp_path, upstream, signed_by(tmp_path, ALICE, mode=Mode.AUDIT)) as gate:
+            await admit(gate, upstream, root)  # and not one turn of the loop more
+        gc.collect()  # a coroutine that was made and never awaited says so here
 
     run(scenario())
 
