@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,14 @@ def is_hub_name(name: str) -> bool:
     return match is not None and "--" not in match["repo"] and ".." not in name
 
 
+@cache
 def silent_bar() -> Any:
     """A progress bar class that draws nothing."""
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined, unused-ignore]
 
     class SilentBar(tqdm):
+        monitor_interval = 0  # else each process gets a thread that looks after bars, for good
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call, unused-ignore]
 

@@ -139,11 +139,13 @@ def model_hub(folder: Path, model: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def files_hub(folder: Path, model: Path, rate: float) -> Iterator[Server]:
-    """The Hub of our tests with the model in a folder as `org/name`, at most `rate` bytes a second."""
+def files_hub(folder: Path, model: Path, rate: float | None = None) -> Iterator[Server]:
+    """The Hub of our tests with the model in a folder as `org/name`, at most `rate` bytes a second if that is given."""
     address = _free_address()
     port = address.rpartition(":")[2]
-    command: list[str | Path] = [sys.executable, "-m", "tests.support.hub", model, "--port", port, "--rate", str(rate)]
+    command: list[str | Path] = [sys.executable, "-m", "tests.support.hub", model, "--port", port]
+    if rate is not None:
+        command += ["--rate", str(rate)]
     with _running(command, folder, address, model, {"PYTHONPATH": str(_REPOSITORY)}) as server:
         yield server
 

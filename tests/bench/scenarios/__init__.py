@@ -14,6 +14,7 @@ from tests.bench.scenarios import (
     engines,
     engines_later,
     hub,
+    hub_loopback,
     lazy_first,
     lazy_read,
     lazy_warm,
@@ -41,7 +42,7 @@ _MODULES: Final = {
     "shim": (shim_serve, shim_cold, shim_manifests, peers, engines, engines_later),
     "admission": (admission,),
     "lazy": (lazy_first, lazy_read, lazy_warm, load, snapshotter),
-    "sources": (hub, objects),
+    "sources": (hub, hub_loopback, objects),
 }
 
 PARTS: Final[dict[str, tuple[str, ...]]] = {

@@ -27,8 +27,8 @@ class Running:
         self.group = ScriptedGroup()
         self.door = door or ScriptedDoor(CONTENTS)
         self._memory = create_journal()
-        filler = Filler(self.group, Journal(self._memory), PLAN, self.door, target=folder, patience=patience)
-        self._thread = threading.Thread(target=filler.run, daemon=True)
+        self._filler = Filler(self.group, Journal(self._memory), PLAN, self.door, target=folder, patience=patience)
+        self._thread = threading.Thread(target=self._filler.run, daemon=True)
         self._thread.start()
 
     def ask(self, blob: int, offset: int, count: int) -> int:
@@ -49,7 +49,8 @@ class Running:
 
     def close(self) -> None:
         self.door.close()
-        os.close(self._memory)
+        for descriptor in (self._memory, *self._filler._questions._floor):  # a worker's end closes them
+            os.close(descriptor)
 
 
 @pytest.fixture
