@@ -11,16 +11,18 @@ from modelcar.checkpoint.objects.names import parse_location
 from modelcar.checkpoint.objects.stores import open_store
 from tests.e2e.support.commands import Modelcar, eventually
 from tests.e2e.support.registries import embedded_registry
+from tests.e2e.support.relay import Relay
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.versity import gateway
 
 pytestmark = pytest.mark.conformance
 SOURCE = "s3://models/llm/v1"
+SHARDS = 8  # of 64 MiB: sixteen pieces of 1 MiB are under way, 3 %
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    return make_checkpoint(tmp_path / "model", shards=4, elements=16 << 20)
+    return make_checkpoint(tmp_path / "model", shards=SHARDS, elements=32 << 20)
 
 
 @pytest.fixture
@@ -46,16 +48,28 @@ def test_to_a_registry_and_back(modelcar: Modelcar, checkpoint: Path, tmp_path: 
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
 
 
-def test_after_kill_9_it_ends_the_same(modelcar: Modelcar, checkpoint: Path, tmp_path: Path) -> None:
-    process = modelcar.start("build", SOURCE, "-t", "acme/llm:v1")
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_after_kill_9_the_rest_is_brought(modelcar: Modelcar, checkpoint: Path, tmp_path: Path, share: float) -> None:
+    total = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
     cache = tmp_path / "cache"
-    eventually(lambda: any(cache.rglob("*.incomplete")) or process.poll() is not None, "something comes")
-    process.kill()
-    process.communicate()
-    assert modelcar("list") == []
-    built = modelcar("build", SOURCE, "-t", "acme/llm:v1")
-    assert built["digest"] == modelcar("build", checkpoint, "-t", "acme/local:v1")["digest"]
-    assert not list(cache.rglob("*.incomplete*"))
+    with Relay(modelcar.environment["AWS_ENDPOINT_URL"].removeprefix("http://")) as line:
+        line.rate = 50e6  # slow enough to be met at its work on a busy machine
+        modelcar.environment["AWS_ENDPOINT_URL"] = f"http://{line.address}"
+        process = modelcar.start("build", SOURCE, "-t", "acme/llm:v1")
+        eventually(lambda: line.passed >= share * total or process.poll() is not None, "so much of it has come")
+        process.kill()
+        process.communicate()
+        assert process.returncode == -9, "it was still at work"
+        assert modelcar("list") == []
+        line.passed = 0
+        line.rate = None
+        built = modelcar("build", SOURCE, "-t", "acme/llm:v1")
+        assert line.passed <= (1 - share + 0.05) * total
+        assert built["digest"] == modelcar("build", checkpoint, "-t", "acme/local:v1")["digest"]
+        assert not list(cache.rglob("*.incomplete*"))
+        line.passed = 0
+        modelcar("build", SOURCE, "-t", "acme/llm:v1")
+        assert line.passed < 1 << 20, "nothing has changed"
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
