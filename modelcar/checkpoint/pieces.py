@@ -48,6 +48,7 @@ class PartialFile:
         self._frontier = 0  # pieces from the start without a gap
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
+        self._writing = threading.Lock()  # the kernel writes to a file one at a time, and who waits there spins
 
     @property
     def received(self) -> int:
@@ -71,9 +72,10 @@ class PartialFile:
             NoSpace, StorageError: they cannot be written.
         """
         try:
-            while data:
-                n = os.pwrite(self._fd, data, offset)
-                data, offset = data[n:], offset + n
+            with self._writing:
+                while data:
+                    n = os.pwrite(self._fd, data, offset)
+                    data, offset = data[n:], offset + n
         except OSError as e:
             raise _explained(e, self.path) from None
 
