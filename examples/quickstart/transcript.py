@@ -1,6 +1,6 @@
 """The transcript in README.md: the commands are run for real, on the demo's checkpoint.
 
-`python -m examples.quickstart.transcript` rewrites README.md; `tests/e2e/test_readme.py` compares all but the timings.
+`python -m examples.quickstart.transcript` rewrites README.md; `tests/e2e/documents` runs its commands and compares.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ README = Path(__file__).parents[2] / "README.md"
 ADDRESS = "localhost:5000"
 REF = f"{ADDRESS}/team/minilm:v1"
 COMMANDS = (
-    f"modelcar build ./all-MiniLM-L6-v2 -t {REF}",
-    f"modelcar push {REF}",
-    f"modelcar pull {REF} -o ./copy",
+    f"modelcar build ./all-MiniLM-L6-v2 -t {REF} --push",
+    f"modelcar pull {REF} -o ./copy --remote",
     "diff -r ./all-MiniLM-L6-v2 ./copy && echo the same",
 )
 
