@@ -16,6 +16,7 @@ from time import sleep
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from modelcar.backoff import Backoff, retry_after
 from modelcar.checkpoint.hub import HubOptions, cached_snapshot, is_wanted, silent_bar
 from modelcar.checkpoint.hub_errors import Wanted, is_final, translated
 from modelcar.checkpoint.hubcache import HubSnapshot
@@ -28,6 +29,7 @@ from modelcar.errors import EmptySource, ModelcarError, SourceChanged, WorldErro
 __all__ = ["HubSource", "open_hub"]
 
 _ATTEMPTS: Final = 6
+_BACKOFF: Final = Backoff(0.5, 16.0)
 _LONGEST_WAIT: Final = 60.0  # seconds
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 _STALE: Final = frozenset({401, 403, 404, 410})  # what storage says of a signed URL whose time is over
@@ -150,8 +152,8 @@ class HubSource:
         if start >= stop:
             return b""
         with self._translating():
-            for attempt in range(_ATTEMPTS):
-                last = attempt == _ATTEMPTS - 1
+            for attempt in range(1, _ATTEMPTS + 1):
+                last = attempt == _ATTEMPTS
                 try:
                     data, wait = self._attempt(file, start, stop, last=last)
                 except (ModelcarError, _Final):
@@ -162,7 +164,7 @@ class HubSource:
                     data, wait = None, 0.0
                 if data is not None:
                     return data
-                sleep(min(max(wait, 0.5 * 2**attempt), _LONGEST_WAIT))
+                sleep(min(max(wait, _BACKOFF.after(attempt)), _LONGEST_WAIT))
         raise AssertionError  # the last attempt raises
 
     def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
@@ -236,7 +238,7 @@ class HubSource:
                 if not last:
                     return None, 0.0
             if status in _BUSY and not last:
-                return None, _asked_to_wait(answer.headers.get("Retry-After"))
+                return None, retry_after(answer.headers.get("Retry-After"))
             answer.read()
             try:
                 hf_raise_for_status(answer)
@@ -320,10 +322,6 @@ def _changed(name: str, file: RemoteFile) -> SourceChanged:
     return SourceChanged(
         f"{name} serves another {file.path} than it lists", hint="try again; check HF_ENDPOINT if it is a mirror"
     )
-
-
-def _asked_to_wait(value: str | None) -> float:
-    return float(value) if value and value.isascii() and value.isdigit() else 0.0
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
+from modelcar.backoff import Backoff, retry_after
 from modelcar.cluster.access import Access
 from modelcar.cluster.resources import Object, Resource, name_of, namespace_of
 from modelcar.errors import (
@@ -37,8 +38,8 @@ _MAX_ANSWER: Final = 64 << 20  # bytes
 _MAX_EVENT: Final = 16 << 20  # bytes; etcd keeps no object of more than 1.5 MiB
 _CONNECTIONS: Final = 16
 _ATTEMPTS: Final = 3
-_PAUSE: Final = 0.5  # seconds before the second attempt
-_LONGEST_PAUSE: Final = 5.0
+_BACKOFF: Final = Backoff(0.5, 1.0)
+_LONGEST_WAIT: Final = 5.0  # seconds, whatever is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,14 +227,14 @@ class ApiServer:
             except Broken as e:
                 if e.final or attempt == _ATTEMPTS or (e.connected and method != "GET"):
                     raise self._unreachable(e) from None
-                _wait(_PAUSE * 2 ** (attempt - 1))
+                _wait(_BACKOFF.after(attempt))
                 continue
             if 200 <= answer.status < 300:
                 return answer
             error = _answered(answer, f"{method.lower()} {path}")
             if attempt == _ATTEMPTS or not (answer.status == 429 or (method == "GET" and answer.status >= 500)):
                 raise error
-            _wait(min(_LONGEST_PAUSE, error.retry_after or _PAUSE * 2 ** (attempt - 1)))
+            _wait(min(_LONGEST_WAIT, error.retry_after or _BACKOFF.after(attempt)))
         raise AssertionError("unreachable")
 
     def _token(self) -> str:
@@ -292,13 +293,12 @@ def _parsed(raw: bytes, path: str) -> Object:
 
 def _answered(answer: Answer, what: str) -> ClusterError:
     """What a refusal says; its body is a `Status` object, or a proxy's page."""
-    after = answer.headers.get("Retry-After", "")
     try:
         status = json.loads(answer.beginning())
     except (ValueError, RecursionError):
         status = {}
     error = _refusal(answer.status, status if isinstance(status, dict) else {}, what)
-    error.retry_after = float(after) if after.isascii() and after.isdigit() else None
+    error.retry_after = retry_after(answer.headers.get("Retry-After"))
     return error
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from contextlib import suppress
 from typing import Final
 
+from modelcar.backoff import Backoff
 from modelcar.cluster.api import Cluster
 from modelcar.cluster.resources import Object, Resource, name_of, namespace_of, version_of
 from modelcar.errors import ClusterError, Expired
@@ -16,7 +16,7 @@ from modelcar.registry.cancel import Cancelled, CancelScope
 __all__ = ["Followed"]
 
 _log = logging.getLogger("modelcar.cluster")
-_FIRST_PAUSE: Final = 1.0  # seconds after a failure; doubled with each
+_FIRST_PAUSE: Final = 1.0  # seconds after a failure
 _LONGEST_PAUSE: Final = 60.0
 _Key = tuple[str | None, str]
 
@@ -43,7 +43,7 @@ class Followed:
         self._resource = resource
         self._changed = changed
         self._namespace, self._labels, self._fields = namespace, labels, fields
-        self._pause = pause
+        self._backoff = Backoff(pause, _LONGEST_PAUSE)
         self._lock = threading.Lock()
         self._objects: dict[_Key, Object] | None = None
         self._scope = CancelScope()
@@ -78,9 +78,8 @@ class Followed:
                     self._scope.check()
                     hint = f"; {e.hint}" if e.hint else ""
                     _log.warning("%s cannot be followed: %s%s", self._resource.plural, e, hint)
-                    pause = min(_LONGEST_PAUSE, self._pause * 2**failures)
-                    failures += failures < 10
-                    self._scope.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all nodes ask at once
+                    failures += 1
+                    self._scope.wait(self._backoff.after(failures))
 
     def _list(self) -> str:
         listing = self._cluster.list(self._resource, self._namespace, labels=self._labels, fields=self._fields)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from modelcar.backoff import Backoff
 from modelcar.errors import (
     Forbidden,
     InvalidContent,
@@ -51,6 +51,7 @@ class Standing:
 
     def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
+        self._backoff = Backoff(settings.backoff, settings.backoff_limit, spread=0.5)
         self._sources: dict[str, _Source] = {}
         self._chunks: dict[int, _Chunk] = {}
 
@@ -102,13 +103,13 @@ class Standing:
         if began < state.failed_at:
             return
         state.failures = self._settings.attempts if isinstance(error, _FINAL) else state.failures + 1
-        state.failed_at, state.rests_until = now, now + self._rest(state.failures)
+        state.failed_at, state.rests_until = now, now + self._backoff.after(state.failures)
 
     def has_not(self, source: ChunkSource, number: int, error: ModelcarError, began: float, now: float) -> None:
         """It has not this chunk. An upstream will not have it later either, a peer may."""
         if source.kind is SourceKind.PEER:
             chunk = self._chunks.setdefault(number, _Chunk())
-            chunk.missing_until[source.name] = now + self._rest(2)
+            chunk.missing_until[source.name] = now + self._backoff.after(2)
         else:
             self.broke(source, error, began, now)
 
@@ -144,7 +145,3 @@ class Standing:
             state = self._sources[source.name]
             state.failures = min(state.failures, max(1, self._settings.attempts - 1))
         return None
-
-    def _rest(self, failures: int) -> float:
-        seconds = min(self._settings.backoff * 2.0 ** (failures - 1), self._settings.backoff_limit)
-        return seconds * random.uniform(0.5, 1.5)  # noqa: S311 - so that nodes do not return together

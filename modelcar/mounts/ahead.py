@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from modelcar.backoff import Backoff
 from modelcar.cache.lease import Lasting, Purpose
 from modelcar.errors import ModelcarError, Refused
 
@@ -18,7 +19,7 @@ __all__ = ["Ahead", "Ranges"]
 _BYTES: Final = 256 << 20  # of what is missing of blobs that are on their way at once …
 _AT_LEAST: Final = 2  # … but so many, whatever their size: one is ending while the next begins …
 _AT_MOST: Final = 16  # … and no more
-_BACKOFF, _LONGEST_BACKOFF = 1.0, 15.0  # seconds after a failure
+_BACKOFF: Final = Backoff(1.0, 15.0, spread=0.0)
 
 Ranges = Sequence[tuple[int, int]]
 """`[start, stop)` of a blob."""
@@ -68,7 +69,7 @@ class Ahead:
         self._parts = deque(_Turn(blob, first[blob]) for blob in order if first.get(blob))
         self._wholes = deque(map(_Turn, order))
         self._running: dict[_Turn, tuple[Lasting, Future[None]]] = {}
-        self._backoff, self._resume = _BACKOFF, 0.0
+        self._failures, self._resume = 0, 0.0
         self._closed = False
         self.trouble: str | None = None
         """Why nothing comes at the moment."""
@@ -138,14 +139,14 @@ class Ahead:
             del self._running[turn]
             error = arrived.exception()
             if error is None:
-                self._backoff, self.trouble = _BACKOFF, None
+                self._failures, self.trouble = 0, None
             elif not isinstance(error, Refused):
                 self._rest(turn, str(error), now)
 
     def _rest(self, turn: _Turn, why: str, now: float) -> None:
         self._queue(turn).appendleft(turn)
-        self._resume = now + self._backoff
-        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+        self._failures += 1
+        self._resume = now + _BACKOFF.after(self._failures)
         self.trouble = why
 
 

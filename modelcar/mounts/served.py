@@ -13,6 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from modelcar.backoff import Backoff
 from modelcar.cache.lease import Lasting, Purpose
 from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError, StorageError, WorldError
@@ -25,7 +26,7 @@ __all__ = ["LastingLeases", "Listener", "ServedMount", "Wanted"]
 
 _PATIENCE: Final = 120.0  # seconds that a failure which may pass is not told
 _DISK_PATIENCE: Final = 5.0
-_BACKOFF, _LONGEST_BACKOFF = 0.5, 5.0
+_BACKOFF: Final = Backoff(0.5, 5.0, spread=0.0)
 _NOTHING: Final[Mapping[int, Ranges]] = MappingProxyType({})
 
 Answered = Callable[[int, int, str], None]
@@ -239,7 +240,7 @@ class ServedMount:
             for listener in list(self._listeners):
                 listener.whole(blob, lease.grid.size)
         elif isinstance(error, WorldError) and self._held[blob] is lease and blob not in self._lost:
-            self._later(_LONGEST_BACKOFF, lambda: self._watch_again(blob, lease))
+            self._later(_BACKOFF.longest, lambda: self._watch_again(blob, lease))
 
     def _watch_again(self, blob: int, lease: Lasting) -> None:
         with suppress(ModelcarError):  # it was closed
@@ -261,7 +262,7 @@ class Wanted:
         self.blob, self.offset, self.length = blob, offset, length
         self._mount, self._answered = mount, answered
         self._began = time.monotonic()
-        self._backoff = _BACKOFF
+        self._failures = 0
         self._over = False
 
     def ask(self) -> None:
@@ -292,8 +293,8 @@ class Wanted:
         if not self._may_pass(error):
             self._fail(error)
             return
-        self._mount.later(self._backoff, self.ask)
-        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+        self._failures += 1
+        self._mount.later(_BACKOFF.after(self._failures), self.ask)
 
     def _may_pass(self, error: BaseException) -> bool:
         if not isinstance(error, WorldError) or self._mount.lost(self.blob) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from modelcar.errors import DigestMismatch, ProtocolViolation, SizeMismatch
 from modelcar.oci import Descriptor
 from modelcar.registry.problems import no_answer
-from modelcar.registry.session import Call, Remote, Session, backoff
+from modelcar.registry.session import BACKOFF, Call, Remote, Session
 from modelcar.registry.transport import Answer, Broken
 
 __all__ = ["BLOCK", "BlobStream"]
@@ -183,7 +183,7 @@ class BlobStream(io.RawIOBase):
         if error.final or self._failures >= self._session.settings.attempts:
             done = f"{self._what}, {self._position} of {self._descriptor.size} bytes done"
             raise no_answer(error, self._remote.registry, done)
-        self._session.pause(backoff(self._failures))
+        self._session.pause(BACKOFF.after(self._failures))
 
     def _end(self) -> None:
         """All bytes are here: nothing may follow, and they must be the right ones."""

@@ -6,14 +6,13 @@ distribution specification, or short plain text, cleaned of control characters a
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
-import time
 import unicodedata
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from modelcar.backoff import retry_after
 from modelcar.errors import (
     Forbidden,
     RateLimited,
@@ -24,7 +23,7 @@ from modelcar.errors import (
 )
 from modelcar.registry.transport import Answer, Broken
 
-__all__ = ["clean", "no_answer", "refusal", "retry_after", "show_url"]
+__all__ = ["clean", "no_answer", "refusal", "show_url"]
 
 _MAX_TEXT = 300
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -66,20 +65,8 @@ def refusal(answer: Answer, registry: str, what: str, hide: Iterable[str] = ()) 
     error = kind(line, status=answer.status, codes=codes, hint=_hint(answer, registry, message))
     if answer.status == 401:
         error.challenge = answer.challenge or answer.headers.get("WWW-Authenticate")
-    error.retry_after = retry_after(answer)
+    error.retry_after = retry_after(answer.headers.get("Retry-After"))
     return error
-
-
-def retry_after(answer: Answer) -> float | None:
-    """What `Retry-After` asks for in seconds, if anything."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, moment.timestamp() - time.time())
 
 
 def no_answer(broken: Broken, registry: str, what: str) -> Unreachable:

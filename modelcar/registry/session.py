@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -12,19 +11,21 @@ from itertools import count
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
+from modelcar.backoff import Backoff, retry_after
 from modelcar.errors import ProtocolViolation, RegistryError
 from modelcar.oci import Reference
 from modelcar.registry.auth import Authorizer, Presented, Target
 from modelcar.registry.cancel import current_scope
 from modelcar.registry.challenges import merge_scopes
 from modelcar.registry.credentials import Credentials, GivenLogin, Login, config_files
-from modelcar.registry.problems import no_answer, refusal, retry_after, show_url
+from modelcar.registry.problems import no_answer, refusal, show_url
 from modelcar.registry.settings import ClientSettings
 from modelcar.registry.transport import Answer, Body, Broken, Transport
 from modelcar.throttle import Throttle
 
-__all__ = ["OK", "RETRIED", "Call", "Remote", "Session"]
+__all__ = ["BACKOFF", "OK", "RETRIED", "Call", "Remote", "Session"]
 
+BACKOFF: Final = Backoff(0.5, 30.0)
 OK: Final = frozenset({200})
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -129,12 +130,12 @@ class Session:
                     allowed = min(allowed, 2)  # more likely a typo than an outage
                 if e.final or attempt >= allowed:
                     raise no_answer(e, remote.registry, call.what) from None
-                delay = backoff(attempt)
+                delay = BACKOFF.after(attempt)
             else:
                 self._answered.add(remote.registry)
                 if answer.status in call.expect:
                     return answer
-                delay = max(backoff(attempt), retry_after(answer) or 0.0)
+                delay = max(BACKOFF.after(attempt), retry_after(answer.headers.get("Retry-After")))
                 if answer.status not in RETRIED or attempt >= allowed or delay > _MAX_WAIT:
                     raise self.refusal(answer, remote, call.what)
                 answer.discard()
@@ -173,7 +174,7 @@ class Session:
                 self.check_cancelled()
                 if attempt >= self.settings.attempts:
                     raise no_answer(e, remote.registry, call.what) from None
-                self.pause(backoff(attempt))
+                self.pause(BACKOFF.after(attempt))
         raise AssertionError("unreachable")
 
     def refusal(self, answer: Answer, remote: Remote, what: str) -> Exception:
@@ -268,9 +269,9 @@ class Session:
                 self.check_cancelled()
                 if last or e.final:
                     raise no_answer(e, host, what) from None
-                delay = backoff(attempt)
+                delay = BACKOFF.after(attempt)
             else:
-                delay = max(backoff(attempt), retry_after(answer) or 0.0)
+                delay = max(BACKOFF.after(attempt), retry_after(answer.headers.get("Retry-After")))
                 if answer.status not in RETRIED or last or delay > _MAX_WAIT:
                     return answer
                 answer.discard()
@@ -326,8 +327,3 @@ def same_origin(url: str, base: str) -> bool:
         return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
     return origin(url) == origin(base)
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait after the `attempt`-th failure: doubling, spread so that clients do not return together."""
-    return float(min(0.5 * 2 ** (attempt - 1), 30.0) * random.uniform(0.75, 1.25))  # noqa: S311 - not a secret

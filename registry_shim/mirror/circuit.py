@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from modelcar.backoff import Backoff
+
 __all__ = ["Circuit"]
 
-_FIRST: Final = 1.0
-_LONGEST: Final = 30.0
+_BACKOFF: Final = Backoff(1.0, 30.0)
 _TRIAL: Final = 30.0
 
 
@@ -48,6 +48,5 @@ class Circuit:
         """`retry_after` is how many seconds it asked for itself."""
         with self._lock:
             self._failures += 1
-            pause = min(_LONGEST, _FIRST * 2 ** min(self._failures - self._tolerated, 10))
-            pause *= random.uniform(0.75, 1.25)  # noqa: S311  # not a secret
-            self._until = self._clock() + max(pause, min(retry_after or 0.0, _LONGEST))
+            pause = _BACKOFF.after(max(1, self._failures - self._tolerated + 1))
+            self._until = self._clock() + max(pause, min(retry_after or 0.0, _BACKOFF.longest))

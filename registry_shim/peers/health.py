@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from modelcar.backoff import Backoff
+
 __all__ = ["Health", "State"]
 
-_DOUBLINGS: Final = 5
+_LONGEST: Final = 32  # times the first rest
 _WEIGHT: Final = 0.2  # of the newest sample in the averages
 _ENOUGH: Final = 256 << 10  # bytes; shorter answers say nothing about a rate
 
@@ -67,14 +68,17 @@ class Health:
 
     def failed(self) -> None:
         self.failures += 1
-        rest = self.suspect_seconds * 2 ** min(self.failures - 1, _DOUBLINGS)
-        self._rests_until = self.clock() + rest * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
+        self._rest(self.failures)
 
     def dawdled(self) -> None:
         """It was abandoned because others are faster."""
         if self.rate is not None:
             self.rate /= 2
-        self._rests_until = self.clock() + self.suspect_seconds * random.uniform(0.75, 1.25)  # noqa: S311
+        self._rest(1)
 
     def lied(self) -> None:
         self._banned_until = self.clock() + self.banned_seconds
+
+    def _rest(self, failures: int) -> None:
+        backoff = Backoff(self.suspect_seconds, self.suspect_seconds * _LONGEST)
+        self._rests_until = self.clock() + backoff.after(failures)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from modelcar.backoff import Backoff
 from modelcar.errors import ModelcarError, NotFound, Refused, WorldError
 from registry_shim.precache.bring import Bringing, Interrupted, check_loadable
 from registry_shim.precache.doors import Doors
@@ -193,6 +194,6 @@ class Precache:
                 self._let_go(entry)
 
     def _fail(self, entry: Entry, phase: Phase, error: ModelcarError) -> None:
-        wait = min(self.settings.retry_most, self.settings.retry * 2 ** min(entry.failures, 30))
+        wait = Backoff(self.settings.retry, self.settings.retry_most).after(entry.failures + 1)
         _log.warning("precache: %s: %s; tried again in %.0f s", entry.name, error, wait)
         self._queue.settle(entry, phase, retry_in=wait, error=error)

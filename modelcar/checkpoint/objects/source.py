@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from modelcar.backoff import Backoff
 from modelcar.checkpoint.objects.hedging import Hedge
 from modelcar.checkpoint.objects.names import Location
 from modelcar.checkpoint.objects.problems import changed, is_passing, translated
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ObjectSource", "cache_folder", "open_objects"]
 
 _ATTEMPTS: Final = 4
+_BACKOFF: Final = Backoff(0.5, 2.0)
 _AT_ONCE: Final = 16  # ranges of one file: each connection to such a store is slow, and there may be many
 _PUBLISHED: Final = 0o644
 
@@ -123,13 +125,13 @@ class ObjectSource:
     def read(self, file: RemoteFile, start: int, stop: int) -> bytes | memoryview:
         if start >= stop:
             return b""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return memoryview(self._hedge.get(lambda: self._get(file, start, stop), stop - start))
             except Exception as e:  # the one boundary behind which none of the client's exceptions gets
-                if attempt == _ATTEMPTS - 1 or not is_passing(e):
+                if attempt == _ATTEMPTS or not is_passing(e):
                     raise translated(e, self._location, file.path) from e
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(_BACKOFF.after(attempt))
         raise AssertionError  # the last attempt returns or raises
 
     def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:

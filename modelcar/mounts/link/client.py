@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from modelcar.backoff import Backoff
 from modelcar.errors import ModelcarError, StorageError
 from modelcar.mounts.door import Answered, Door
 from modelcar.mounts.link.blobs import KnownBlobs
@@ -35,7 +36,7 @@ __all__ = ["LIMIT", "open_door"]
 
 LIMIT: Final = 120.0  # seconds that somebody waits for a range
 _OPENING: Final = 30.0  # seconds that the host has for the files of all blobs
-_BACKOFF, _LONGEST_BACKOFF = 0.05, 1.0
+_BACKOFF: Final = Backoff(0.05, 1.0, spread=0.0)
 
 
 def open_door(socket: Path, mount: str, *, limit: float = LIMIT) -> Door:
@@ -138,22 +139,23 @@ class _LinkDoor:
     # The thread.
 
     def _serve(self) -> None:
-        backoff = _BACKOFF
+        failures = 0
         while not self._closing.is_set():
             try:
                 channel = connect(self._socket)
             except ModelcarError:
                 self._wake()
                 self._expire()
-                self._closing.wait(backoff)
-                backoff = min(2 * backoff, _LONGEST_BACKOFF)
+                failures += 1
+                self._closing.wait(_BACKOFF.after(failures))
                 continue
             began = time.monotonic()
             self._speak(channel)
-            if time.monotonic() - began > _LONGEST_BACKOFF:
-                backoff = _BACKOFF
-            elif not self._closing.wait(backoff):  # it hangs up at once: it is just ending, or not ready
-                backoff = min(2 * backoff, _LONGEST_BACKOFF)
+            if time.monotonic() - began > _BACKOFF.longest:
+                failures = 0
+            else:  # it hangs up at once: it is just ending, or not ready
+                failures += 1
+                self._closing.wait(_BACKOFF.after(failures))
 
     def _speak(self, channel: Channel) -> None:
         """Until the connection ends."""

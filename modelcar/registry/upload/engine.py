@@ -15,7 +15,7 @@ from modelcar.layers.bytemap import FileSlice
 from modelcar.registry.cancel import Cancelled
 from modelcar.registry.dialects import Way
 from modelcar.registry.journal import Record, Standing
-from modelcar.registry.session import RETRIED, Remote, backoff
+from modelcar.registry.session import BACKOFF, RETRIED, Remote
 from modelcar.registry.upload.blob import Blob, UploadContext
 from modelcar.registry.upload.patience import Patience
 from modelcar.registry.upload.source import PIECE, cut
@@ -289,7 +289,7 @@ class Upload:
         """Prepare another try that may go better; `False` if there is none."""
         status = rejected.status
         if status is None or status in RETRIED:
-            self._session.pause(max(backoff(failures), rejected.wait))
+            self._session.pause(max(BACKOFF.after(failures), rejected.wait))
             return self._go_on(rejected, failures)
         if status == 416:
             return self._get_in_step()

@@ -10,11 +10,12 @@ from threading import Thread
 from typing import Final
 from urllib.parse import quote
 
+from modelcar.backoff import retry_after
 from modelcar.errors import DigestMismatch, InvalidDigest, ProtocolViolation, RegistryError, Unreachable
 from modelcar.layers.bytemap import FileSlice
 from modelcar.oci import Digest
 from modelcar.registry.cancel import detached
-from modelcar.registry.problems import no_answer, retry_after
+from modelcar.registry.problems import no_answer
 from modelcar.registry.session import Call, Remote, Session
 from modelcar.registry.transport import Answer, Broken
 
@@ -196,7 +197,7 @@ class Wire:
             self._session.check_cancelled()
             raise Rejected(no_answer(e, self._remote.registry, self.what)) from None
         if answer.status not in expect:
-            wait = retry_after(answer) or 0.0
+            wait = retry_after(answer.headers.get("Retry-After"))
             raise Rejected(self._session.refusal(answer, self._remote, self.what), answer.status, wait)
         answer.discard()
         return answer

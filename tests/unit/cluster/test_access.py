@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelcar.backoff import Backoff
 from modelcar.cluster.access import Access, find_access, from_kubeconfig, in_cluster
 from modelcar.cluster.api import ApiServer
 from modelcar.cluster.resources import NODES
@@ -86,7 +87,7 @@ def test_nowhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelcar.cluster.api._PAUSE", 0.01)
+    monkeypatch.setattr("modelcar.cluster.api._BACKOFF", Backoff(0.01, 0.01))
     client = ApiServer(Access(server="http://127.0.0.1:9", context=None))
     with pytest.raises(ClusterUnreachable, match="nothing listens") as caught:
         client.get(NODES, "n")
@@ -94,7 +95,7 @@ def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_read_is_tried_again_and_a_write_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelcar.cluster.api._PAUSE", 0.01)
+    monkeypatch.setattr("modelcar.cluster.api._BACKOFF", Backoff(0.01, 0.01))
     memory = MemoryCluster((NODES, {"metadata": {"name": "n"}}))
     left = 2
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.backoff import Backoff
 from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import InvalidDocument, NotFound, UsageError
 from modelcar.mounts.plan import MountPlan
@@ -108,7 +109,7 @@ def test_ranges_of_a_blob_come_before_the_rest_of_it(
 def test_a_registry_that_fails_in_between_is_asked_again(
     node: Node, places: Places, image: LazyImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelcar.mounts.ahead._BACKOFF", 0.01)
+    monkeypatch.setattr("modelcar.mounts.ahead._BACKOFF", Backoff(0.01, 0.01))
     places.put(image)
     plan = plan_image("x", image.manifest, node.host.reading(node.record()))
     taken = {blob.digest: places.sources[blob.digest].data for blob in plan.blobs[1:]}
