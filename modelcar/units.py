@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from datetime import time
 from enum import Enum
-from fractions import Fraction
 from typing import Final
 
 from modelcar.errors import UsageError
@@ -53,7 +52,7 @@ def read_bytes(text: str) -> int | None:
         return None
     prefix = match[2] or ""
     base = 1024 if prefix.endswith("i") else 1000
-    return _whole(Fraction(match[1]) * base ** _POWERS[prefix.removesuffix("i")])
+    return _whole(match[1], base ** _POWERS[prefix.removesuffix("i")])
 
 
 def parse_size(text: str | int, *, least: int = 0) -> int:
@@ -86,7 +85,7 @@ def read_rate(text: str) -> int | None:
     """ "100MiB/s" or "1Gbit/s" in bytes a second; `None` for what is no rate."""
     bits = _BITS.fullmatch(text)
     if bits is not None:
-        return _whole(Fraction(bits[1]) * 1000 ** _POWERS[bits[2] or ""] / 8)
+        return _whole(bits[1], 1000 ** _POWERS[bits[2] or ""], divided_by=8)
     return read_bytes(text.removesuffix("/s"))
 
 
@@ -108,8 +107,11 @@ def read_clock(text: str) -> time | None:
     return time(int(match[1]), int(match[2])) if match else None
 
 
-def _whole(count: Fraction) -> int | None:
-    return int(count) if count.denominator == 1 else None
+def _whole(number: str, unit: int, *, divided_by: int = 1) -> int | None:
+    """`number` of `unit`, exactly; `None` if that is no whole number."""
+    digits, _, decimals = number.partition(".")
+    count, rest = divmod(int(digits + decimals) * unit, 10 ** len(decimals) * divided_by)
+    return count if rest == 0 else None
 
 
 READERS: Final[dict[Unit, Callable[[str], float | None]]] = {

@@ -7,18 +7,17 @@ was killed (huggingface_hub 2.4, `_download_to_tmp_and_move`) and hands nothing 
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from time import sleep
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from modelcar.backoff import Backoff, retry_after
-from modelcar.checkpoint.hub import HubOptions, cached_snapshot, is_wanted, silent_bar
+from modelcar.checkpoint.hub import HubOptions, cached_snapshot, silent_bar
 from modelcar.checkpoint.hub_errors import Wanted, is_final, translated
+from modelcar.checkpoint.hub_listing import direct_connections, list_files
 from modelcar.checkpoint.hubcache import HubSnapshot
 from modelcar.checkpoint.links import resolve_link
 from modelcar.checkpoint.provenance import Provenance
@@ -34,7 +33,6 @@ _LONGEST_WAIT: Final = 60.0  # seconds
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 _STALE: Final = frozenset({401, 403, 404, 410})  # what storage says of a signed URL whose time is over
 _PUBLISHED: Final = 0o644
-_PATIENCE: Final = 30.0  # seconds, for a listing
 
 
 def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
@@ -50,7 +48,8 @@ def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
     if options.offline or constants.HF_HUB_OFFLINE:
         return cached_snapshot(wanted, options)
     try:
-        commit, listed = _list(wanted, options)
+        connections = direct_connections()
+        commit, listed = list_files(wanted, options, connections)
     except Exception as e:
         if is_final(e):
             raise translated(e, wanted) from e
@@ -60,53 +59,9 @@ def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
             raise translated(e, wanted) from e
     if not listed:
         raise EmptySource(f"no file of {wanted} is wanted", hint="look at the patterns of --allow and --ignore")
-    source = HubSource(wanted, options, commit, listed)
+    source = HubSource(wanted, options, commit, listed, connections)
     source.note_revision()
     return source
-
-
-def _list(wanted: Wanted, options: HubOptions) -> tuple[str, tuple[RemoteFile, ...]]:
-    """The commit that is wanted, and what there is at it.
-
-    Two requests that `HfApi` makes, too; importing all of that takes longer than both.
-    """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
-        build_hf_headers,
-        validate_repo_id,
-    )
-
-    validate_repo_id(wanted.repo)
-    headers = build_hf_headers(token=options.token, library_name="modelcar")
-    model = f"{options.endpoint or constants.ENDPOINT}/api/models/{wanted.repo}"
-    info = _asked(f"{model}/revision/{quote(wanted.revision or constants.DEFAULT_REVISION, safe='')}", headers).json()
-    commit = info.get("sha")
-    if not isinstance(commit, str) or not commit:
-        raise WorldError(f"{wanted.endpoint} names no commit of {wanted}", hint="is HF_ENDPOINT a Hub?")
-    found: list[RemoteFile] = []
-    page: str | None = f"{model}/tree/{quote(commit, safe='')}?recursive=true&expand=false"
-    while page is not None:
-        answer = _asked(page, headers)
-        found += [_listed(entry) for entry in answer.json() if entry["type"] == "file"]
-        page = answer.links.get("next", {}).get("url")
-    return commit, tuple(file for file in found if is_wanted(file.path, options))
-
-
-def _asked(url: str, headers: dict[str, str]) -> Any:
-    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
-        hf_raise_for_status,
-        http_backoff,
-    )
-
-    answer = http_backoff("GET", url, headers=headers, timeout=_PATIENCE, max_retries=2)
-    hf_raise_for_status(answer)
-    return answer
-
-
-def _listed(entry: dict[str, Any]) -> RemoteFile:
-    lfs = entry.get("lfs")
-    sha256 = lfs["oid"] if lfs else None
-    return RemoteFile(path=entry["path"], size=entry["size"], version=sha256 or entry["oid"], sha256=sha256)
 
 
 class HubSource:
@@ -114,7 +69,14 @@ class HubSource:
 
     at_once = 6  # what one connection is short of, several make up for
 
-    def __init__(self, wanted: Wanted, options: HubOptions, commit: str, files: tuple[RemoteFile, ...]) -> None:
+    def __init__(
+        self,
+        wanted: Wanted,
+        options: HubOptions,
+        commit: str,
+        files: tuple[RemoteFile, ...],
+        connections: Ranges | None,
+    ) -> None:
         from huggingface_hub import constants
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
 
@@ -126,8 +88,7 @@ class HubSource:
         self._headers = build_hf_headers(token=options.token, library_name="modelcar")
         self._timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         self._agent = {name: value for name, value in self._headers.items() if name.lower() == "user-agent"}
-        self._ranges = Ranges(self._timeout, _tls_context)
-        self._plain = _is_plain_client()
+        self._connections = connections
         self._places: dict[str, tuple[str, str]] = {}  # path: where its bytes are served, and its etag
 
     @property
@@ -170,11 +131,11 @@ class HubSource:
     def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
         if start >= stop:
             return
-        if self._plain:
+        if self._connections is not None:
             with self._translating():
                 url, _ = self._located(file)
             headers = self._headers if _origin(url) == _origin(self._endpoint) else self._agent
-            start += self._ranges.get(url, headers, start, stop, file.size, write)
+            start += self._connections.get(url, headers, start, stop, file.size, write)
         if start < stop:
             write(start, memoryview(self.read(file, start, stop)))
 
@@ -279,23 +240,6 @@ class HubSource:
             raise translated(cause, self._wanted) from cause
         except Exception as e:  # the one boundary behind which none of the client's many exceptions gets
             raise translated(e, self._wanted) from e
-
-
-def _is_plain_client() -> bool:
-    """Whether nobody has put another client in the place of the library's own, for their proxy or certificates, say."""
-    from huggingface_hub.utils import _http
-
-    own, current = (getattr(_http, name, None) for name in ("default_client_factory", "_GLOBAL_CLIENT_FACTORY"))
-    return own is not None and own is current
-
-
-def _tls_context() -> ssl.SSLContext:
-    """What the library's own client trusts."""
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined, unused-ignore]
-
-    client = import_module(type(get_session()).__module__.partition(".")[0])
-    context: ssl.SSLContext = client.create_ssl_context()
-    return context
 
 
 class _Final(Exception):

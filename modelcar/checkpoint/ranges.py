@@ -1,6 +1,7 @@
 """Ranges of large files over HTTP, each byte copied once: from the socket into a buffer, and from there to its place.
 
-Clients that hand out a body in small parts copy every byte several times, which costs a multiple of this.
+Clients that hand out a body in small parts copy every byte several times, which costs a multiple of this. Lists of
+files come this way, too: what the library's own client imports takes longer than the answers.
 What is out of the ordinary (proxies, redirects, refusals, broken connections) is not dealt with here: whoever asked
 goes on by way of the library that knows.
 """
@@ -12,6 +13,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from email.message import Message
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,6 +25,7 @@ Write = Callable[[int, memoryview], None]
 
 _BUFFER: Final = 256 << 10  # bytes; stays in a core's cache between the two copies
 _IDLE: Final = 16  # connections that are kept
+_LONGEST_DOCUMENT: Final = 64 << 20  # bytes
 _Connections = dict[tuple[str, str], list[http.client.HTTPConnection]]
 _local = threading.local()
 
@@ -65,6 +68,30 @@ class Ranges:
             else:
                 connection.close()
         return came
+
+    def document(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message] | None:
+        """All that `url` names, and the answer's headers; `None` where something was not as it should be."""
+        parts = urlsplit(url)
+        if not _is_direct(parts):
+            return None
+        try:
+            answer, connection = self._ask(parts, headers)
+        except (OSError, http.client.HTTPException):
+            return None
+        body: bytes | None = None
+        try:
+            if answer.status == http.HTTPStatus.OK and _is_plain(answer):
+                body = answer.read(_LONGEST_DOCUMENT + 1)
+                if len(body) > _LONGEST_DOCUMENT or answer.length:  # too long, or cut
+                    body = None
+        except (OSError, http.client.HTTPException):
+            body = None
+        finally:
+            if body is not None and answer.isclosed() and not answer.will_close:
+                self._keep(parts, connection)
+            else:
+                connection.close()
+        return None if body is None else (body, answer.headers)
 
     def close(self) -> None:
         """Hang up what is idle."""
@@ -130,8 +157,12 @@ def _is_what_was_asked(answer: http.client.HTTPResponse, start: int, stop: int, 
         answer.status == http.HTTPStatus.PARTIAL_CONTENT
         and answer.length == stop - start
         and answer.headers.get("Content-Range") == f"bytes {start}-{stop - 1}/{total}"
-        and answer.headers.get("Content-Encoding", "identity") == "identity"
+        and _is_plain(answer)
     )
+
+
+def _is_plain(answer: http.client.HTTPResponse) -> bool:
+    return answer.headers.get("Content-Encoding", "identity") == "identity"
 
 
 def _receive(answer: http.client.HTTPResponse, start: int, stop: int, write: Write) -> int:

@@ -119,6 +119,34 @@ def _escaped(character: str) -> str:
 
 
 def _render(table: Table) -> str:
+    rows = [[printable(cell) for cell in row] for row in table.rows]
+    title = printable(table.title) if table.title is not None else None
+    for_people, styled = is_terminal(sys.stdout), is_styled(sys.stdout)
+    if for_people or styled or not all(text.isascii() for row in (table.columns, *rows) for text in row):
+        text = _laid_out(table, rows, title, width=None if for_people else _ANY_WIDTH, styled=styled)
+    else:
+        text = _aligned(table, rows, title)
+    return "\n".join(line.rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def _aligned(table: Table, rows: Sequence[Sequence[str]], title: str | None) -> str:
+    """What `_laid_out` gives where nothing is bold, folded or wide: rich takes longer to import than most verbs run."""
+    lines = [table.columns, *rows]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    right = [column in table.right for column in table.columns]
+    text = [
+        "  ".join(
+            cell.rjust(n) if to_the_right else cell.ljust(n)
+            for cell, n, to_the_right in zip(line, widths, right, strict=True)
+        )
+        for line in lines
+    ]
+    return "\n".join([*([f"\n{title}"] if title is not None else []), *text])
+
+
+def _laid_out(
+    table: Table, rows: Sequence[Sequence[str]], title: str | None, *, width: int | None, styled: bool
+) -> str:
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -126,20 +154,14 @@ def _render(table: Table) -> str:
     grid = RichTable(box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         grid.add_column(Text(column), justify="right" if column in table.right else "left", overflow="fold")
-    for row in table.rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
-    for_people = is_terminal(sys.stdout)
+    for row in rows:
+        grid.add_row(*map(Text, row))
     text = StringIO()  # rich has ideas of its own about broken pipes
-    console = Console(
-        file=text,
-        force_terminal=is_styled(sys.stdout),
-        color_system="standard" if is_styled(sys.stdout) else None,
-        width=None if for_people else _ANY_WIDTH,
-    )
-    if table.title is not None:
-        console.print(Text(f"\n{printable(table.title)}", style="italic"))
+    console = Console(file=text, force_terminal=styled, color_system="standard" if styled else None, width=width)
+    if title is not None:
+        console.print(Text(f"\n{title}", style="italic"))
     console.print(grid)
-    return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))
+    return text.getvalue()
 
 
 def _write(text: str) -> None:

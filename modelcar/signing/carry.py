@@ -9,7 +9,6 @@ from typing import Final
 
 from modelcar.errors import InvalidContent, InvalidDocument, NotFound, RemoteNotFound
 from modelcar.oci import Descriptor, Digest, Manifest
-from modelcar.signing.attach import attach_layers
 from modelcar.signing.places import LayoutPlace, RegistryPlace, documents
 from modelcar.store.transfer import copy_image
 
@@ -93,6 +92,8 @@ class _Carrier:
         if known is None or known.digest != image.digest:
             self._move(image)
             if known is not None or not self._target.tag(tag, subject, image, replaces=None):
+                from modelcar.signing.attach import attach_layers  # most images have no signatures to merge
+
                 attach_layers(self._target, subject, tag, image.layers)
         self.carried.count += 1
 

@@ -7,7 +7,6 @@ nobody looks at it any more.
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections import deque
@@ -53,7 +52,8 @@ class Hedge:
         with self._lock:
             if len(self._pace) < 4:
                 return self._at_first
-            return self._least + _PATIENCE * statistics.median(self._pace) * size
+            usual = sorted(self._pace)[len(self._pace) // 2]
+            return self._least + _PATIENCE * usual * size
 
     def _may_ask_again(self) -> bool:
         with self._lock:

@@ -26,7 +26,6 @@ from modelcar.cli.rates import limit_rate_option
 from modelcar.cli.source import open_source, source_options
 from modelcar.cli.trust import SignatoryChoice
 from modelcar.cli.uploads import remembering
-from modelcar.cli.verbs.plan import show_plan
 from modelcar.cli.watching import OutputWatcher
 from modelcar.errors import UsageError
 from modelcar.images.building import BuildRequest, Built, Signer, build_model
@@ -112,6 +111,8 @@ def command(
       modelcar build hf://org/name -t localhost:5000/name:v1 --push --sign-key modelcar.key
     """
     if dry_run:
+        from modelcar.cli.layer_plans import show_plan
+
         checkpoint = open_source(source, output, wishes)
         show_plan(output, checkpoint, plan_layers(checkpoint, max_layers=max_layers, packing=packing))
         return

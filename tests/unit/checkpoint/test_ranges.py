@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -94,3 +95,41 @@ def test_a_full_disk_is_said(ranges: Ranges, hub: FakeHub) -> None:
 
     with pytest.raises(StorageError, match="no room"):
         ranges.get(url(hub), {}, 0, 1000, len(CONTENT), write)
+
+
+def info(hub: FakeHub) -> str:
+    return f"{hub.endpoint}/api/models/org/name/revision/main"
+
+
+def test_a_document_comes_whole_with_its_headers(ranges: Ranges, hub: FakeHub) -> None:
+    answers = [ranges.document(info(hub), {}) for _ in range(2)]
+    for answer in answers:
+        assert answer is not None
+        body, headers = answer
+        assert json.loads(body)["id"] == "org/name"
+        assert headers["Content-Length"] == str(len(body))
+
+
+@pytest.mark.parametrize("status", [307, 401, 404, 429, 503])
+def test_a_document_that_is_refused_is_left_to_others(ranges: Ranges, hub: FakeHub, status: int) -> None:
+    hub.failures["org/name"] = Failure(status)
+    assert ranges.document(info(hub), {}) is None
+
+
+def test_a_document_that_is_too_long_is_left_to_others(
+    ranges: Ranges, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelcar.checkpoint.ranges._LONGEST_DOCUMENT", len(CONTENT) - 1)
+    assert ranges.document(url(hub), {}) is None
+    monkeypatch.setattr("modelcar.checkpoint.ranges._LONGEST_DOCUMENT", len(CONTENT))
+    answer = ranges.document(url(hub), {})
+    assert answer is not None
+    assert answer[0] == CONTENT
+
+
+def test_a_document_that_nobody_gives_or_a_proxy_has(
+    ranges: Ranges, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ranges.document("http://127.0.0.1:1/info", {}) is None
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert ranges.document(info(hub), {}) is None

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelcar.cli import output
 from modelcar.cli.output import Output, Table, human_size, is_styled, printable
 
 
@@ -144,3 +145,20 @@ def test_bold_heads_of_tables_are_for_those_who_want_them(
     monkeypatch.setenv("NO_COLOR", "1")
     Output(as_json=False, quiet=False).table(table)
     assert "\x1b" not in capsys.readouterr().out
+
+
+CELLS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
+
+
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=5),
+    right=st.sets(st.sampled_from(["one", "two", "three"])),
+    title=st.none() | CELLS.filter(bool),
+)
+def test_a_table_in_a_file_is_the_same_without_rich(
+    rows: list[tuple[str, str, str]], right: set[str], title: str | None
+) -> None:
+    table = Table(columns=("one", "two", "three"), rows=rows, right=frozenset(right), title=title)
+    laid_out = output._laid_out(table, rows, title, width=1000, styled=False)
+    aligned = output._aligned(table, rows, title)
+    assert [line.rstrip() for line in aligned.splitlines()] == [line.rstrip() for line in laid_out.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from modelcar.errors import InvalidContent, ModelcarError, NotFound, SourceError
 from modelcar.layers.bytemap import ByteReader
 from modelcar.registry.session import Session
 from modelcar.store import Names
+from tests.support.checkpoints import files_of
+from tests.support.hub import FakeHub, Repo
 from tests.unit.cli.conftest import ModelcarCli, as_complaint
 
 ROOT = Path(__file__).parents[3]
@@ -333,6 +336,37 @@ def test_progress_that_nobody_reads_stops_no_work(home: Path, checkpoint: Path, 
     assert b"sha256:" in done.stdout
 
 
-def test_build_starts_without_what_only_those_who_sign_need() -> None:
-    code = "import sys, modelcar.cli.verbs.build; print({'cryptography', 'nacl', 'sigstore'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+SPARED = {
+    "cryptography", "nacl", "sigstore",  # for those who sign
+    "httpcore", "httpcore2", "huggingface_hub.hf_api", "huggingface_hub.file_download",  # for those who download
+    "fractions", "statistics", "jinja2", "rich", "obstore", "modelcar.ranks", "modelcar.lazy.download",
+}  # fmt: skip
+
+
+def test_build_starts_without_what_it_does_not_need() -> None:
+    code = "import json, sys, modelcar.cli.verbs.build; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not (SPARED | {"huggingface_hub", "yaml"}) & set(json.loads(done.stdout))
+
+
+def test_a_rerun_from_the_hub_does_without_most_of_its_client(home: Path, checkpoint: Path, tmp_path: Path) -> None:
+    code = "import json, sys; from modelcar.cli import main; main(); print(json.dumps(list(sys.modules)))"
+    words = ["build", "hf://org/name", "-t", NAME, "--quiet"]
+    with FakeHub() as hub:
+        hub.repos["org/name"] = Repo(dict(files_of(checkpoint)))
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_OFFLINE": "0",
+        }
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *words],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+    assert not SPARED & set(json.loads(done.stdout.splitlines()[-1]))
