@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from modelcar.errors import InvalidContent, InvalidDocument, NotFound, StorageError
-from modelcar.images.nearby import check_places, copy_files
+from modelcar.errors import NotFound
+from modelcar.images.layer_pull import LayerPull, WantedFile, check_owners
+from modelcar.images.nearby import copy_files
 from modelcar.images.reader import ModelLayer, ModelReader
 from modelcar.layers.bytemap import ByteMap
 from modelcar.layers.index import IndexedFile
-from modelcar.lazy.data import Place
 from modelcar.lazy.download import Downloads
 from modelcar.lazy.grid import Grid
-from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.sources import ByteStream, SourceKind
 from modelcar.oci import Descriptor, Digest, compact_json, media_types
 from modelcar.packaging.fetch import RangedSource, RangeStream
-from modelcar.packaging.headers import check_header
 from modelcar.packaging.staging import Staging, open_staging
 from modelcar.packaging.unpack import Unpacked
 from modelcar.progress import SILENT, Progress
@@ -90,7 +88,7 @@ def pull_files(
         raise NotFound(
             f"no file of the model fits {' or '.join(include) or 'anything'}", hint="`modelcar inspect` lists them"
         )
-    _check_owners(reader.layers)
+    check_owners(reader.layers)
     whole = reader.manifest.digest
     identity = whole if not include else Digest.of(compact_json({"manifest": str(whole), "files": sorted(wanted)}))
     with open_staging(target, identity) as staging:
@@ -98,15 +96,6 @@ def pull_files(
         run_parallel(pulling.jobs(), workers)
         files = [staging.files / path for path in wanted]
         return Unpacked(files=len(files), size=sum(path.lstat().st_size for path in files))
-
-
-def _check_owners(layers: Sequence[ModelLayer]) -> None:
-    owners: dict[str, Digest] = {}
-    for layer in layers:
-        digest = layer.descriptor.digest
-        for file in layer.files:
-            if (owner := owners.setdefault(file.path, digest)) != digest:
-                raise InvalidContent(f"{file.path} is in two layers of the image: {owner} and {digest}")
 
 
 class _Pulling:
@@ -128,40 +117,22 @@ class _Pulling:
         for layer in self._reader.layers:
             files = [file for file in layer.files if file.path in self._wanted]
             if files:
-                chosen.append((layer, files))
-                self._progress.expect(_size(layer, files))
-        chosen.sort(key=lambda entry: -_size(*entry))
-        return [partial(self._layer, layer, files) for layer, files in chosen]
+                pull = LayerPull(self._reader, layer, [WantedFile.whole(file) for file in files], self._staging)
+                chosen.append((pull.size, partial(self._layer, layer, files, pull)))
+                self._progress.expect(pull.size)
+        chosen.sort(key=lambda entry: -entry[0])
+        return [job for _, job in chosen]
 
-    def _layer(self, layer: ModelLayer, files: Sequence[IndexedFile]) -> None:
+    def _layer(self, layer: ModelLayer, files: Sequence[IndexedFile], pull: LayerPull) -> None:
         digest = layer.descriptor.digest
-        self._progress.start(str(digest), digest.short, _size(layer, files))
+        self._progress.start(str(digest), digest.short, pull.size)
         if self._staging.paths_of(digest) is not None:
             self._progress.finish(str(digest), "exists")
             return
         if self._copied(layer, files):
             self._progress.finish(str(digest), "copied")
             return
-        places = [
-            Place(file.offset, file.offset + file.size, self._staging.files / file.path)
-            for file in sorted(files, key=lambda file: file.offset)
-        ]
-        with _partial(
-            self._staging.partial(digest), layer, [place for place in places if place.start < place.stop]
-        ) as blob:
-            is_whole = len(files) == len(layer.files)
-            ranges = None if is_whole else _ranges(layer, files)
-            self._downloads.fill(blob, ranges, partial(self._progress.advance, str(digest)))
-            check_places(layer, self._reader.root, partial(_read_at, blob))
-            for file in files:
-                if file.tensors:
-                    check_header(file, blob.read(file.offset, file.header_size or 0))
-        for place in places:
-            if place.start == place.stop:
-                place.path.parent.mkdir(parents=True, exist_ok=True)
-                place.path.touch()
-        self._staging.finish(digest, [file.path for file in files])
-        blob.discard()
+        pull.run(self._downloads, partial(self._progress.advance, str(digest)))
         self._progress.finish(str(digest))
 
     def _copied(self, layer: ModelLayer, files: Sequence[IndexedFile]) -> bool:
@@ -176,40 +147,3 @@ class _Pulling:
             return False
         self._staging.finish(digest, [file.path for file in files])
         return True
-
-
-def _size(layer: ModelLayer, files: Sequence[IndexedFile]) -> int:
-    if len(files) == len(layer.files):
-        return layer.descriptor.size
-    numbers = {n for start, stop in _ranges(layer, files) for n in layer.grid.numbers(start, stop - start)}
-    return sum(layer.grid.bounds(number)[1] for number in numbers)
-
-
-def _ranges(layer: ModelLayer, files: Sequence[IndexedFile]) -> list[tuple[int, int]]:
-    """What is needed of a layer of which not all files are: those, and all that lies around any."""
-    edges = [0, *(edge for file in layer.files for edge in (file.offset, file.offset + file.size)), layer.grid.size]
-    around = zip(edges[::2], edges[1::2], strict=True)
-    content = ((file.offset, file.offset + file.size) for file in files)
-    return [(start, stop) for start, stop in (*around, *content) if start < stop]
-
-
-@contextmanager
-def _partial(folder: Path, layer: ModelLayer, places: Sequence[Place]) -> Iterator[PartialBlob]:
-    """What has come of a layer, or nothing of it yet."""
-    blob: PartialBlob | None = None
-    with suppress(StorageError, InvalidDocument):
-        blob = PartialBlob.open(folder, places)
-    if blob is not None and blob.grid != layer.grid:
-        blob.close()
-        blob = None
-    if blob is None:
-        blob = PartialBlob.create(folder, layer.grid, places)
-    try:
-        yield blob
-    finally:
-        blob.close()
-
-
-def _read_at(blob: PartialBlob, offset: int, n: int) -> bytes:
-    """As if the blob ended where a chunk of it is missing."""
-    return blob.read(offset, min(n, blob.available(offset)))

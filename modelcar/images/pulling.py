@@ -13,7 +13,7 @@ from modelcar.errors import NotFound, UsageError
 from modelcar.images.described import DescribedModel, describe_image
 from modelcar.images.file_pull import SourceChunks, pull_files
 from modelcar.images.nearby import NearbySource, nearby_store
-from modelcar.images.rank_pull import RankPull, pull_ranks
+from modelcar.images.rank_pull import ChooseDownloads, RankPull, pull_ranks
 from modelcar.images.reader import ModelReader
 from modelcar.images.store_pull import ranged_blobs
 from modelcar.images.watching import UNWATCHED, Watcher
@@ -137,15 +137,28 @@ def pull_parts(
 
     Raises: as `pull_model`, and what `plan_for` raises.
     """
-    with nearby_store(store) as nearby, watcher.phase("pull") as report, Registry(settings, report) as registry:
+    labels: dict[Digest, str] = {}
+    with (
+        nearby_store(store) as nearby,
+        watcher.phase("pull", labels) as report,
+        Registry(settings, report) as registry,
+    ):
         source = _source(request, registry, nearby)
         root = source.resolve()
         reader = ModelReader(source, root, request.platform)
+        labels.update(layer_labels(reader.manifest, source.read))
         model = describe_image(reader)
         plan = plan_for(model)
-        pulled = pull_ranks(
-            reader, plan, request.folder, name=str(request.ref), workers=settings.concurrency, progress=report
-        )
+        with _near_or_far(source, request.ref, settings) as downloads:
+            pulled = pull_ranks(
+                reader,
+                downloads,
+                plan,
+                request.folder,
+                name=str(request.ref),
+                workers=settings.concurrency,
+                progress=report,
+            )
     return PulledParts(root=root, plan=plan, model=model, pulled=pulled)
 
 
@@ -203,3 +216,10 @@ def _downloads(source: RangedSource, ref: Location, settings: ClientSettings) ->
     else:
         with Downloads(SourceChunks(source, str(ref))) as downloads:
             yield downloads
+
+
+@contextmanager
+def _near_or_far(source: RangedSource, ref: Location, settings: ClientSettings) -> Iterator[ChooseDownloads]:
+    """What is on this machine comes from there."""
+    with _downloads(source, ref, settings) as far, Downloads(SourceChunks(source, str(ref))) as near:
+        yield lambda layer: near if isinstance(source, NearbySource) and source.has(layer) is not None else far

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,20 @@ __all__ = ["BlobData", "Place"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Bytes `[start, stop)` of a blob are all of the file at `path`."""
+    """Bytes `[start, stop)` of a blob lie in the file at `path`, from `offset` on.
+
+    The file has `size` bytes, by default those alone. Several places may lie in one file.
+    """
 
     start: int
     stop: int
     path: Path
+    offset: int = 0
+    size: int | None = None
+
+    @property
+    def file_size(self) -> int:
+        return self.stop - self.start if self.size is None else self.size
 
 
 class BlobData:
@@ -32,7 +41,7 @@ class BlobData:
     Raises `OSError`, as the kernel does.
     """
 
-    def __init__(self, fd: int, places: Sequence[Place], fds: Sequence[int]) -> None:
+    def __init__(self, fd: int, places: Sequence[Place], fds: Mapping[Path, int]) -> None:
         """Use `create` or `open`."""
         self.fd = fd
         """The blob's own file; holes are where places are."""
@@ -48,32 +57,32 @@ class BlobData:
     def open(cls, path: Path, size: int, places: Sequence[Place] = ()) -> BlobData:
         """Raises `StorageError` if a file has another size than it was made with."""
         data = cls._opened(path, size, places, os.O_RDWR)
-        sizes = [size, *(place.stop - place.start for place in places)]
-        if data.sizes() != sizes:
+        if data.sizes() != [size, *_sizes(places).values()]:
             data.close()
             raise StorageError(f"{path.parent} is damaged")
         return data
 
     @classmethod
     def _opened(cls, path: Path, size: int, places: Sequence[Place], flags: int) -> BlobData:
-        fds: list[int] = []
+        opened: list[int] = []
+        sizes = _sizes(places)
         try:
-            fds.append(os.open(path, flags | os.O_CLOEXEC, 0o600))
-            for place in places:
-                place.path.parent.mkdir(parents=True, exist_ok=True)
-                fds.append(os.open(place.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666))
+            opened.append(os.open(path, flags | os.O_CLOEXEC, 0o600))
+            for name in sizes:
+                name.parent.mkdir(parents=True, exist_ok=True)
+                opened.append(os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666))
             if flags & os.O_TRUNC:
-                for fd, n in zip(fds, (size, *(place.stop - place.start for place in places)), strict=True):
+                for fd, n in zip(opened, (size, *sizes.values()), strict=True):
                     os.ftruncate(fd, n)
         except OSError:
-            for fd in fds:
+            for fd in opened:
                 os.close(fd)
             raise
-        return cls(fds[0], places, fds[1:])
+        return cls(opened[0], places, dict(zip(sizes, opened[1:], strict=True)))
 
     def sizes(self) -> list[int]:
-        """Of the blob's own file, and of each place."""
-        return [os.fstat(fd).st_size for fd in (self.fd, *self._fds)]
+        """Of the blob's own file, and of each other."""
+        return [os.fstat(fd).st_size for fd in (self.fd, *self._fds.values())]
 
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         view = memoryview(data)
@@ -101,15 +110,15 @@ class BlobData:
         return bytes(memoryview(buffer)[: self.read_into(memoryview(buffer), offset)])
 
     def sync(self) -> None:
-        for fd in (self.fd, *self._fds):
-            os.fdatasync(fd)
+        for fd in (self.fd, *self._fds.values()):
+            getattr(os, "fdatasync", os.fsync)(fd)  # macOS has only the latter
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
-        for one in (fd, *self._fds):
+        for one in (fd, *self._fds.values()):
             if one >= 0:
                 os.close(one)
-        self._fds = ()
+        self._fds = {}
         self._places, self._starts = (), []
 
     def _parts(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
@@ -120,9 +129,13 @@ class BlobData:
             if number >= 0 and offset < self._places[number].stop:
                 place = self._places[number]
                 size = min(stop, place.stop) - offset
-                yield self._fds[number], offset - place.start, size
+                yield self._fds[place.path], place.offset + offset - place.start, size
             else:
                 following = self._starts[number + 1] if number + 1 < len(self._starts) else stop
                 size = min(stop, following) - offset
                 yield self.fd, offset, size
             offset += size
+
+
+def _sizes(places: Sequence[Place]) -> dict[Path, int]:
+    return {place.path: place.file_size for place in places}

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.checkpoint.formats.header import Header
+from modelcar.checkpoint.formats.safetensors import read_safetensors
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
+from modelcar.ranks import Topology, plan_rank
 from modelcar.testing.registry import Faults, MisbehavingRegistry, running
 from tests.e2e.support.commands import Modelcar, eventually
+from tests.support.architectures import llama, write_checkpoint
 from tests.support.checkpoints import files_of, make_checkpoint
 
 RATE = 40e6  # bytes a second: slow enough that there is a moment to kill at
@@ -107,3 +111,36 @@ def test_a_killed_pull_into_the_store_goes_on(checkpoint: Path, tmp_path: Path) 
         other("pull", ref)
         assert registry.counts().sent < 1.05 * (size - before) + 3 * CHUNK_SIZE  # the last chunk of a layer is smaller
         assert [image["name"] for image in other("list")] == [ref]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_killed_pull_for_a_rank_goes_on_within_its_layer(tmp_path: Path, seed: int) -> None:
+    """One shard, of which the rank needs half."""
+    home, target = Modelcar(tmp_path / "home"), tmp_path / "rank"
+    model = llama(layers=4, heads=16, size=16, inner=32 << 10)
+    content = write_checkpoint(tmp_path / "model", model, shards=1)
+    plan = plan_rank(model.files(), model.config, Topology(pp=2), 0)
+    size = sum(len(content[name]) for name in plan.by_name())
+    words = ("--remote", "--pp", "2", "--rank", "0", "-o", target, "--quiet")
+    with served(tmp_path / "model", home, rate=RATE) as (registry, ref):
+        for share in sorted(random.Random(seed).uniform(0.1, 0.8) for _ in range(2)):
+            with home.start("pull", ref, *words) as process:
+                eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]
+                process.kill()
+            assert process.returncode == -signal.SIGKILL
+            assert not target.exists()
+        before = kept(target)
+        eventually(lambda: registry.counts().requests == len(registry.journal()), "the killed requests end")
+        registry.reset_counts()
+        home("pull", ref, *words)
+        assert registry.counts().sent <= 1.05 * (size - before) + 3 * CHUNK_SIZE  # chunks of which not all is needed
+    found: dict[str, bytes] = {}
+    for path in target.glob("*.safetensors"):
+        raw = path.read_bytes()
+        header = check_safetensors(raw, path.name)
+        found |= {tensor.name: raw[tensor.offset : tensor.offset + tensor.size] for tensor in header.tensors}
+    assert found == {name: content[name] for name in plan.by_name()}
+
+
+def check_safetensors(raw: bytes, name: str) -> Header:
+    return read_safetensors(lambda offset, n: raw[offset : offset + n], len(raw), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,16 +15,20 @@ from safetensors import safe_open
 
 from modelcar.checkpoint import open_checkpoint
 from modelcar.checkpoint.formats.safetensors import read_safetensors
-from modelcar.errors import DigestMismatch, InvalidContent, SourceError, Unreachable, UsageError
+from modelcar.errors import InvalidContent, ProtocolViolation, SourceError, Unreachable, UsageError
 from modelcar.images.described import describe_image
+from modelcar.images.file_pull import SourceChunks
 from modelcar.images.rank_pull import RANK_FILE, RankPull, pull_ranks
 from modelcar.images.reader import ModelReader
+from modelcar.layers.hashing import CHUNK_SIZE
+from modelcar.lazy.download import Downloads
+from modelcar.lazy.settings import FetchSettings
 from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.base import DEFAULT_PLATFORMS, scratch_base
 from modelcar.packaging.build import build_image
 from modelcar.packaging.fetch import RangeStream, StoreSource
 from modelcar.packaging.unpack import Readable
-from modelcar.ranks import Topology, merge_plans, plan_rank
+from modelcar.ranks import RankPlan, Topology, merge_plans, plan_rank
 from modelcar.store import LocalStore, Store
 from tests.support.architectures import Model, deepseek, llama, mixtral, write_checkpoint
 from tests.support.checkpoints import files_of
@@ -32,6 +37,7 @@ from tests.support.weights import gguf_bytes
 from tests.unit.packaging.conftest import Build
 
 STAGES = Topology(pp=2)
+BOOT = 64  # bytes of `have` before the first chunk's
 
 
 def made(
@@ -47,7 +53,14 @@ def pull(
     reader = ModelReader(StoreSource(store, image), image)
     model = describe_image(reader)
     plan = merge_plans([plan_rank(model.files, model.config, topology, rank) for rank in ranks])
-    return pull_ranks(reader, plan, target, name="test", workers=workers)
+    return fill(reader, plan, target, workers=workers)
+
+
+def fill(reader: ModelReader, plan: RankPlan, target: Path, *, workers: int = 1) -> RankPull:
+    """Of an image that is at hand, or fails as its source does, without a second attempt."""
+    settings = FetchSettings(attempts=1, backoff=0.01, backoff_limit=0.01)
+    with Downloads(SourceChunks(reader.source, "test"), settings) as downloads:
+        return pull_ranks(reader, lambda _: downloads, plan, target, name="test", workers=workers)
 
 
 def _part(raw: bytes, offset: int, n: int) -> bytes:
@@ -160,7 +173,7 @@ def test_a_pull_goes_on_where_it_was_cut(tmp_path: Path, store: LocalStore, buil
             reader = ModelReader(source, image)
             described = describe_image(reader)
             plan = plan_rank(described.files, described.config, STAGES, 0)
-            pull_ranks(reader, plan, target, name="test", workers=1)
+            fill(reader, plan, target)
         except Unreachable:
             cuts += 1
             assert not target.exists()
@@ -171,6 +184,63 @@ def test_a_pull_goes_on_where_it_was_cut(tmp_path: Path, store: LocalStore, buil
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+class Metered(StoreSource):
+    """Counts the bytes that are read of layers, and cuts the line after `good` of them."""
+
+    def __init__(self, store: Store, root: Descriptor, good: float = math.inf) -> None:
+        super().__init__(store, root)
+        self.sent, self._good = 0, good
+
+    @contextmanager
+    def open_range(self, descriptor: Descriptor, offset: int, length: int) -> Iterator[RangeStream]:
+        with super().open_range(descriptor, offset, length) as stream:
+            yield _Meter(self, stream)
+
+    def pass_on(self, data: bytes) -> bytes:
+        self.sent += len(data)
+        if self.sent > self._good:
+            raise Unreachable("the line is cut")
+        return data
+
+
+class _Meter:
+    def __init__(self, source: Metered, stream: RangeStream) -> None:
+        self._source, self._stream = source, stream
+
+    def read(self, n: int = -1, /) -> bytes:
+        return self._source.pass_on(self._stream.read(n))
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@pytest.mark.parametrize("topology", [STAGES, Topology(tp=2)], ids=["some of a layer", "all of it"])
+def test_no_chunk_comes_twice(tmp_path: Path, store: LocalStore, build: Build, topology: Topology) -> None:
+    model = llama(layers=4, size=16, inner=16 << 10)  # one shard of 50 MB, in chunks of 4 MiB
+    content, image = made(tmp_path / "model", model, store, build, shards=1)
+    target, sent = tmp_path / "rank", []
+    for good in (14e6, 9e6, math.inf):
+        source = Metered(store.content, image, good)
+        reader = ModelReader(source, image)
+        described = describe_image(reader)
+        plan = plan_rank(described.files, described.config, topology, 0)
+        try:
+            fill(reader, plan, target)
+        except Unreachable:
+            parts = tmp_path.glob(".rank.modelcar-pull/parts/*/have")
+            chunks = sum(have.read_bytes()[BOOT:].count(1) for have in parts)
+            assert chunks >= 2
+        sent.append(source.sent)
+    assert tensors_in(target) == {name: content[name] for name in plan.by_name()}
+    needed = (
+        sum(len(content[name]) for name in plan.by_name()) if topology == STAGES else sum(map(len, content.values()))
+    )
+    assert sent[2] < needed - 3 * CHUNK_SIZE
+    assert sum(sent) < needed + 8 * CHUNK_SIZE  # what was on its way at each cut, and chunks of which not all is needed
+
+
 def test_another_rank_does_not_go_on_from_there(tmp_path: Path, store: LocalStore, build: Build) -> None:
     model = llama(layers=4)
     content, image = made(tmp_path / "model", model, store, build, shards=6)
@@ -178,9 +248,7 @@ def test_another_rank_does_not_go_on_from_there(tmp_path: Path, store: LocalStor
     reader = ModelReader(source, image)
     described = describe_image(reader)
     with pytest.raises(Unreachable):
-        pull_ranks(
-            reader, plan_rank(described.files, described.config, STAGES, 0), tmp_path / "rank", name="test", workers=1
-        )
+        fill(reader, plan_rank(described.files, described.config, STAGES, 0), tmp_path / "rank")
     pull(store.content, image, tmp_path / "rank", 1)
     plan = plan_rank(model.files(6), model.config, STAGES, 1)
     assert tensors_in(tmp_path / "rank") == {name: content[name] for name in plan.by_name()}
@@ -255,7 +323,7 @@ def damage(blob: bytearray, number: int) -> None:
         ({"index": hide_tensor}, InvalidContent),
         ({"index": hide_file}, InvalidContent),
         ({"index": rename_file}, InvalidContent),
-        ({"blob": damage}, DigestMismatch),
+        ({"blob": damage}, ProtocolViolation),
     ],
     ids=["swapped tensors", "hidden tensor", "hidden file", "renamed file", "damaged blob"],
 )
@@ -271,14 +339,16 @@ def test_nothing_appears_of_an_image_that_lies(
     lying = lie(store.content, image, **lies)  # type: ignore[arg-type]
     with pytest.raises(error):
         pull(lying.store, lying.root, tmp_path / "rank", 0, topology=topology)
-    assert [path.name for path in tmp_path.iterdir() if "rank" in path.name] == []
+    assert not (tmp_path / "rank").exists()
+    if error is InvalidContent:  # another attempt would not help
+        assert [path.name for path in tmp_path.iterdir() if "rank" in path.name] == []
 
 
 def test_a_table_that_does_not_fit_its_blob(tmp_path: Path, store: LocalStore, build: Build) -> None:
     """The digest of the blob is right, the chunks are not. Of a part, the chunks decide; of all of it, the digest."""
     _, image = made(tmp_path / "model", llama(layers=4), store, build, shards=2)
     lying = lie(store.content, image, blob=damage, rehash=True)
-    with pytest.raises(DigestMismatch, match="are not what its index says"):
+    with pytest.raises(ProtocolViolation, match="are not what its index says"):
         pull(lying.store, lying.root, tmp_path / "part", 0, topology=Topology(pp=4))
 
 
@@ -298,6 +368,6 @@ def test_a_table_that_fits_a_blob_of_another_digest(tmp_path: Path, store: Local
             chunk["digest"] = str(Digest.of(changed[0][start:stop]))
 
     lying = lie(store.content, image, blob=change, index=fit)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(InvalidContent, match="though every chunk"):
         pull(lying.store, lying.root, tmp_path / "all", 0, topology=Topology(tp=2))
     assert not (tmp_path / "all").exists()
