@@ -39,8 +39,8 @@ class RepositoryTarget:
     def send(self, blob: Descriptor, content: ByteMap) -> None:
         self._scope.run(lambda: self._registry.upload_blob(self._ref, blob, content))
 
-    def cancel(self) -> None:
-        self._scope.cancel()
+    def cancel(self, cause: BaseException) -> None:
+        self._scope.cancel(cause)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def digest_layers(
     begin: Begin = lambda *_: None,
     arrived: Callable[[PlannedLayer], None] = lambda _: None,
     digested: Callable[[PackedLayer], None] = lambda _: None,
-    abandoned: Callable[[], None] = lambda: None,
+    abandoned: Callable[[BaseException], None] = lambda _: None,
 ) -> list[PackedLayer]:
     """Digest all layers, each byte read once and none where the memo knows better.
 
@@ -62,7 +62,7 @@ def digest_layers(
         arrived: called in one of them when a layer's files are where they are to stay, and hashed; before it returns
             no digest of the layer gets out. What it raises ends all.
         digested: called in one of them whenever a layer is done; what it raises ends the others too.
-        abandoned: called when something went wrong, before the threads are waited for.
+        abandoned: called with what went wrong, before the threads are waited for.
 
     Raises:
         SourceChanged: a file changed after the checkpoint was opened.
@@ -110,8 +110,8 @@ def digest_layers(
             for future in done:
                 future.result()  # raises what went wrong, without waiting for what comes before it
             return [future.result() for future in futures]
-        except BaseException:
-            abandoned()
+        except BaseException as e:
+            abandoned(e)
             raise
         finally:
             stop.set()

@@ -31,8 +31,8 @@ class Target(Protocol):
     def send(self, blob: Descriptor, content: ByteMap) -> None:
         """Return when the blob is there. Raises `WorldError`."""
 
-    def cancel(self) -> None:
-        """Let whoever sends give up."""
+    def cancel(self, cause: BaseException) -> None:
+        """Let whoever sends give up, because of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,10 @@ class Passing:
         if layer.planned.is_awaited:
             return
         self.target.send(layer.nameable(), layer.content)
+        self.drop(layer)
+
+    def drop(self, layer: PackedLayer) -> None:
+        """Remove what was brought of a layer that has been sent."""
         for file in layer.planned.files:
             if self._is_spooled(file.source):
                 file.source.unlink(missing_ok=True)

@@ -40,6 +40,10 @@ class Stream(Protocol):
     def abandon(self, *, for_good: bool = False) -> None:
         """There will be no digest, nor later if `for_good`. Does nothing after `finish`."""
 
+    def has_left(self, timeout: float) -> bool:
+        """Wait until the sender has no more use for the bytes, at most `timeout` seconds; returns whether it has
+        none."""
+
 
 class Begin(Protocol):
     """Sends a layer that is about to be hashed; `None` where it is better to know the digest before.

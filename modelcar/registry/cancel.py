@@ -27,6 +27,7 @@ class CancelScope:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._cause: BaseException | None = None
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()  # each has `scope` and `sock`
         self._inner: weakref.WeakSet[CancelScope] = weakref.WeakSet()
@@ -34,6 +35,11 @@ class CancelScope:
     @property
     def cancelled(self) -> bool:
         return self._event.is_set()
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What it was cancelled for, where somebody said so."""
+        return self._cause
 
     def check(self) -> None:
         if self._event.is_set():
@@ -57,12 +63,15 @@ class CancelScope:
             self._connections.add(connection)
         self.check()
 
-    def cancel(self) -> None:
+    def cancel(self, cause: BaseException | None = None) -> None:
+        """End it, for `cause`; the first one stays."""
+        if not self.cancelled:
+            self._cause = cause
         self._event.set()
         with self._lock:
             connections, scopes = list(self._connections), list(self._inner)
         for inner in scopes:
-            inner.cancel()
+            inner.cancel(cause)
         for connection in connections:
             sock = connection.sock
             if connection.scope is self and sock is not None:
@@ -137,13 +146,18 @@ class JobGroup:
         self._submitted += 1
         self._pool.submit(self._run, job)
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What a job has failed with, the first one: no other is begun after it."""
+        return self._failure
+
     def _run(self, job: Callable[[], object]) -> None:
         try:
             self._scope.run(job)
         except BaseException as e:
             self._failure = self._failure or e
             self._ended.put(e)  # before the others add that they were cancelled
-            self._scope.cancel()  # here, so that this thread does not begin the next one
+            self._scope.cancel(e)  # here, so that this thread does not begin the next one
         else:
             self._ended.put(None)
 
@@ -163,7 +177,7 @@ class JobGroup:
             raise
         finally:
             if error is not None:
-                self._scope.cancel()
+                self._scope.cancel(error)
             self._pool.shutdown(cancel_futures=error is not None)
 
 

@@ -14,7 +14,17 @@ from typing import Final
 
 from modelcar.errors import UsageError
 
-__all__ = ["DIALECTS", "GENERAL_MANIFEST", "UNKNOWN", "Dialect", "Way", "canonical", "dialect_named", "dialect_of"]
+__all__ = [
+    "DIALECTS",
+    "GENERAL_MANIFEST",
+    "UNKNOWN",
+    "AfterCut",
+    "Dialect",
+    "Way",
+    "canonical",
+    "dialect_named",
+    "dialect_of",
+]
 
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
@@ -28,6 +38,14 @@ class Way(StrEnum):
     STREAM = "stream"  # POST, all of it in one PATCH, then an empty PUT, as Docker does
     PIECES = "pieces"  # POST, a PATCH for each piece, then an empty PUT
     ONCE = "once"  # all of it in a POST that closes at once: needs no session
+
+
+class AfterCut(StrEnum):
+    """What an upload session is after a request to it that broke off."""
+
+    KEPT = "kept"  # it has what came
+    DROPPED = "dropped"  # it is as before the request: what was acknowledged is there
+    LOST = "lost"  # gone, or of no more use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +62,8 @@ class Dialect:
         fragile_layer: what is known to fail often where it is run with its defaults, and is no rule.
         largest_manifest: of any manifest or index; what the specification asks of all, unless more is known.
         longest_upload: how long one upload may take.
+        after_cut: what is known of PATCH requests that break off; where nothing is, it is tried (`upload.trial`).
+        counts_one_more: a session that is asked says one byte more than it has.
         note: what a person should know.
     """
 
@@ -57,6 +77,8 @@ class Dialect:
     fragile_layer: int | None = None
     largest_manifest: int = GENERAL_MANIFEST
     longest_upload: float | None = None
+    after_cut: AfterCut | None = None
+    counts_one_more: bool = False
     note: str = ""
 
     def takes(self, way: Way) -> bool:
@@ -77,7 +99,12 @@ DIALECTS: Final = (
         refuses=frozenset({Way.STREAM, Way.PIECES}),
         largest_layer=52_000 * _MIB,
     ),
-    Dialect(family="Amazon ECR Public", hosts=("public.ecr.aws",), largest_layer=10_000 * _MIB),
+    Dialect(
+        family="Amazon ECR Public",
+        hosts=("public.ecr.aws",),
+        largest_layer=10_000 * _MIB,
+        after_cut=AfterCut.LOST,  # a session cannot be asked, and does not count on after its first piece
+    ),
     Dialect(
         family="GHCR",
         hosts=("ghcr.io",),
@@ -89,6 +116,7 @@ DIALECTS: Final = (
         family="Azure Container Registry",
         hosts=("*.azurecr.io", "*.azurecr.cn", "*.azurecr.us"),
         largest_layer=200 * _GIB,
+        after_cut=AfterCut.LOST,
     ),
     Dialect(
         family="Google Artifact Registry",
@@ -100,6 +128,8 @@ DIALECTS: Final = (
         family="Quay",
         hosts=("quay.io",),
         largest_put=20 * 10**9,
+        after_cut=AfterCut.DROPPED,
+        counts_one_more=True,
         note="it takes minutes to commit a large layer",
     ),
     Dialect(

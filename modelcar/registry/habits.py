@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import ModelcarError
-from modelcar.registry.dialects import Way, canonical
+from modelcar.registry.dialects import AfterCut, Way, canonical
 from modelcar.store.disk import atomic_write, make_dirs
 
 __all__ = ["Habit", "Habits"]
@@ -35,6 +35,7 @@ class Habit:
         way: what the last upload ended with, where that is not what the table begins with.
         piece: bytes, with `Way.PIECES`.
         streams: whether it takes one PATCH of any size.
+        after_cut: what becomes of a request that breaks off, as it was tried or seen.
         rate: bytes a second of the last upload of some size.
         family: its entry in the table of dialects, by its answers; `""` if they tell nothing.
         at: seconds since the epoch, of the last change.
@@ -43,6 +44,7 @@ class Habit:
     way: Way | None = None
     piece: int | None = None
     streams: bool | None = None
+    after_cut: AfterCut | None = None
     rate: float | None = None
     family: str | None = None
     at: float = 0.0
@@ -107,10 +109,12 @@ def _read(path: Path) -> dict[str, Habit]:
 
 def _parse(fields: dict[str, Any]) -> Habit:
     piece, rate, streams, family = fields["piece"], fields["rate"], fields["streams"], fields.get("family")
+    after_cut = fields.get("after_cut")
     return Habit(
         way=Way(fields["way"]) if fields["way"] is not None else None,
         piece=max(1, int(piece)) if piece is not None else None,
         streams=bool(streams) if streams is not None else None,
+        after_cut=AfterCut(after_cut) if after_cut is not None else None,
         rate=float(rate) if rate is not None else None,
         family=str(family) if family is not None else None,
         at=float(fields["at"]),

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from modelcar.errors import RegistryError, UsageError
+from modelcar.errors import UsageError
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest, Reference
 from modelcar.progress import Progress
 from modelcar.registry.cancel import Cancelled, JobGroup, current_scope
-from modelcar.registry.dialects import UNKNOWN, Dialect, dialect_named, dialect_of
+from modelcar.registry.dialects import UNKNOWN, AfterCut, Dialect, Way, dialect_named, dialect_of
 from modelcar.registry.habits import Habits
 from modelcar.registry.journal import Journal
 from modelcar.registry.preflight import Preflight, preflight
 from modelcar.registry.recognition import ask_front_door
-from modelcar.registry.session import RETRIED, Session
+from modelcar.registry.session import Session
 from modelcar.registry.tally import Tally
 from modelcar.registry.upload import Blob, BlobSource, Tail, Upload, UploadContext, fingerprint, map_source
-from modelcar.registry.upload.wire import Rejected, Wire
+from modelcar.registry.upload.trial import Trial, try_session
+from modelcar.registry.upload.wire import Wire
 
 __all__ = ["Uploader", "Uploading"]
 
 _WORTH_STREAMING: Final = 4 << 20  # bytes; smaller blobs are hashed in no time
+_MOST_TRIALS: Final = 3  # of one registry, where they tell nothing
 _POLL: Final = 0.2  # seconds
 
 Ready = Callable[[float], bool]
@@ -43,6 +46,7 @@ class Uploader:
         self._journal = Journal(settings.state / "uploads" if settings.state is not None else None)
         self._uploaded: set[tuple[str, Digest]] = set()  # repository and blob
         self._trying = threading.Lock()
+        self._trials: Counter[str] = Counter()  # by registry
         self.tally = Tally()
 
     def dialect(self, registry: str) -> Dialect:
@@ -88,30 +92,38 @@ class Uploader:
         dialect = self.dialect(ref.registry)
         if dialect is not UNKNOWN or not dialect.streams:
             return dialect.streams and self._habits.of(ref.registry).streams is not False
-        with self._trying:
-            known = self._habits.of(ref.registry).streams
-            if known is None and (known := self._try_a_byte(ref)) is not None:
-                self._habits.learn(ref.registry, streams=known)
-        return bool(known)
+        return bool(self._tried(ref).streams)
 
-    def _try_a_byte(self, ref: Reference) -> bool | None:
-        """Whether a session takes a PATCH and goes on; `None` if that cannot be told now."""
-        wire = Wire(self._session, self._session.remote(ref, "pull,push"), f"trying what {ref.registry} takes")
-        try:
-            location = wire.open().location
-        except RegistryError:
-            return None  # what is wrong is said where it matters
-        try:
-            taken: bool | None = (
-                wire.patch(location, 0, 1, lambda: iter([b"\0"]), alone=True).status != 201
-            )  # ECR's way to say no
-        except Rejected as rejected:
-            taken = None if rejected.status is None or rejected.status in RETRIED else False
-        except BaseException:
-            wire.delete(location, brief=True)
-            raise
-        wire.delete(location)
-        return taken
+    def after_cut(self, ref: Reference) -> AfterCut | None:
+        """What becomes of a request that breaks off: as it was seen or tried, or by the table."""
+        dialect = self.dialect(ref.registry)
+        known = self._habits.of(ref.registry).after_cut or dialect.after_cut
+        if known is not None or self._session.settings.address is not None or not dialect.takes(Way.PIECES):
+            return known
+        return self._tried(ref).after_cut
+
+    def _tried(self, ref: Reference) -> Trial:
+        """What a registry takes and keeps: once a month it is tried."""
+        with self._trying:
+            habit = self._habits.of(ref.registry)
+            known = Trial(streams=habit.streams, after_cut=habit.after_cut)
+            if (known.streams is not None and known.after_cut is not None) or self._is_tried(ref.registry):
+                return known
+            wire = Wire(self._session, self._session.remote(ref, "pull,push"), f"trying what {ref.registry} takes")
+            found = try_session(wire, self._session.pause)
+            if found.streams is not None and habit.streams is None:
+                self._habits.learn(ref.registry, streams=found.streams)
+            if found.after_cut is not None and habit.after_cut is None:
+                self._habits.learn(ref.registry, after_cut=found.after_cut)
+        return Trial(
+            streams=found.streams if habit.streams is None else habit.streams,
+            after_cut=habit.after_cut or found.after_cut,
+        )
+
+    def _is_tried(self, registry: str) -> bool:
+        """Whether it has been tried in vain often enough."""
+        self._trials[registry] += 1
+        return self._trials[registry] > _MOST_TRIALS
 
     def upload(
         self,
@@ -152,7 +164,7 @@ class Uploader:
             tail.fail(e)
             raise
         finally:
-            tail.let_go()
+            tail.end()
 
     def _run(self, ref: Reference, blob: Blob, key: str, mount_from: Sequence[str]) -> str:
         self.meet(ref)
@@ -162,6 +174,7 @@ class Uploader:
             habits=self._habits,
             journal=self._journal,
             tally=self.tally,
+            after_cut=partial(self.after_cut, ref),
         )
         remote = self._session.remote(ref, "pull,push")
         note = Upload(context, remote, blob, partial(self._progress.advance, key)).run(mount_from)
@@ -208,7 +221,7 @@ class Uploading:
             return None
         if content.size in self._known():
             return None
-        tail = Tail()
+        tail = Tail(given_up=lambda: self._group.failure)
         self._progress.expect(content.size)
         bytes_of = source or map_source(content)
         self._group.submit(partial(self._uploader.stream, self._ref, label, content, tail, ready, bytes_of))

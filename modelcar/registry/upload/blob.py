@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelcar.oci import Descriptor, Digest
-from modelcar.registry.dialects import Dialect
+from modelcar.registry.dialects import AfterCut, Dialect
 from modelcar.registry.habits import Habits
 from modelcar.registry.journal import Journal
 from modelcar.registry.session import Session
@@ -18,13 +19,15 @@ __all__ = ["Blob", "UploadContext"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadContext:
-    """What uploads to one registry share."""
+    """What uploads to one registry share. `after_cut` finds out what it does with a request that breaks off; `None`:
+    that could not be told."""
 
     session: Session
     dialect: Dialect
     habits: Habits
     journal: Journal
     tally: Tally
+    after_cut: Callable[[], AfterCut | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

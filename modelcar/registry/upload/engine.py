@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from modelcar.errors import ProtocolViolation, RateLimited, RegistryError, Unreachable
+from modelcar.errors import ModelcarError, ProtocolViolation, RateLimited, RegistryError, Unreachable, WorldError
 from modelcar.layers.bytemap import FileSlice
-from modelcar.registry.cancel import Cancelled
+from modelcar.registry.cancel import Cancelled, current_scope
 from modelcar.registry.dialects import Way
 from modelcar.registry.journal import Record, Standing
 from modelcar.registry.session import BACKOFF, RETRIED, Remote
@@ -58,6 +58,7 @@ class Upload:
         self._location: str | None = None
         self._offset = 0  # bytes the registry is known to have
         self._moved = 0  # bytes of the request under way
+        self._end = 0  # where it ends
         self._reported = 0  # bytes that progress has been told about
         self._blind = False  # went on without having been able to ask
         self._complaint: Exception | None = None
@@ -81,6 +82,7 @@ class Upload:
                 if not self._pick_up():
                     if self._mount(mount_from):
                         return "mounted"
+                    self._tactics.expect(self._context.after_cut)
                     if self._location is None and self._tactics.way is not Way.ONCE:
                         self._enter(self._wire.open())
                 self._transfer()
@@ -128,7 +130,7 @@ class Upload:
         return False
 
     def _enter(self, opened: Opened) -> None:
-        self._tactics.opened(opened.least, self._blob.size)
+        self._tactics.opened(opened.least)
         self._offset, self._blind = 0, False
         self._report(0)
         self._follow(opened.location)
@@ -156,9 +158,9 @@ class Upload:
         if asked.kept <= 1 or asked.kept > self._blob.size:
             return False  # "0-0" means one byte or none
         self._follow(asked.location)
-        self._offset = asked.kept
+        self._offset = asked.kept - self._context.dialect.counts_one_more
         self._tactics.go_on()
-        self._report(asked.kept)
+        self._report(self._offset)
         return True
 
     def _restart(self) -> None:
@@ -183,14 +185,17 @@ class Upload:
             self._wire.delete(location, brief=brief)
 
     def _is_for_later(self, error: BaseException) -> bool:
-        """Whether the session may be of use to somebody who tries again."""
+        """Whether the session may be of use to somebody who tries again: after Ctrl-C, or what may go better the next
+        time. What the registry has denied, of this blob or of another one with it, it would deny again."""
         if self._blob.tail is not None and self._blob.tail.abandoned_for_good:
             return False
         if self._record is None or not self._record.kept:
             return isinstance(error, Unreachable)  # nobody would hear that it is given up
-        if isinstance(error, RegistryError):
-            return isinstance(error, Unreachable | RateLimited) or error.status in RETRIED
-        return isinstance(error, Cancelled | KeyboardInterrupt)
+        if not isinstance(error, Cancelled):
+            return isinstance(error, KeyboardInterrupt) or _may_pass(error)
+        scope = current_scope()
+        cause = scope.cause if scope is not None else None
+        return cause is None or not isinstance(cause, ModelcarError) or _may_pass(cause, others=True)
 
     # The bytes.
 
@@ -257,7 +262,7 @@ class Upload:
         """The body of a request; progress follows what the kernel has taken."""
         self._report(offset)
         self._moved = 0
-        end, began = offset + length, time.monotonic()
+        self._end, began = offset + length, time.monotonic()
         throttle = self._session.throttle
         most = min(PIECE, max(_AT_ONCE, int(throttle.rate / 4))) if throttle.rate else PIECE
         for whole in self._source(offset, length):
@@ -271,7 +276,7 @@ class Upload:
                 self._report(offset)
                 if (wait := throttle.take(size)) > 0:
                     self._session.pause(wait)
-        if offset == end:
+        if offset == self._end:
             self._measure(length, time.monotonic() - began)
 
     def _measure(self, size: int, seconds: float) -> None:
@@ -320,6 +325,8 @@ class Upload:
         before, moved = self._offset, self._moved
         if not self._resume():
             self._restart()
+        if before < self._offset < self._end:
+            self._tactics.kept()
         if self._offset <= before and not self._done and (rejected.status is None or moved > _MUCH_IN_VAIN):
             self._tactics.broke_off(moved, alive=self._alive)
             if self._tactics.way is Way.PIECES:
@@ -386,3 +393,10 @@ class Upload:
             self._tactics.pardon()
         self._restart()
         return True
+
+
+def _may_pass(error: BaseException, *, others: bool = False) -> bool:
+    """Whether it may go better the next time; `others`: what another blob has failed with, or its source."""
+    if isinstance(error, RegistryError):
+        return isinstance(error, Unreachable | RateLimited) or error.status in RETRIED
+    return others and isinstance(error, WorldError)

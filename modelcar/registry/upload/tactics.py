@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from modelcar.registry.dialects import Dialect, Way
+from modelcar.registry.dialects import AfterCut, Dialect, Way
 from modelcar.registry.habits import Habit, Habits
 
 __all__ = ["Tactics"]
@@ -14,7 +15,10 @@ _PIECE: Final = 32 << 20  # bytes, where a registry takes no request of any size
 _SMALL_PIECE: Final = 4 << 20
 _SMALLEST_PIECE: Final = 1 << 20
 _CAREFUL_PIECE: Final = 8 << 20  # bytes, where nothing is kept of a request that broke off
-_STEADY: Final = 8  # pieces in a row until they grow again
+_LARGEST_PIECE: Final = 64 << 20
+_STORED_PIECE: Final = 5 << 20  # the least that S3 stores by itself: of less, registries make more work than it saves
+_SHARE: Final = 32  # of a blob is the most that one request may lose
+_STEADY: Final = 32  # pieces in a row until they grow: so a break costs half of one in 32, however often it comes
 _MUCH: Final = 64 << 20  # bytes not to be lost twice
 _LADDER: Final = (Way.WHOLE, Way.PIECES, Way.STREAM, Way.ONCE)
 
@@ -33,11 +37,18 @@ class Tactics:
     piece: int = _PIECE
     most: int = _PIECE
     least: int = 0
+    _size: int
+    _limit: int
     _dialect: Dialect
     _first: Way
     _forced: bool = False
+    _asked_for: bool = False
+    _after_cut: AfterCut | None = None
+    _seen: AfterCut | None = None
     _broken_off: int = 0
     _in_a_row: int = 0
+    _breaks: int = 0
+    _remembered: bool = False
     _refused: set[Way] = field(default_factory=set)
 
     @classmethod
@@ -54,7 +65,17 @@ class Tactics:
             way = habit.way
         elif way is Way.WHOLE and dialect.largest_put is not None and size > dialect.largest_put:
             way = Way.STREAM if dialect.streams else Way.PIECES
-        return cls(way=way, piece=piece, most=piece, _dialect=dialect, _first=way)
+        return cls(
+            way=way,
+            piece=piece,
+            most=piece,
+            _size=size,
+            _limit=min(habit.piece or _LARGEST_PIECE, dialect.largest_piece or _LARGEST_PIECE),
+            _dialect=dialect,
+            _first=way,
+            _asked_for=chunk_size is not None,
+            _remembered=habit.way is not None,
+        )
 
     @property
     def continues(self) -> bool:
@@ -67,12 +88,25 @@ class Tactics:
             return min(rest, max(self.piece, self.least))
         return min(rest, self._dialect.largest_piece or rest)
 
-    def opened(self, least: int, size: int) -> None:
-        """A session for `size` bytes is open. A registry that says what its smallest piece is is made for pieces, and
-        those lose least."""
+    def expect(self, after_cut: Callable[[], AfterCut | None]) -> None:
+        """Begin with pieces where a request that breaks off leaves nothing but what was acknowledged, or where nobody
+        knows what it leaves. `after_cut` finds out, and is asked only where it matters."""
+        if self._asked_for or self.way not in (Way.WHOLE, Way.STREAM) or self._size <= 2 * _CAREFUL_PIECE:
+            return
+        if not self._open_to(Way.PIECES):
+            return
+        self._after_cut = after_cut()
+        guess = self._after_cut is None and self._dialect.streams and not self._remembered
+        if guess or self._after_cut is AfterCut.DROPPED:
+            self._to_careful_pieces()
+            self._first = Way.PIECES
+
+    def opened(self, least: int) -> None:
+        """A session is open. A registry that says what its smallest piece is is made for pieces, and those lose
+        least."""
         self.least = least
-        if least and self.way is Way.WHOLE and size > max(_CAREFUL_PIECE, least) and self._open_to(Way.PIECES):
-            self.way, self.piece, self.most = Way.PIECES, _CAREFUL_PIECE, _CAREFUL_PIECE
+        if least and self.way is Way.WHOLE and self._size > max(_CAREFUL_PIECE, least) and self._open_to(Way.PIECES):
+            self._to_careful_pieces()
 
     def taken_over(self, way: Way | None, piece: int, least: int) -> None:
         """An earlier process has come to this with the session."""
@@ -83,7 +117,7 @@ class Tactics:
 
     def took(self) -> None:
         """The registry has taken a piece."""
-        self._in_a_row += 1
+        self._in_a_row, self._breaks = self._in_a_row + 1, 0
         if self._in_a_row >= _STEADY and self.piece < self.most:
             self.piece, self._in_a_row = min(2 * self.piece, self.most), 0
 
@@ -91,6 +125,13 @@ class Tactics:
         """A session has a part of the blob: the rest goes by PATCH."""
         if self.way in (Way.WHOLE, Way.ONCE):
             self.way = Way.STREAM if self._open_to(Way.STREAM) else Way.PIECES
+
+    def kept(self) -> None:
+        """A session has a part of the request that broke off: so large ones lose nothing."""
+        self._seen = AfterCut.KEPT
+        if self.way is Way.PIECES and self._first is Way.PIECES and not (self._forced or self._asked_for):
+            self._first = Way.STREAM if self._open_to(Way.STREAM) else Way.PIECES
+            self.way = self._first
 
     def begin_again(self) -> None:
         """Nothing is there: as it was chosen, unless that was refused since."""
@@ -126,11 +167,16 @@ class Tactics:
         next time."""
         floor = max(_SMALLEST_PIECE, self.least)
         if self.way is Way.PIECES:
-            self.piece, self._in_a_row = max(min(floor, self.piece), self.piece // 2), 0
+            self._breaks += 1
+            lowest = floor if self._breaks > 1 else max(floor, _STORED_PIECE)
+            self.piece, self._in_a_row = max(min(lowest, self.piece), self.piece // 2), 0
             return
         self._broken_off += 1
         if alive and moved > floor:
-            self._to_pieces(max(floor, _CAREFUL_PIECE))
+            self._seen = AfterCut.DROPPED
+            if self._open_to(Way.PIECES):
+                self._to_careful_pieces()
+                self._first = Way.PIECES
         elif moved > _MUCH or (self._broken_off > 1 and moved > 2 * floor):
             self._to_pieces(max(floor, min(_PIECE, moved // 8)))
 
@@ -140,11 +186,22 @@ class Tactics:
             habits.learn(registry, streams=False)
         elif self.way is Way.STREAM:
             habits.learn(registry, streams=True)
+        if Way.PIECES in self._refused:
+            habits.learn(registry, after_cut=AfterCut.LOST)  # as far as pieces could have saved anything
+        elif self._seen is not None:
+            habits.learn(registry, after_cut=self._seen)
         if self._forced:
             habits.learn(registry, way=self.way, piece=self.most if self.way is Way.PIECES else None)
 
     def _open_to(self, way: Way) -> bool:
         return way not in self._refused and self._dialect.takes(way)
+
+    def _to_careful_pieces(self) -> None:
+        """Pieces that grow while nothing breaks, but to no more than may be lost."""
+        self.way, self._in_a_row = Way.PIECES, 0
+        careful = max(_CAREFUL_PIECE, self.least)
+        self.most = min(self._limit, max(careful, min(_LARGEST_PIECE, self._size // _SHARE)))
+        self.piece = min(careful, self.most)
 
     def _to_pieces(self, size: int) -> bool:
         if not self._open_to(Way.PIECES):

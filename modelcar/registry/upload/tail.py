@@ -25,7 +25,9 @@ _POLL: Final = 0.2  # seconds until a waiting sender looks whether it was cancel
 class Tail:
     """What hasher and sender of one blob share. The hasher runs free unless a sender follows."""
 
-    def __init__(self, lead: int = LEAD) -> None:
+    def __init__(self, lead: int = LEAD, given_up: Callable[[], BaseException | None] = lambda: None) -> None:
+        """`given_up` tells why there will be no sender, as far as there will be none."""
+        self._given_up = given_up
         self._changed = Condition()
         self._lead = lead
         self._hashed = 0
@@ -35,6 +37,7 @@ class Tail:
         self._abandoned = False
         self._for_good = False
         self._failure: BaseException | None = None
+        self._ended = False
 
     # The hasher's side.
 
@@ -68,6 +71,16 @@ class Tail:
             self._abandoned = self._digest is None
             self._for_good = self._for_good or (self._abandoned and for_good)
             self._changed.notify_all()
+
+    def has_left(self, timeout: float) -> bool:
+        """Wait until the sender has ended, at most `timeout` seconds; returns whether it has. Raises what it has failed
+        with, or was given up for."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, timeout)
+            failure = self._failure or self._given_up()
+            if failure is not None:
+                raise failure
+            return self._ended
 
     def _may_go_on(self) -> bool:
         return not self._follows or self._hashed - self._sent <= self._lead
@@ -118,6 +131,12 @@ class Tail:
         """The sender has ended with this."""
         with self._changed:
             self._failure = failure
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """There is no sender any more: nothing holds the hasher back, and nobody reads the bytes."""
+        with self._changed:
+            self._follows, self._ended = False, True
             self._changed.notify_all()
 
     def _wait(self, reached: Callable[[], bool]) -> None:

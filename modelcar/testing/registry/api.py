@@ -132,7 +132,7 @@ class Api:
         try:
             match asked.method:
                 case "GET":
-                    return self._told_so_far(session, 204) if self.profile.resumes else error(404, "UNSUPPORTED")
+                    return self._asked(session)
                 case "PATCH":
                     return self._patch(request, session)
                 case "PUT":
@@ -226,6 +226,17 @@ class Api:
         extent = f"0-{max(0, session.size - 1)}"
         known = {"Location": location, "Range": extent, "Docker-Upload-UUID": session.name}
         return Told(status=status, headers={**known, **(headers or {})})
+
+    def _asked(self, session: Session) -> Told:
+        """How far a session is, for whoever asks."""
+        if not self.profile.resumes:
+            return error(404, "UNSUPPORTED")
+        told = self._told_so_far(session, 204)
+        return (
+            replace(told, headers={**told.headers, "Range": f"0-{session.size}"})
+            if self.profile.counts_one_more
+            else told
+        )
 
     def _stored(self, repository: str, digest: str) -> dict[str, str]:
         base = "" if self.profile.relative_location else self._home

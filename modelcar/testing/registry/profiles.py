@@ -37,6 +37,8 @@ class Profile:
         commit_seconds: how long a commit takes for each GiB.
         resumes: `GET` of a session says how far it is.
         keeps_cut: what came before a connection broke stays in the session.
+        loses_cut: a connection that breaks takes its session with it.
+        counts_one_more: `GET` of a session says one byte more than it has.
         mounts: across repositories.
         layer_limit: larger layers are refused with 413.
         upload_seconds: between POST and commit; then the session is gone.
@@ -62,6 +64,8 @@ class Profile:
     commit_seconds: float = 0.0
     resumes: bool = True
     keeps_cut: bool = True
+    loses_cut: bool = False
+    counts_one_more: bool = False
     mounts: bool = True
     layer_limit: int | None = None
     upload_seconds: float | None = None

@@ -95,7 +95,9 @@ class Sessions:
         except FileNotFoundError:
             raise Refused(error(404, "BLOB_UPLOAD_UNKNOWN")) from None
         finally:
-            if not complete and not profile.keeps_cut:
+            if not complete and profile.loses_cut:
+                self.forget(session.name)
+            elif not complete and not profile.keeps_cut:
                 self._counters.ended_as(Fate.UNKEPT, session.size - before)
                 session.size = before
 

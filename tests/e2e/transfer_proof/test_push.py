@@ -16,7 +16,7 @@ from tests.e2e.transfer_proof.scene import FULL, Model, blobs_of, cases, digests
 
 _TWICE: Final = 0.05  # of the bytes
 _AT_ONCE: Final = 4  # uploads of one push
-_PIECE: Final = 8 << 20  # bytes, where nothing is kept of a request that breaks off
+_PIECE: Final = 8 << 20  # bytes, where nothing is kept of a request that breaks off, of layers of less than 32 of them
 _ENDING: Final = (Wrong.CUT, Wrong.STATUS, Wrong.LOST_SESSION, Wrong.WRONG_DIGEST, Wrong.LOST_ANSWER)
 
 
@@ -52,8 +52,13 @@ def test_a_push_ends_right(transfer_model: Model, tmp_path: Path, name: str, num
         check_restarts(counts, uploads, len(blobs), killed)
         if goes_on(profile):
             check_bytes(counts, size)
-        if profile.resumes and not profile.keeps_cut:
-            check_pieces(profile, uploads, killed)
+        if goes_on_in_pieces(profile):
+            check_pieces(counts, uploads, size, killed)
+
+
+def goes_on_in_pieces(profile: Profile) -> bool:
+    """Whether what a session has acknowledged stays, though nothing does of a request that breaks off."""
+    return not profile.keeps_cut and profile.patches is None
 
 
 def check_bytes(counts: Counts, size: int) -> None:
@@ -65,16 +70,23 @@ def check_bytes(counts: Counts, size: int) -> None:
 
 
 def check_restarts(counts: Counts, uploads: list[Seen], blobs: int, killed: int) -> None:
-    """No session is opened but the first of a blob, and after one that a fault, a kill or the dialect has ended."""
-    faults = sum(counts.faults.get(str(wrong), 0) for wrong in _ENDING)
-    assert counts.sessions <= blobs + faults + sum(map(_by_dialect, uploads)) + killed * _AT_ONCE
+    """No session is opened but the first of a blob, one to try what the registry does, and after one that a fault, a
+    kill or the dialect has ended."""
+    assert counts.sessions <= blobs + 1 + _ended(counts) + sum(map(_by_dialect, uploads)) + killed * _AT_ONCE
 
 
-def check_pieces(profile: Profile, uploads: list[Seen], killed: int) -> None:
-    """Where nothing is kept of what broke off, each upload of a run learns so at most once; one that is told at the
-    beginning that there are pieces sends those."""
-    broken = sum(seen.received > _PIECE and seen.fault == str(Wrong.CUT) for seen in uploads)
-    assert broken <= (0 if profile.min_chunk else _AT_ONCE * (1 + killed))
+def check_pieces(counts: Counts, uploads: list[Seen], size: int, killed: int) -> None:
+    """Nothing larger than a piece is ever lost, from the first request on, and at most a twentieth in all. A kill loses
+    the pieces that are under way; in the short form these, and those that break, are more than that by themselves."""
+    assert max(seen.received for seen in uploads) <= _PIECE
+    forced = counts.fate(Fate.LOST, Fate.DAMAGED)
+    pieces = killed * _AT_ONCE + (0 if FULL else _ended(counts))
+    assert counts.received - forced - pieces * _PIECE <= (1 + _TWICE) * size
+
+
+def _ended(counts: Counts) -> int:
+    """How many faults may have ended a request or a session."""
+    return sum(counts.faults.get(str(wrong), 0) for wrong in _ENDING)
 
 
 def _by_dialect(seen: Seen) -> bool:

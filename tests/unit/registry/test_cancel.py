@@ -54,6 +54,27 @@ def test_a_failed_job_cancels_those_that_run_and_drops_those_that_wait() -> None
     assert not dropped.is_set()
 
 
+def test_those_that_are_cancelled_can_tell_why() -> None:
+    begun, causes = threading.Event(), list[BaseException | None]()
+
+    def work() -> None:
+        try:
+            work_until_cancelled(begun)
+        finally:
+            scope = current_scope()
+            causes.append(scope.cause if scope is not None else None)
+
+    def block() -> None:
+        with JobGroup(2) as group:
+            group.submit(work)
+            assert begun.wait(10)
+            group.submit(fail)
+
+    with pytest.raises(Failure):
+        block()
+    assert [type(cause) for cause in causes] == [Failure]
+
+
 def test_a_failed_block_cancels_the_jobs() -> None:
     begun = threading.Event()
 

@@ -23,6 +23,7 @@ from .conftest import Client, random_image, reference
 from .server import Action, Default, Reply, Request, ScriptedRegistry, changed, error
 
 SIZE = 10 << 20
+FEW = 64 << 10  # bytes of a request by which a registry is tried
 _STEP = 1 << 20
 
 
@@ -69,10 +70,13 @@ def test_bytes_leave_before_the_digest_is_known(server: ScriptedRegistry, client
         tail = uploading.begin("weights", content)
         assert tail is not None
         tail.hashed(SIZE)
-        deadline = time.monotonic() + 10
-        while len(server.requests("PATCH")) < 2 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while len(server.requests("PATCH")) < 3:
+            assert time.monotonic() < deadline, "nothing leaves"
             time.sleep(0.01)
-        assert [len(patch.body) for patch in server.requests("PATCH")] == [1, SIZE]  # a byte, to see what it takes
+        sizes = [len(patch.body) for patch in server.requests("PATCH")]
+        assert sizes[2] == SIZE
+        assert max(sizes[:2]) <= FEW, "to see what it takes, and keeps"
         assert not server.blobs
         tail.finish(digest_of(content))
     assert list(server.blobs) == [str(digest_of(content))]
@@ -93,7 +97,7 @@ def test_a_registry_that_takes_no_such_patch(
     server: ScriptedRegistry, client: Client, content: ByteMap, status: int
 ) -> None:
     def refuse_large_ones(request: Request, default: Default) -> Reply:
-        if len(request.body) == 1:
+        if len(request.body) <= FEW:
             return default()
         return changed(status=201)(request, default) if status == 201 else error(status, "UNSUPPORTED")
 
@@ -109,7 +113,7 @@ def test_a_registry_that_takes_no_such_patch(
 
 
 @pytest.mark.parametrize("refusal", [changed(status=201), error(405, "UNSUPPORTED"), error(404, "BLOB_UPLOAD_UNKNOWN")])
-def test_a_byte_tells_what_a_registry_takes(
+def test_a_few_bytes_tell_what_a_registry_takes(
     server: ScriptedRegistry, client: Client, content: ByteMap, refusal: Action | Reply
 ) -> None:
     server.on("PATCH", "/uploads/", refusal)
@@ -154,7 +158,7 @@ def test_nothing_leaves_before_it_may(server: ScriptedRegistry, client: Client, 
 
 def test_a_refusal_reaches_who_hashes(server: ScriptedRegistry, client: Client, content: ByteMap) -> None:
     def refuse_large_ones(request: Request, default: Default) -> Reply:
-        return default() if len(request.body) == 1 else error(403, "DENIED", "quota")
+        return default() if len(request.body) <= FEW else error(403, "DENIED", "quota")
 
     server.on("PATCH", "/uploads/", refuse_large_ones, times=9)
     with pytest.raises(Forbidden, match="quota"):
@@ -182,6 +186,21 @@ def test_the_hasher_stays_near_a_sender_that_follows() -> None:
     tail.hashed(50)
     tail.let_go()
     assert tail.has_room(0)
+
+
+def test_the_hasher_may_wait_until_the_sender_is_through() -> None:
+    tail = Tail()
+    assert not tail.has_left(0)
+    tail.end()
+    assert tail.has_left(0)
+
+
+def test_a_sender_that_never_begins_is_not_waited_for() -> None:
+    """The group it belongs to has failed before its turn came."""
+    failure = SourceChanged("it has changed")
+    tail = Tail(given_up=lambda: failure)
+    with pytest.raises(SourceChanged):
+        tail.has_left(10)
 
 
 def test_what_goes_on_far_behind_the_start_lets_the_hasher_come_there(content: ByteMap) -> None:
