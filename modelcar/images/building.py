@@ -25,8 +25,9 @@ from modelcar.images.watching import UNWATCHED, Watcher
 from modelcar.oci import Digest, Platform, Reference
 from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image
+from modelcar.packaging.outline import Outline
 from modelcar.packaging.passing import Passing
-from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing, PlannedLayer
+from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 from modelcar.packaging.streams import Begin
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
@@ -204,8 +205,8 @@ class _Work:
         ref, scan = self.request.ref, self.scan
         mount_from = mount_repositories(self.request.mount_from, ref)
 
-        def check(layers: Sequence[PlannedLayer]) -> None:
-            registry.preflight(ref, {layer.label: layer.size for layer in layers}).require()
+        def check(outline: Outline) -> None:
+            registry.require(ref, {layer.label: layer.size for layer in outline.layers}, outline.manifests)
 
         with watcher.phase("build") as report, Registry(settings, report) as registry:
             with registry.uploading(ref, mount_from=mount_from) as upload:
@@ -228,7 +229,7 @@ class _Work:
         upload: Upload | None,
         streaming: Begin | None = None,
         passing: Passing | None = None,
-        expected: Callable[[Sequence[PlannedLayer]], None] = lambda _: None,
+        expected: Callable[[Outline], None] = lambda _: None,
     ) -> BuiltImage:
         """The image, which the scan has nothing against."""
         request, adapter = self.request, self.adapter

@@ -105,9 +105,13 @@ class EstargzPlan:
         member = CHUNK_SIZE if region.is_payload else len(data)
         return Literal(b"".join(gzip_member(data[at : at + member]) for at in range(0, len(data), member)))
 
-    def annotations(self, digests: LayerDigests) -> dict[str, str]:
-        """Those of the layer, for who mounts it."""
-        return {TOC_DIGEST: str(Digest.of(self.toc(digests.chunks))), UNCOMPRESSED_SIZE: str(self.tar_size)}
+    def toc_digest(self, digests: LayerDigests) -> Digest:
+        """Of the layer's table of contents."""
+        return Digest.of(self.toc(digests.chunks))
+
+    def annotations(self, toc: Digest) -> dict[str, str]:
+        """Those of the layer with that table of contents, for who mounts it."""
+        return {TOC_DIGEST: str(toc), UNCOMPRESSED_SIZE: str(self.tar_size)}
 
 
 def plan_estargz(entries: Sequence[Entry]) -> EstargzPlan:

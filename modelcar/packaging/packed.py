@@ -14,7 +14,7 @@ from modelcar.oci import Descriptor, Digest, media_types
 from modelcar.packaging.annotations import LAYER, SNAPSHOT_INDEX, SNAPSHOT_LAYER
 from modelcar.packaging.plan import MODEL_ROOT, LayerKind, PlannedLayer
 
-__all__ = ["PackedLayer"]
+__all__ = ["PackedLayer", "describe_layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +31,19 @@ class PackedLayer:
 
     @property
     def media_type(self) -> str:
-        return media_types.LAYER_TAR_GZIP if self.digests.packed is not None else media_types.LAYER_TAR
+        return _media_type(self.planned)
 
     def nameable(self) -> Descriptor:
         """The blob with a name for people, in no manifest."""
-        return self._descriptor({"org.opencontainers.image.title": f"{self.planned.label}, upload"})
+        return _descriptor(
+            self.planned, self.digests.blob, {"org.opencontainers.image.title": f"{self.planned.label}, upload"}
+        )
 
     def describe(self, index_digest: Digest) -> Descriptor:
-        """The layer as manifests list it; only one that lies in its blob as it is can be mounted by its index."""
-        planned = self.planned
-        annotations: dict[str, str] = {LAYER: planned.kind}
-        if planned.estargz is not None:
-            annotations |= planned.estargz.annotations(self.digests)
-        elif planned.kind is LayerKind.WEIGHTS:
-            annotations |= {SNAPSHOT_LAYER: planned.kind, SNAPSHOT_INDEX: str(index_digest)}
-        return self._descriptor(annotations)
-
-    def _descriptor(self, annotations: Mapping[str, str]) -> Descriptor:
-        return Descriptor(
-            media_type=self.media_type, digest=self.digests.blob, size=self.planned.size, annotations=annotations
-        )
+        """The layer as manifests list it."""
+        estargz = self.planned.estargz
+        toc = estargz.toc_digest(self.digests) if estargz is not None else None
+        return describe_layer(self.planned, self.digests.blob, index=index_digest, toc=toc)
 
     def indexed(self, headers: Mapping[str, Header]) -> IndexedLayer:
         """The layer as the model index describes it."""
@@ -69,6 +62,29 @@ class PackedLayer:
             ),
             blob=blob if found.packed is not None else None,
         )
+
+
+def describe_layer(planned: PlannedLayer, blob: Digest, *, index: Digest, toc: Digest | None = None) -> Descriptor:
+    """A layer as manifests list it; only one that lies in its blob as it is can be mounted by its index.
+
+    Args:
+        index: of the layer with the model index.
+        toc: of the table of contents of an eStargz layer.
+    """
+    annotations: dict[str, str] = {LAYER: planned.kind}
+    if planned.estargz is not None and toc is not None:
+        annotations |= planned.estargz.annotations(toc)
+    elif planned.kind is LayerKind.WEIGHTS:
+        annotations |= {SNAPSHOT_LAYER: planned.kind, SNAPSHOT_INDEX: str(index)}
+    return _descriptor(planned, blob, annotations)
+
+
+def _descriptor(planned: PlannedLayer, blob: Digest, annotations: Mapping[str, str]) -> Descriptor:
+    return Descriptor(media_type=_media_type(planned), digest=blob, size=planned.size, annotations=annotations)
+
+
+def _media_type(planned: PlannedLayer) -> str:
+    return media_types.LAYER_TAR_GZIP if planned.estargz is not None else media_types.LAYER_TAR
 
 
 def _indexed_file(

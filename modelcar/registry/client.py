@@ -145,9 +145,20 @@ class Registry:
             earlier = partial(self._earlier_sizes, ref, mount_from)
             yield Uploading(self._uploader, ref, group, self._progress, earlier, mount_from)
 
-    def preflight(self, ref: Reference, layers: Mapping[str, int]) -> Preflight:
-        """What is known of pushing these layers (label to bytes) there; asks nobody."""
-        return self._uploader.preflight(ref, layers)
+    def preflight(
+        self, ref: Reference, layers: Mapping[str, int], manifests: Mapping[str, int] | None = None
+    ) -> Preflight:
+        """What is known of pushing these layers and manifests (label to bytes) there; asks nobody."""
+        return self._uploader.preflight(ref, layers, manifests)
+
+    def require(self, ref: Reference, layers: Mapping[str, int], manifests: Mapping[str, int]) -> None:
+        """Hold all that is to be sent against what is known of the registry, which is asked who it is.
+
+        Raises:
+            TooLarge: it will not take a layer or a manifest.
+        """
+        self._uploader.meet(ref)
+        self._uploader.preflight(ref, layers, manifests).require()
 
     @property
     def moved(self) -> Moved:
@@ -263,10 +274,8 @@ class Registry:
             self.put_manifest(ref if digest == last else place, document.content, document.media_type)
 
     def _require(self, ref: Reference, blobs: Iterable[Descriptor], tree: Tree) -> None:
-        """Hold all that is to be sent against what is known of the registry, which is asked who it is."""
-        self._uploader.meet(ref)
         manifests = {f"{digest.algorithm}:{digest.short}": len(document.content) for digest, document in tree.documents}
-        self._uploader.preflight(ref, {_label(blob): blob.size for blob in blobs}, manifests).require()
+        self.require(ref, {_label(blob): blob.size for blob in blobs}, manifests)
 
     def _pull_blob(self, ref: Reference, blob: Descriptor, store: Store, bring: Callable[[Descriptor], bool]) -> None:
         key = str(blob.digest)

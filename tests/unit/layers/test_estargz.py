@@ -75,7 +75,7 @@ def test_digests(plan: EstargzPlan, estargz: Estargz) -> None:
     assert found.digest == Digest.of(tar)
     assert [(c.offset, c.size) for c in found.chunks] == list(chunk_bounds(len(tar), plan.tar.payloads))
     assert all(c.digest == Digest.of(tar[c.offset : c.offset + c.size]) for c in found.chunks)
-    annotations = plan.annotations(found)
+    annotations = plan.annotations(plan.toc_digest(found))
     assert annotations[TOC_DIGEST] == f"sha256:{hashlib.sha256(estargz.toc).hexdigest()}"
     assert annotations[UNCOMPRESSED_SIZE] == str(len(tar))
 
