@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,8 @@ from modelcar.doctor.finding import Finding, note, ok
 from modelcar.engines.api import ApiEngine
 from modelcar.engines.find import docker_socket
 from modelcar.engines.podman import PodmanCommand
-from modelcar.errors import ModelcarError, NotFound, UsageError
+from modelcar.errors import ModelcarError, NotFound, UsageError, WorldError
+from modelcar.programs import run_program
 
 __all__ = ["look_at_engines"]
 
@@ -65,12 +65,13 @@ def _version(program: str) -> Finding:
     """What a program says of itself, in one line."""
     if shutil.which(program) is None:
         return note(program, "not here")
-    command = [program, "--version"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
+        ended = run_program(program, "--version", seconds=_SECONDS)
+    except WorldError:
+        ended = None
+    if ended is None or ended.status:
         return note(program, "is installed, and does not run")
-    lines = done.stdout.splitlines()
+    lines = ended.output.splitlines()
     return ok(program, lines[0] if lines else "is installed")
 
 

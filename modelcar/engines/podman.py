@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 
 from modelcar.errors import NotFound, WorldError
 from modelcar.oci import Platform
+from modelcar.programs import Ended, run_program
 
 __all__ = ["PodmanCommand"]
 
@@ -28,10 +29,8 @@ class PodmanCommand:
     """
 
     def __init__(self) -> None:
-        program = shutil.which("podman")
-        if program is None:
+        if shutil.which("podman") is None:
             raise NotFound("podman is not installed", hint="install it, or load into docker with --engine docker")
-        self._program = program
         self._info: dict[str, Any] = json.loads(self._ask("version", "--format", "json"))["Client"]
         self.name = f"podman {self._info.get('Version', '')}".rstrip()
 
@@ -44,7 +43,7 @@ class PodmanCommand:
         """See `Engine`."""
         with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(
-                [self._program, "load", "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words
+                ["podman", "load", "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words
             )
             try:
                 _feed(process, pieces)
@@ -57,32 +56,19 @@ class PodmanCommand:
 
     def image_id(self, reference: str) -> str | None:
         """See `Engine`."""
-        done = self._run("image", "inspect", "--format", "{{.Id}}", reference)
-        identity = done.stdout.strip()
-        return f"sha256:{identity.removeprefix('sha256:')}" if done.returncode == 0 and identity else None
+        ended = self._run("image", "inspect", "--format", "{{.Id}}", reference)
+        identity = ended.output.strip()
+        return f"sha256:{identity.removeprefix('sha256:')}" if ended.status == 0 and identity else None
 
     def _ask(self, *arguments: str) -> str:
-        done = self._run(*arguments)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise WorldError(f"podman does not work here: {lines[-1]}")
-        return done.stdout
+        ended = self._run(*arguments)
+        if ended.status:
+            raise WorldError(f"podman does not work here: {ended.complaint}")
+        return ended.output
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(
-                [self._program, *arguments],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_ANSWER_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise WorldError(f"podman does not answer within {_ANSWER_SECONDS} s") from None
-        except OSError as e:
-            raise WorldError(f"podman cannot be run: {e.strerror}") from None
+    @staticmethod
+    def _run(*arguments: str) -> Ended:
+        return run_program("podman", *arguments, seconds=_ANSWER_SECONDS)
 
 
 def _feed(process: subprocess.Popen[bytes], pieces: Iterable[bytes]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from modelcar.errors import WorldError
+from modelcar.programs import run_program
 from registry_shim.engines.cri import Cri
 
 __all__ = ["Attempt", "CommandProbe", "CriProbe", "Probe", "command_probes", "ctr_probe"]
@@ -62,10 +61,11 @@ class CommandProbe:
         self._remove = remove
 
     def attempt(self, image: str, *, seconds: float) -> Attempt:
-        status, said = _run(*self._pull, self._prefix + image, seconds=seconds)
-        if status == 0 and self._remove:
-            _run(*self._remove, image, seconds=seconds)
-        return Attempt(pulled=status == 0, said=said)
+        ended = run_program(*self._pull, self._prefix + image, seconds=seconds)
+        pulled = ended.status == 0
+        if pulled and self._remove:
+            run_program(*self._remove, image, seconds=seconds)
+        return Attempt(pulled=pulled, said=" ".join(ended.errors.split())[-_SAID:])
 
 
 def ctr_probe(config_path: str) -> CommandProbe:
@@ -82,21 +82,3 @@ def command_probes() -> tuple[CommandProbe, ...]:
         CommandProbe("containers", "skopeo", "inspect", "--no-tags", prefix="docker://"),
     )
     return tuple(probe for probe in known if shutil.which(probe.name))
-
-
-def _run(*command: str, seconds: float) -> tuple[int, str]:
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise WorldError(f"{command[0]} did not end within {seconds:.0f} s") from None
-    except OSError as e:
-        raise WorldError(f"cannot run {command[0]}: {e.strerror}") from None
-    return done.returncode, " ".join(done.stderr.split())[-_SAID:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from modelcar.errors import WorldError
+from modelcar.programs import run_program
 from modelcar.store.disk import explain
 from registry_shim.engines import containerd, containers, docker, snapshotter
 from registry_shim.engines.cri import SOCKETS, Cri
@@ -97,13 +97,9 @@ def containerd_version(root: Path) -> tuple[int, int] | None:
         return containerd.parse_version(Cri(root / SOCKETS[0].relative_to("/")).version().version)
     if root.resolve() != Path("/"):  # another system's program
         return None
-    try:
-        done = subprocess.run(
-            ["containerd", "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return containerd.parse_version(done.stdout)
+    with suppress(WorldError):
+        return containerd.parse_version(run_program("containerd", "--version", seconds=_VERSION_SECONDS).output)
+    return None
 
 
 def _containerd_config(settings: WiringSettings, root: Path) -> tuple[list[PlannedFile], list[str]]:

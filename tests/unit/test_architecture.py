@@ -40,7 +40,19 @@ LAYERS = [
     "cluster",
     "cli",
 ]
-BASE = {"backoff", "descriptors", "disk", "errors", "files", "progress", "renewed", "throttle", "tls", "units"}
+BASE = {
+    "backoff",
+    "descriptors",
+    "disk",
+    "errors",
+    "files",
+    "programs",
+    "progress",
+    "renewed",
+    "throttle",
+    "tls",
+    "units",
+}
 # Where a third-party package may be imported. What is not here may not be imported at all.
 THIRD_PARTY = {
     "urllib3": ("modelcar/registry/",),

@@ -7,7 +7,6 @@ import fcntl
 import os
 import socket
 import stat
-import subprocess
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -17,6 +16,7 @@ from modelcar.errors import InvalidDocument, WorldError
 from modelcar.mounts import libc
 from modelcar.mounts.fuse import wire
 from modelcar.mounts.process.unmounting import mounted, unmount
+from modelcar.programs import run_program
 
 __all__ = ["REQUEST_BYTES", "connect", "request_read_ahead"]
 
@@ -25,7 +25,7 @@ _DEVICE: Final = "/dev/fuse"
 _CLONE: Final = 0x8004E500  # FUSE_DEV_IOC_CLONE
 _NUMBER: Final = Struct("=I")
 _FLAGS: Final = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOATIME
-_COMMAND: Final = "fusermount3"
+_ANSWER_SECONDS: Final = 30
 
 
 def connect(target: Path, source: str, *, lanes: int) -> tuple[int, ...]:
@@ -75,27 +75,20 @@ def _ask_fusermount(target: Path, source: str) -> int:
     ours, theirs = socket.socketpair()
     name = source.replace("\\", "\\\\").replace(",", "\\,")
     options = f"ro,nosuid,nodev,noatime,default_permissions,fsname={name},subtype=modelcar"
-    command = [_COMMAND, "-o", options, "--", os.fspath(target)]
     with ours, theirs:
         environment = {**os.environ, "_FUSE_COMMFD": str(theirs.fileno())}
-        try:
-            done = subprocess.run(
-                command,
-                check=False,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=30,
-            )
-        except (OSError, subprocess.TimeoutExpired) as e:
-            raise WorldError(f"{_COMMAND}: {e}", hint="install fuse3, or mount as root") from None
-        if done.returncode != 0:
-            raise WorldError(f"{target}: cannot be mounted: {done.stderr.strip().rpartition(chr(10))[2]}")
+        ended = run_program(
+            *("fusermount3", "-o", options, "--", os.fspath(target)),
+            seconds=_ANSWER_SECONDS,
+            hint="install fuse3, or mount as root",
+            environment=environment,
+            descriptors=[theirs.fileno()],
+        )
+        if ended.status:
+            raise WorldError(f"{target}: cannot be mounted: {ended.complaint}")
         _, descriptors, _ = receive(ours, 1, 1)
     if not descriptors:
-        raise WorldError(f"{target}: cannot be mounted: {_COMMAND} gave no connection")
+        raise WorldError(f"{target}: cannot be mounted: fusermount3 gave no connection")
     return descriptors[0]
 
 

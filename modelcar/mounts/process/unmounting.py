@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Final
 
 from modelcar.errors import NotFound, WorldError
 from modelcar.mounts import libc
+from modelcar.programs import run_program
 
 __all__ = ["Mounted", "holder_of", "mounted", "unmount"]
 
+_ANSWER_SECONDS: Final = 30
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
@@ -73,15 +74,11 @@ def unmount(target: Path, *, lazy: bool = False, device: str | None = None) -> N
 
 def _ask_fusermount(target: Path, *, lazy: bool) -> None:
     """Who mounted by fusermount3 unmounts by it."""
-    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", os.fspath(target)]
-    try:
-        done = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired) as e:
-        raise WorldError(f"{target}: fusermount3: {e}", hint="install fuse3, or unmount as root") from None
-    if done.returncode != 0:
-        said = done.stderr.strip().rpartition("\n")[2]
+    options = ["-u", *(["-z"] if lazy else [])]
+    hint = "install fuse3, or unmount as root"
+    ended = run_program("fusermount3", *options, "--", os.fspath(target), seconds=_ANSWER_SECONDS, hint=hint)
+    if ended.status:
+        said = ended.complaint
         if "not found" in said or "Invalid argument" in said:
             raise NotFound(f"{target}: nothing of yours is mounted there")
         raise WorldError(f"{target}: cannot be unmounted: {said}")
