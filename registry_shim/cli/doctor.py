@@ -8,10 +8,10 @@ import click
 
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output
+from modelcar.doctor.finding import Finding, Level, note
 from modelcar.errors import Refused, WorldError
 from registry_shim.engines.cri import SOCKETS
 from registry_shim.engines.doctor import Doctor
-from registry_shim.engines.findings import Finding, Level, note
 from registry_shim.engines.install import Installer
 from registry_shim.engines.probes import CriProbe, Probe, command_probes, ctr_probe
 
@@ -52,18 +52,12 @@ def command(root: Path, sockets: tuple[Path, ...], canaries: tuple[str, ...], ti
     for finding in doctor.examine():
         findings.append(finding)
         _show(output, finding)
-    failures = sum(finding.level is Level.FAILURE for finding in findings)
-    output.document(
-        {
-            "healthy": not failures,
-            "findings": [
-                {"level": f.level.value, "subject": f.subject, "message": f.message, "hint": f.hint} for f in findings
-            ],
-        }
-    )
-    if failures:
+    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+    output.document({"healthy": not problems, "findings": [finding.to_dict() for finding in findings]})
+    if problems:
         raise Refused(
-            f"{failures} of {len(findings)} findings are failures: images may come past the shim, or not at all"
+            f"{problems} of {len(findings)} findings {'is a problem' if problems == 1 else 'are problems'}: "
+            "images may come past the shim, or not at all"
         )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
+from modelcar.doctor.finding import Finding, note, ok, problem
 from modelcar.errors import WorldError
 from registry_shim.engines.canary import MARK, canary_of
-from registry_shim.engines.findings import Finding, bad, good, note
 
 __all__ = ["ask_shim"]
 
@@ -28,17 +28,19 @@ def ask_shim(shim: str, registries: Iterable[str], ca: Path | None) -> Iterator[
     try:
         status, _ = _get(shim, "/v2/", ca)
     except WorldError as e:
-        yield bad("shim", f"{shim} does not answer: {e}", "systemctl status registry-shim; until then no pull works")
+        yield problem(
+            "shim", f"{shim} does not answer: {e}", "systemctl status registry-shim; until then no pull works"
+        )
         return
     if status not in (200, 401):
-        yield bad("shim", f"{shim}/v2/ answers {status}", "is that address a registry-shim's?")
+        yield problem("shim", f"{shim}/v2/ answers {status}", "is that address a registry-shim's?")
         return
-    yield good("shim", f"{shim} answers")
+    yield ok("shim", f"{shim} answers")
     for registry in registries:
         try:
             yield _ask_about(shim, registry, ca)
         except WorldError as e:
-            yield bad("shim", f"{registry}: {shim} broke off: {e}", "what does its log say?")
+            yield problem("shim", f"{registry}: {shim} broke off: {e}", "what does its log say?")
 
 
 def _ask_about(shim: str, registry: str, ca: Path | None) -> Finding:
@@ -47,12 +49,12 @@ def _ask_about(shim: str, registry: str, ca: Path | None) -> Finding:
     status, body = _get(shim, path, ca)
     if status != HTTPStatus.FORBIDDEN or MARK not in body:
         hint = f"add {registry} to the shim's upstreams, or take it out of the engines' configuration"
-        return bad("shim", f"{registry}: what must be refused is answered with {status}", hint)
+        return problem("shim", f"{registry}: what must be refused is answered with {status}", hint)
     rules = _RULES.search(body)
     if rules is not None and not _ENFORCED.search(rules[0]):
         hint = "that is as you want it if nothing but a cache is wanted; docs/how-to/gate.md"
         return note("shim", f"{registry}: the gate refuses nothing else: {rules[0]}", hint)
-    return good("shim", f"{registry}: what must be refused is refused{f' ({rules[0]})' if rules else ''}")
+    return ok("shim", f"{registry}: what must be refused is refused{f' ({rules[0]})' if rules else ''}")
 
 
 def _get(base: str, path: str, ca: Path | None) -> tuple[int, str]:

@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
+from modelcar.doctor.finding import Finding, note, ok, problem
 from modelcar.errors import UsageError, WorldError
 from registry_shim.engines import bypasses, containers, docker
 from registry_shim.engines.asking import ask_shim
 from registry_shim.engines.canary import MARK, canary_of
 from registry_shim.engines.containerd import advise, hosts_folder
-from registry_shim.engines.findings import Finding, bad, good, note
 from registry_shim.engines.install import Installer
 from registry_shim.engines.manifest import Manifest, Wired
 from registry_shim.engines.probes import Attempt, Probe
@@ -50,10 +50,10 @@ class Doctor:
         installer = Installer(self.root)
         manifest = installer.manifest()
         if not manifest.wired:
-            yield bad("node", "no engine is wired to a shim", "registry-shim hosts-toml --registry HOST")
+            yield problem("node", "no engine is wired to a shim", "registry-shim hosts-toml --registry HOST")
             return
         for entry, reason in installer.drifted():
-            yield bad(entry.owner, f"{entry.path} is not what was written: {reason}", _AGAIN)
+            yield problem(entry.owner, f"{entry.path} is not what was written: {reason}", _AGAIN)
         yield from self._unwired(manifest)
         for shim in sorted({wired.shim for wired in manifest.wired}):
             registries = sorted({r for wired in manifest.wired if wired.shim == shim for r in wired.registries})
@@ -83,14 +83,14 @@ class Doctor:
         settings = WiringSettings(registries=wired.registries, shim=wired.shim, config_path=wired.config_path)
         advice = advise(settings, containerd_files(self.root, ours=True), containerd_version(self.root))
         if advice.problem:
-            yield bad(wired.owner, advice.problem, advice.remedy)
+            yield problem(wired.owner, advice.problem, advice.remedy)
         for registry in wired.registries:
             path = settings.certificates_folder / hosts_folder(registry) / "hosts.toml"
-            problems = list(bypasses.in_hosts_toml(self._text(path), wired.shim))
-            for problem in problems:
-                yield bad(wired.owner, f"{registry}: {problem}", _AGAIN)
-            if not problems:
-                yield good(wired.owner, f"{path} names {wired.shim} and nobody else")
+            ways = list(bypasses.in_hosts_toml(self._text(path), wired.shim))
+            for way in ways:
+                yield problem(wired.owner, f"{registry}: {way}", _AGAIN)
+            if not ways:
+                yield ok(wired.owner, f"{path} names {wired.shim} and nobody else")
 
     def _containers(self, wired: Wired) -> Iterator[Finding]:
         folder = self.root / "etc/containers/registries.conf.d"
@@ -101,14 +101,16 @@ class Doctor:
         texts = {str(path): text for path in paths if (text := self._text(path)) is not None}
         settings = WiringSettings(registries=wired.registries, shim=wired.shim)
         wanted = {registry: containers.location(settings, registry) for registry in wired.registries}
-        problems = list(bypasses.in_registries_conf(texts, wanted, ours=str(containers.DROP_IN)))
-        for problem in problems:
-            yield bad(wired.owner, problem, "remove that, or name your file so that it is read before ours")
-        if not problems:
-            yield good(wired.owner, f"registries.conf sends {', '.join(wired.registries)} to {wired.shim} only")
+        ways = list(bypasses.in_registries_conf(texts, wanted, ours=str(containers.DROP_IN)))
+        for way in ways:
+            yield problem(wired.owner, way, "remove that, or name your file so that it is read before ours")
+        if not ways:
+            yield ok(wired.owner, f"registries.conf sends {', '.join(wired.registries)} to {wired.shim} only")
         if (self.root / "root/.config/containers/registries.conf").exists():
             hint = "remove it: root's pulls go by it and by nothing in /etc"
-            yield bad(wired.owner, "/root/.config/containers/registries.conf replaces the configuration in /etc", hint)
+            yield problem(
+                wired.owner, "/root/.config/containers/registries.conf replaces the configuration in /etc", hint
+            )
 
     def _pulls(self, wired: Wired) -> Iterator[Finding]:
         if wired.owner == docker.OWNER:
@@ -130,9 +132,9 @@ class Doctor:
         except WorldError as e:
             return note(probe.name, f"a pull could not be tried: {e}", "run the doctor again once that works")
         if attempt.pulled:
-            return bad(probe.name, f"{image} was pulled, which the shim refuses: THERE IS A WAY AROUND IT", _AGAIN)
+            return problem(probe.name, f"{image} was pulled, which the shim refuses: THERE IS A WAY AROUND IT", _AGAIN)
         if not ours:
-            return good(probe.name, f"{image} cannot be pulled")
+            return ok(probe.name, f"{image} cannot be pulled")
         return _judged(probe.name, image, attempt, shim)
 
     def _authority(self, manifest: Manifest) -> Path | None:
@@ -154,17 +156,17 @@ def _judged(name: str, image: str, attempt: Attempt, shim: str) -> Finding:
     registry = image.partition("/")[0]
     authority = urlsplit(shim).netloc
     if MARK in attempt.said or (authority in attempt.said and "403" in attempt.said):
-        return good(name, f"{registry}: the shim was asked, refused, and that was the end of it")
+        return ok(name, f"{registry}: the shim was asked, refused, and that was the end of it")
     said = attempt.said[-300:] or "it did not say why"
     if authority in attempt.said:
-        return bad(
+        return problem(
             name, f"{registry}: the shim was asked and did not refuse: {said}", "is the shim up, and of this version?"
         )
-    return bad(name, f"{registry}: the shim was not asked: {said}", f"{_AGAIN}, and restart the engine")
+    return problem(name, f"{registry}: the shim was not asked: {said}", f"{_AGAIN}, and restart the engine")
 
 
 def _named(owner: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     try:
         yield from findings
     except UsageError as e:
-        yield bad(owner, f"the record of what was wired makes no sense: {e}", _AGAIN)
+        yield problem(owner, f"the record of what was wired makes no sense: {e}", _AGAIN)

@@ -141,7 +141,7 @@ def test_with_tls_the_authority_is_where_each_engine_looks(
                 assert done.returncode == 0, done.stderr
             assert shim.has(model.digest)
             status, findings = examine(machine, "--canary", forbidden)
-            assert (status, [f for f in findings if f["level"] == "failure"]) == (0, [])
+            assert (status, [f for f in findings if f["level"] == "problem"]) == (0, [])
         finally:
             machine.shim("hosts-toml", "--uninstall")
             clear(machine)
@@ -160,7 +160,7 @@ def examine(machine: Node, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
 
 def test_the_doctor_proves_it_on_the_real_path(wired: Node, forbidden: str) -> None:
     status, findings = examine(wired, "--canary", forbidden)
-    assert (status, [f for f in findings if f["level"] == "failure"]) == (0, [])
+    assert (status, [f for f in findings if f["level"] == "problem"]) == (0, [])
     asked = {f["subject"].split()[0] for f in findings if "that was the end of it" in f["message"]}
     assert asked == {"containerd", "skopeo", "podman", "buildah"}
 
@@ -170,7 +170,7 @@ def test_the_doctor_finds_a_containerd_that_falls_through(wired: Node, forbidden
     table = hosts.read_text().partition("[host.")[2]
     hosts.write_text(f'server = "http://{embedded}"\n[host.{table}')
     status, findings = examine(wired, "--canary", forbidden)
-    failures = [f["message"] for f in findings if f["level"] == "failure" and "containerd" in f["subject"]]
+    failures = [f["message"] for f in findings if f["level"] == "problem" and "containerd" in f["subject"]]
     assert status == 1
     assert any(f"{forbidden} was pulled" in message for message in failures)
     assert any(f"http://{embedded} as well" in message for message in failures)
@@ -188,7 +188,7 @@ def test_the_doctor_finds_a_mirror_that_is_only_a_suggestion(
         status, findings = examine(wired, "--canary", forbidden)
     finally:
         other.unlink()
-    failures = [f["message"] for f in findings if f["level"] == "failure"]
+    failures = [f["message"] for f in findings if f["level"] == "problem"]
     assert status == 1
     assert any(f"{forbidden} was pulled" in message for message in failures)
     assert any("zz-mirror.conf sends" in message for message in failures)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.doctor.finding import Finding, Level
 from modelcar.errors import WorldError
 from registry_shim.cli import main
 from registry_shim.engines import asking
 from registry_shim.engines.canary import MARK
 from registry_shim.engines.doctor import Doctor
-from registry_shim.engines.findings import Finding, Level
 from registry_shim.engines.probes import Attempt
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
@@ -66,7 +66,7 @@ def install(root: Path, shim: str, *more: str) -> None:
 
 def failures(root: Path, *probes: FakeProbe, canaries: tuple[str, ...] = ()) -> list[str]:
     found = Doctor(root=root, probes=probes, canaries=canaries).examine()
-    return [finding.message for finding in found if finding.level is Level.FAILURE]
+    return [finding.message for finding in found if finding.level is Level.PROBLEM]
 
 
 def test_a_node_that_is_well(tmp_path: Path, shim: str) -> None:
@@ -129,8 +129,8 @@ def test_an_engine_that_cannot_be_asked_is_no_proof_and_no_failure(tmp_path: Pat
     install(tmp_path, shim)
     for probes in ((), (SilentProbe(""),)):
         levels = [finding.level for finding in Doctor(root=tmp_path, probes=probes).examine()]
-        assert Level.WARNING in levels
-        assert Level.FAILURE not in levels
+        assert Level.NOTE in levels
+        assert Level.PROBLEM not in levels
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_registry_that_the_shim_does_not_serve(tmp_path: Path, shim: str) -> N
     [
         ("rules for ghcr.io: 1 enforce; repositories without a rule: served unseen", Level.OK),
         ("rules for ghcr.io: none; repositories without a rule: refused", Level.OK),
-        ("rules for ghcr.io: 2 audit; repositories without a rule: served unseen", Level.WARNING),
+        ("rules for ghcr.io: 2 audit; repositories without a rule: served unseen", Level.NOTE),
     ],
 )
 def test_a_gate_that_only_watches_is_said_to(
@@ -236,13 +236,13 @@ def test_engines_that_are_left_out_are_mentioned(tmp_path: Path, shim: str) -> N
     install(tmp_path, shim)
     (tmp_path / "etc/crio").mkdir()
     found = list(Doctor(root=tmp_path, probes=(engine_for(shim),)).examine())
-    assert "crio" in [f.subject for f in found if f.level is Level.WARNING]
+    assert "crio" in [f.subject for f in found if f.level is Level.NOTE]
 
 
 def test_docker_is_said_to_be_no_gate(tmp_path: Path, shim: str) -> None:
     install(tmp_path, shim, "--registry", "docker.io", "--engine", "docker")
     found = list(Doctor(root=tmp_path).examine())
-    assert any(f.level is Level.WARNING and "no gate" in f.message for f in found)
+    assert any(f.level is Level.NOTE and "no gate" in f.message for f in found)
 
 
 def test_the_command_says_all_and_answers_with_its_status(
@@ -253,9 +253,9 @@ def test_the_command_says_all_and_answers_with_its_status(
     assert main(["doctor", "--root", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["healthy"] is True
-    assert "warning" in {finding["level"] for finding in document["findings"]}  # nobody to ask below a folder
+    assert "note" in {finding["level"] for finding in document["findings"]}  # nobody to ask below a folder
     (tmp_path / HOSTS).write_text("")
     assert main(["doctor", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr()
-    assert "failure" in said.out
+    assert "problem" in said.out
     assert "past the shim" in said.err
