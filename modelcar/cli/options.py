@@ -19,9 +19,12 @@ from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 __all__ = [
     "BASE",
     "FOLDER",
+    "KERNEL_MOUNTS",
     "OWN_BASES",
     "REFERENCE",
+    "kubeconfig_option",
     "location_argument",
+    "log_option",
     "max_layers_option",
     "mount_from_option",
     "network_options",
@@ -33,6 +36,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 OWN_BASES: Final = ("holder", "scratch")
 FOLDER: Final = click.Path(path_type=Path)
+KERNEL_MOUNTS: Final = click.Choice(["auto", "erofs", "fuse"])
 
 
 def output_options(command: F) -> F:
@@ -136,6 +140,19 @@ def mount_from_option(command: F) -> F:
     """`--mount-from`, handed on as `mount_from`."""
     text = "Mount layers that this repository of the same registry has, rather than send them; repeatable."
     return click.option("--mount-from", multiple=True, metavar="REPO", help=text)(command)
+
+
+def kubeconfig_option(command: F) -> F:
+    """`--kubeconfig`; `None` is the cluster whose pod this runs in."""
+    return click.option("--kubeconfig", metavar="FILE", type=FOLDER, help="The cluster, where it runs in none.")(
+        command
+    )
+
+
+def log_option(form: str) -> Callable[[F], F]:
+    """`--log`, handed on as `log_format`; `form` is the default."""
+    forms = click.Choice(["plain", "logfmt", "json"])
+    return click.option("--log", "log_format", type=forms, default=form, show_default=True, help="The form of its log.")
 
 
 def packing_options(command: F) -> F:

@@ -8,6 +8,7 @@ from types import FrameType
 
 import click
 
+from modelcar.cli.options import kubeconfig_option, log_option
 from modelcar.errors import UsageError
 from registry_shim.cli.asking import ROOT_VARIABLE
 
@@ -36,15 +37,8 @@ _ANSWER_SECONDS = 30.0
     show_default=True,
     help="Between two looks.",
 )
-@click.option("--kubeconfig", metavar="FILE", type=click.Path(path_type=Path), help="Outside of a pod.")
-@click.option(
-    "--log",
-    "log_format",
-    type=click.Choice(["plain", "logfmt", "json"]),
-    default="json",
-    show_default=True,
-    help="Its form.",
-)
+@kubeconfig_option
+@log_option("json")
 def command(
     root: Path, node_name: str | None, lists: Path | None, interval: float, kubeconfig: Path | None, log_format: str
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from modelcar.cli.options import KERNEL_MOUNTS, log_option
 from modelcar.cli.output import Output
 from registry_shim.cli.asking import ROOT_VARIABLE
 
@@ -43,19 +44,12 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--kernel-mount",
-    type=click.Choice(["auto", "erofs", "fuse"]),
+    type=KERNEL_MOUNTS,
     default="auto",
     show_default=True,
     help="How layers are mounted; auto tries what this kernel can do.",
 )
-@click.option(
-    "--log",
-    "log_format",
-    type=click.Choice(["plain", "logfmt", "json"]),
-    default="logfmt",
-    show_default=True,
-    help="Its form.",
-)
+@log_option("logfmt")
 def command(
     root: Path, state: Path, socket: Path, kernel_mount: Literal["auto", "erofs", "fuse"], log_format: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelcar.cli.options import FOLDER, output_options
+from modelcar.cli.options import FOLDER, kubeconfig_option, output_options
 from modelcar.cli.output import Output, write_ready_file
 from modelcar.errors import ModelcarError, UsageError
 
@@ -33,7 +33,7 @@ def command() -> None:
 @click.option("--operations-listen", metavar="HOST:PORT", help="Where health and metrics are.  [default: 0.0.0.0:8080]")
 @click.option("--tls-cert", metavar="FILE", type=FOLDER, help="A certificate, where it should not make its own.")
 @click.option("--tls-key", metavar="FILE", type=FOLDER, help="Its key.")
-@click.option("--kubeconfig", metavar="FILE", type=FOLDER, help="The cluster, where it runs in none.")
+@kubeconfig_option
 @click.option("--ready-file", metavar="FILE", type=FOLDER, help="Write both HOST:PORT there when ready, a line each.")
 @output_options
 def serve(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import output_options
+from modelcar.cli.options import kubeconfig_option, log_option, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import ModelcarError
 
@@ -22,17 +22,8 @@ __all__ = ["command"]
     show_default=True,
     help="Where /healthz is; port 0 for nowhere.",
 )
-@click.option(
-    "--kubeconfig", metavar="FILE", type=click.Path(path_type=Path), help="The cluster, where it runs in none."
-)
-@click.option(
-    "--log",
-    "log_format",
-    type=click.Choice(["plain", "logfmt", "json"]),
-    default="json",
-    show_default=True,
-    help="Its form.",
-)
+@kubeconfig_option
+@log_option("json")
 @output_options
 def command(listen: str, kubeconfig: Path | None, log_format: str, output: Output) -> None:
     """Keep models where ModelCaches want them.

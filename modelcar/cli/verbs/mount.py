@@ -11,7 +11,7 @@ from typing import Literal
 import click
 
 from modelcar.cli.mounting import FolderToMount, Mounting, byte_size
-from modelcar.cli.options import FOLDER, location_argument, network_options, output_options
+from modelcar.cli.options import FOLDER, KERNEL_MOUNTS, location_argument, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import image_source, open_place
 from modelcar.cli.policies import PolicyChoice, policy_options
@@ -31,7 +31,7 @@ from modelcar.registry import ClientSettings
 @click.option("--foreground", is_flag=True, help="Stay, and unmount at the end (Ctrl-C).")
 @click.option(
     "--kernel-mount",
-    type=click.Choice(["auto", "erofs", "fuse"]),
+    type=KERNEL_MOUNTS,
     default="auto",
     show_default=True,
     help="The way to the kernel; auto is EROFS where kernel, file system and privileges allow it.",
