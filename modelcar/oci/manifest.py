@@ -87,12 +87,6 @@ class _Listing(_Document):
         result.update(self.rest)
         return result
 
-    def annotate(self, annotations: Mapping[str, str]) -> Self:
-        return self.edited(annotations={**self.annotations, **annotations})
-
-    def with_subject(self, subject: Descriptor) -> Self:
-        return self.edited(subject=subject.plain())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(_Listing):

@@ -18,7 +18,6 @@ ESCAPES: Final = Rule(
     why="Shown in a terminal it can hide or replace what is on the screen.",
     fix="Open it in an editor; have the sequences removed.",
 )
-_BOM: Final = codecs.BOM_UTF8
 
 
 def decoded(data: bytes) -> str:

@@ -127,10 +127,6 @@ def renewed(papers: Papers | None, names: Sequence[str], lifetimes: Lifetimes, n
     return papers if papers is not None and papers.to_data() == found.to_data() else found
 
 
-def _will_do(server: Pair, issuer: Pair, names: Sequence[str], now: dt.datetime) -> bool:
-    return server.is_fresh(now) and _names(server) == set(names) and issuer.issued(server.certificate)
-
-
 def _authority(life: dt.timedelta, now: dt.datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"modelcar webhook authority {now:%Y-%m-%d}")

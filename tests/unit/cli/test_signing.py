@@ -223,7 +223,7 @@ def test_an_image_that_was_changed(run: Run, refused: Refusal, image: str, tmp_p
     index = json.loads((tmp_path / "layout/index.json").read_text())
     (entry,) = [e for e in index["manifests"] if e["annotations"].get("org.opencontainers.image.ref.name") == "v1"]
     content = (tmp_path / "layout/blobs/sha256" / image.removeprefix("sha256:")).read_bytes()
-    evil = Index.parse(content).annotate({"evil": "yes"})
+    evil = Index.parse(content).edited(annotations={"evil": "yes"})
     (tmp_path / "layout/blobs/sha256" / evil.digest.hex).write_bytes(evil.content)
     entry.update(digest=str(evil.digest), size=len(evil.content))
     (tmp_path / "layout/index.json").write_text(json.dumps(index))

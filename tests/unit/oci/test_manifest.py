@@ -85,14 +85,14 @@ def test_schema_1_is_named() -> None:
 def test_edits_return_new_values() -> None:
     manifest = Manifest.parse(raw(MANIFEST, custom={"b": 1, "a": [2]}))
     layer = Descriptor.of("text/plain", b"x", annotations={"a": "b"})
-    edited = manifest.append(layer).annotate({"k": "v"}).with_subject(layer)
+    edited = manifest.append(layer).edited(annotations={"k": "v"}, subject=layer.plain())
     assert manifest.content == raw(MANIFEST, custom={"b": 1, "a": [2]})
     assert edited.layers[-1] == layer
     assert edited.subject == layer.plain()
     assert json.loads(edited.content)["custom"] == {"b": 1, "a": [2]}
     assert edited.digest != manifest.digest
     assert edited.blobs == (manifest.config, *manifest.layers, layer)
-    index = Index.parse(raw(INDEX)).append(edited.descriptor).annotate({"k": "v"}).with_subject(layer)
+    index = Index.parse(raw(INDEX)).append(edited.descriptor).edited(annotations={"k": "v"}, subject=layer.plain())
     assert index.manifests[-1].digest == edited.digest
     assert parse_manifest(index.content) == index
 

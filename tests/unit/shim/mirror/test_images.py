@@ -55,7 +55,7 @@ def test_one_that_comes_later_is_found_too(facts: Facts) -> None:
 
 
 def test_a_manifest_that_mentions_a_digest_without_having_it(facts: Facts) -> None:
-    document = manifest(layer(2)).annotate({"base": str(layer(1).digest)})
+    document = manifest(layer(2)).edited(annotations={"base": str(layer(1).digest)})
     keep(facts, document)
     assert Images(facts).find(ORIGIN, layer(1).digest) is None
 
