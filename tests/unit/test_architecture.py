@@ -129,6 +129,9 @@ SPEAKERS = {
     "smtplib": set(),
 }
 
+# Folders of tests/unit that are no package's: what the tests themselves and the releases go by.
+BESIDE = {"bench": "tests/bench", "corpus": "tests/corpus", "fuzz": "tests/fuzz", "scripts": "scripts"}
+
 # The command lines: what may use `modelcar.cli`.
 COMMANDS = ("modelcar/cli/", "modelcar/__main__.py", "registry_shim/cli/")
 
@@ -297,3 +300,21 @@ def test_only_the_command_line_prints_or_exits() -> None:
                 assert node.func.id not in ("print", "input", "exit"), f"{name(path)}:{node.lineno} {node.func.id}()"
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert (node.value.id, node.attr) != ("sys", "exit"), f"{name(path)}:{node.lineno} sys.exit"
+
+
+def tests_of(package: Path) -> str:
+    """The folder of tests/unit for a package, `registry_shim` being `shim` there."""
+    top, *below = package.relative_to(ROOT).parts
+    return "/".join(below if top == "modelcar" else ["shim", *below])
+
+
+def test_unit_tests_lie_where_their_package_does() -> None:
+    """Every package has its folder there; those within one may have one, too; and there is no other folder."""
+    packages = {path.parent for path in SOURCES if path.name == "__init__.py"}
+    unit = ROOT / "tests/unit"
+    folders = {str(path.parent.relative_to(unit)) for path in unit.glob("*/**/test_*.py")}
+    untested = {tests_of(package) for package in packages if package.parent.parent == ROOT} - folders
+    assert not untested, f"tests/unit has no folder {untested} with tests of the package"
+    astray = folders - {tests_of(package) for package in packages} - set(BESIDE)
+    assert not astray, f"no package is called as {astray} in tests/unit"
+    assert all((ROOT / place).is_dir() for place in BESIDE.values())

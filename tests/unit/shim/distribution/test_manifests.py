@@ -10,8 +10,7 @@ from modelcar.oci import Digest
 from modelcar.oci.media_types import DOCKER_MANIFEST, INDEX, MANIFEST
 from modelcar.serving.messages import BytesBody, Request
 from registry_shim.distribution import Distribution
-
-from .api import Api
+from tests.unit.shim.api import Api
 
 LAYER = b"weights"
 V1 = "/v2/org/model/manifests/v1"

@@ -8,8 +8,7 @@ from modelcar import errors
 from modelcar.errors import ModelcarError, NoSpace, StorageError
 from modelcar.serving.messages import Request
 from registry_shim.distribution.errors import answer
-
-from .api import Api
+from tests.unit.shim.api import Api
 
 
 def test_the_base(api: Api) -> None:

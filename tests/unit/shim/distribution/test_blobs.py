@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from modelcar.oci import Digest
-
-from .api import Api
+from tests.unit.shim.api import Api
 
 CONTENT = bytes(range(256)) * 8
 

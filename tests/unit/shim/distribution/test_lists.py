@@ -8,8 +8,7 @@ import pytest
 
 from modelcar.oci import Digest
 from modelcar.oci.media_types import CONFIG, INDEX, MANIFEST
-
-from .api import Answer, Api
+from tests.unit.shim.api import Answer, Api
 
 TAGS = "/v2/org/model/tags/list"
 

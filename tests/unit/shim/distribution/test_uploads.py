@@ -18,8 +18,7 @@ from registry_shim.distribution import Distribution, Settings
 from registry_shim.distribution.context import Context
 from registry_shim.distribution.repositories import Repositories
 from registry_shim.distribution.sessions import BusySession, Sessions, UnknownSession
-
-from .api import Answer, Api
+from tests.unit.shim.api import Answer, Api
 
 CONTENT = bytes(range(256)) * 16
 DIGEST = Digest.of(CONTENT)
