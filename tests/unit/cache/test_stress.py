@@ -20,6 +20,7 @@ from modelcar.lazy.sources import Router, SourceKind
 from modelcar.oci import Descriptor
 from modelcar.store.layout import OciLayout
 from tests.support.chunks import Content, Fault, MemorySource, Reports
+from tests.support.leaks import open_files
 
 from .conftest import ORIGIN
 from .test_cache import read, until
@@ -96,7 +97,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
         data = by_digest[blob.digest].data
         return Reports(Troubled(data, name="mirror", kind=SourceKind.MIRROR), Troubled(data))
 
-    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     cache = Cache(tmp_path, OciLayout(tmp_path), scheduler, router_for, CacheSettings(linger=0.02, mismatch_pause=0.0))
     problems: list[BaseException] = []
     end = time.monotonic() + SECONDS
@@ -118,4 +119,4 @@ def test_everything_at_once(tmp_path: Path) -> None:
                 continue
     cache.close()
     scheduler.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) <= open_before
+    assert not open_files() - before

@@ -15,6 +15,7 @@ from modelcar.loading.frameworks import Raw
 from modelcar.loading.memory import HostMemory
 from modelcar.loading.pipeline import Pipeline
 from modelcar.loading.plan import plan_reads, want
+from tests.support.leaks import no_thread_left
 from tests.support.weights import safetensors_bytes
 
 SIZE = 100  # bytes of a tensor
@@ -116,21 +117,20 @@ def test_a_failure_is_raised_once_and_ends_all_threads(file: Watched) -> None:
             raise StorageError("the disk is gone")
 
     file.before = fail
-    before = threading.active_count()
-    running = Running(file, window=0)
-    with pytest.raises(StorageError, match=r"^the disk is gone$"):
-        list(running.numbers)
-    assert threading.active_count() == before
+    with no_thread_left():
+        running = Running(file, window=0)
+        with pytest.raises(StorageError, match=r"^the disk is gone$"):
+            list(running.numbers)
     assert len(file.reads) < COUNT
 
 
 def test_closing_it_ends_all_threads(file: Watched) -> None:
-    before = threading.active_count()
-    running = Running(file, window=0)
-    next(running.numbers)
-    assert threading.active_count() > before
-    running.numbers.close()
-    assert threading.active_count() == before
+    before = set(threading.enumerate())
+    with no_thread_left():
+        running = Running(file, window=0)
+        next(running.numbers)
+        assert set(threading.enumerate()) - before
+        running.numbers.close()
 
 
 def test_memory_that_is_not_there_is_one_clear_line(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,8 @@ class ScriptedRegistry:
         self._thread.join()
         for thread in self._server.workers:
             thread.join(5)
+        self._rules.clear()
+        del self._server  # it and the rules know this one; nothing needs to be collected, then, to let go of the port
 
     def _take_rule(self, request: Request) -> Rule | None:
         with self._lock:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import urllib3
@@ -34,9 +35,12 @@ from .conftest import Authority, Client, random_image, reference
 from .server import DROP, Default, Reply, Request, ScriptedRegistry, error
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@pytest.fixture
+def closed() -> Iterator[str]:
+    """An address where nobody listens, nor can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(
@@ -85,12 +89,11 @@ def test_attempts_end(server: ScriptedRegistry, client: Client, pauses: list[flo
     assert len(pauses) == 2
 
 
-def test_nobody_listens(client: Client) -> None:
-    address = f"127.0.0.1:{free_port()}"
+def test_nobody_listens(client: Client, closed: str) -> None:
     with pytest.raises(Unreachable) as caught:
-        client().resolve(Reference.parse(f"{address}/org/model:v1"))
-    assert str(caught.value) == f"{address}: resolving org/model:v1: nothing listens at {address}"
-    assert f"registry-shim serve --writable --root DIR --listen {address}" in str(caught.value.hint)
+        client().resolve(Reference.parse(f"{closed}/org/model:v1"))
+    assert str(caught.value) == f"{closed}: resolving org/model:v1: nothing listens at {closed}"
+    assert f"registry-shim serve --writable --root DIR --listen {closed}" in str(caught.value.hint)
     assert caught.value.exit_status == 3
 
 
@@ -233,14 +236,16 @@ def test_a_proxy_of_the_environment(server: ScriptedRegistry, client: Client, mo
     assert all(r.headers["Proxy-Authorization"].startswith("Basic ") for r in server.seen)
 
 
-def test_loopback_needs_no_proxy(server: ScriptedRegistry, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+def test_loopback_needs_no_proxy(
+    server: ScriptedRegistry, client: Client, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{closed}")
     with pytest.raises(RemoteNotFound):
         client().resolve(reference(server))
 
 
-def test_a_proxy_that_is_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", f"http://user:s3cret@127.0.0.1:{free_port()}")
+def test_a_proxy_that_is_away(client: Client, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", f"http://user:s3cret@{closed}")
     with pytest.raises(Unreachable, match="proxy") as caught:
         client().resolve(Reference.parse("registry.example/org/model:v1"))
     assert "s3cret" not in str(caught.value)
@@ -289,7 +294,7 @@ def test_ctrl_c_ends_promptly_and_leaves_nothing(server: ScriptedRegistry) -> No
     """A push in a process of its own, to a registry that stops reading."""
 
     def hang(_request: Request, _default: Default) -> Reply:
-        server.closing.wait(30)
+        server.closing.wait(120)
         return Reply(DROP)
 
     server.on("PUT", "/uploads/", hang, times=4, reads=1000)
@@ -320,11 +325,12 @@ def test_ctrl_c_ends_promptly_and_leaves_nothing(server: ScriptedRegistry) -> No
     )
     process = subprocess.Popen([sys.executable, "-c", script])
     try:
-        deadline = time.monotonic() + 10
-        while len(server.requests("PUT")) < 4 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while len(server.requests("PUT")) < 4:
+            assert time.monotonic() < deadline, "it does not push"
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130  # long before the registry would let go
+        assert process.wait(60) == 130  # long before the registry would let go
     finally:
         process.kill()
         process.wait()

@@ -12,6 +12,7 @@ import pytest
 from modelcar.store import LocalStore
 from modelcar.store.disk import lock
 from modelcar.store.spool import hold_spool, sweep_spool
+from tests.support.leaks import open_files
 
 
 @pytest.fixture
@@ -65,9 +66,9 @@ def test_what_was_held_and_is_gone_is_let_go_of(spool: Path) -> None:
     hold_spool(spool)
     shutil.rmtree(spool)
     spool.mkdir()
-    before = len(list(Path("/proc/self/fd").iterdir()))
     hold_spool(spool)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before, "the old one is closed"
+    held = [what for _, what in open_files() if what.startswith(str(spool))]
+    assert held == [str(spool)], "the old one is closed"
     (spool / "member").touch()
     sweep_spool(spool)
     assert (spool / "member").exists(), "the new one is held"

@@ -80,6 +80,12 @@ def wait_until_ready(to: Path, link: Link, shell: list[str], model: Path) -> Non
     assert done.returncode == 0, done.stderr
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def target(link: Path) -> str:
     return str(link.readlink())
 
@@ -140,7 +146,9 @@ def test_restart_moves_the_link_and_never_goes_into_it(
 def test_term_ends_it_at_once(publish: Publish, shell: list[str], model: Path, tmp_path: Path) -> None:
     process = publish(tmp_path / "llm", Link.DIRECTORY)
     wait_until_ready(tmp_path / "llm", Link.DIRECTORY, shell, model)
-    time.sleep(0.1)  # the trap is set right after the link
+    while not catches(process.pid, signal.SIGTERM):  # the trap is set right after the link
+        assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
 

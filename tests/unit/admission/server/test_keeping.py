@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -16,6 +15,7 @@ import pytest
 from modelcar.admission.server.certificates import Lifetimes, renewed
 from modelcar.admission.server.keeping import Keeper, context_of
 from modelcar.errors import ClusterUnreachable, WorldError
+from tests.support.leaks import no_file_left_open
 
 from .vaults import MemoryVault
 
@@ -166,11 +166,13 @@ def test_what_cannot_be_renewed_goes_on_and_is_said(
     assert said in caplog.text
 
 
-def test_the_key_reaches_neither_disk_nor_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_reaches_neither_disk_nor_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
-    before, files = set(os.listdir("/proc/self/fd")), set(os.listdir("/tmp"))  # noqa: PTH208, S108
-    papers = renewed(None, [NAME], SHORT, dt.datetime.now(dt.UTC))
-    context_of(papers.chain)
-    assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
-    assert set(os.listdir("/tmp")) <= files  # noqa: PTH208, S108
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with no_file_left_open():
+        papers = renewed(None, [NAME], SHORT, dt.datetime.now(dt.UTC))
+        context_of(papers.chain)
+    assert not list(tmp_path.iterdir())
     assert "PRIVATE" not in caplog.text

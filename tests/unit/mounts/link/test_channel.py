@@ -16,6 +16,7 @@ import pytest
 from modelcar.errors import InvalidDocument, StorageError, UsageError
 from modelcar.mounts.link.channel import MOST_FILES, Channel, Closed, connect, listen
 from modelcar.mounts.link.packets import Attach, Failed, Files, Leave
+from tests.support.leaks import no_file_left_open
 
 
 @pytest.fixture
@@ -24,10 +25,6 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
     yield one, other
     one.close()
     other.close()
-
-
-def open_files() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def file_with(content: bytes) -> int:
@@ -55,15 +52,14 @@ def test_packets_and_files_arrive_in_order(pair: tuple[Channel, Channel]) -> Non
 
 def test_as_many_files_as_linux_takes(pair: tuple[Channel, Channel]) -> None:
     one, other = pair
-    before = open_files()
-    one.post(Files(0, MOST_FILES), [file_with(b"%d" % n) for n in range(MOST_FILES)])
-    assert other.wait(5)
-    got = other.receive()
-    assert got is not None
-    assert [os.pread(fd, 10, 0) for fd in got[1]] == [b"%d" % n for n in range(MOST_FILES)]
-    for fd in got[1]:
-        os.close(fd)
-    assert open_files() == before
+    with no_file_left_open():
+        one.post(Files(0, MOST_FILES), [file_with(b"%d" % n) for n in range(MOST_FILES)])
+        assert other.wait(5)
+        got = other.receive()
+        assert got is not None
+        assert [os.pread(fd, 10, 0) for fd in got[1]] == [b"%d" % n for n in range(MOST_FILES)]
+        for fd in got[1]:
+            os.close(fd)
 
 
 def test_posting_never_waits_and_all_arrives(pair: tuple[Channel, Channel]) -> None:
@@ -89,9 +85,8 @@ def test_posting_never_waits_and_all_arrives(pair: tuple[Channel, Channel]) -> N
 def test_files_that_cannot_be_sent_are_closed(pair: tuple[Channel, Channel]) -> None:
     one, other = pair
     other.close()
-    before = open_files()
-    one.post(Files(0, 1), [file_with(b"")])
-    assert open_files() == before
+    with no_file_left_open():
+        one.post(Files(0, 1), [file_with(b"")])
     one.wait(1)
     with pytest.raises(Closed):
         one.receive()
@@ -99,13 +94,13 @@ def test_files_that_cannot_be_sent_are_closed(pair: tuple[Channel, Channel]) -> 
 
 def test_files_that_were_not_sent_are_closed_at_the_end(pair: tuple[Channel, Channel]) -> None:
     one, _ = pair
-    before = open_files()
     for _ in range(3000):
         one.post(Leave(1))
-    one.post(Files(0, 1), [file_with(b"")])
-    assert open_files() == before + 1
+    one.post(Files(0, 1), [file := file_with(b"")])
+    os.fstat(file)
     one.close()
-    assert open_files() < before
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)
 
 
 def test_who_waits_is_woken_by_a_close(pair: tuple[Channel, Channel]) -> None:
@@ -121,15 +116,14 @@ def test_who_waits_is_woken_by_a_close(pair: tuple[Channel, Channel]) -> None:
 @pytest.mark.parametrize("raw", [b"{", b"[]", b'["need"]', b"x" * 65536, b"x" * 100_000])
 def test_what_is_no_packet_is_an_error_and_leaves_no_files(pair: tuple[Channel, Channel], raw: bytes) -> None:
     one, other = pair
-    before = open_files()
-    fd = file_with(b"")
-    one._sock.setblocking(True)
-    socket.send_fds(one._sock, [raw], [fd])
-    os.close(fd)
-    assert other.wait(5)
-    with pytest.raises(InvalidDocument):
-        other.receive()
-    assert open_files() == before
+    with no_file_left_open():
+        fd = file_with(b"")
+        one._sock.setblocking(True)
+        socket.send_fds(one._sock, [raw], [fd])
+        os.close(fd)
+        assert other.wait(5)
+        with pytest.raises(InvalidDocument):
+            other.receive()
 
 
 def test_a_socket_is_its_owners_and_may_have_a_long_name(tmp_path: Path) -> None:

@@ -106,10 +106,17 @@ class Node:
                 await stop.wait()
 
 
-def free_addresses(count: int) -> list[str]:
+@contextmanager
+def free_addresses(count: int) -> Iterator[list[str]]:
+    """Where nobody else can listen meanwhile: they are taken, but for whoever means to have one of them."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [f"127.0.0.1:{sock.getsockname()[1]}" for sock in sockets]
+        addresses = []
+        for _ in range(count):
+            taken = stack.enter_context(socket.socket())
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", 0))
+            addresses.append(f"127.0.0.1:{taken.getsockname()[1]}")
+        yield addresses
 
 
 @contextmanager
@@ -117,10 +124,10 @@ def cluster(
     folder: Path, content: Content, count: int, *, zones: Sequence[str] = (), settings: PeerSettings | None = None
 ) -> Iterator[list[Node]]:
     """`count` nodes that know each other, over one upstream."""
-    addresses = free_addresses(count)
-    listed = [f"{a}={zones[n]}" if zones else a for n, a in enumerate(addresses)]
     base = settings or PeerSettings(members=("x",), hold_seconds=0.5, suspect_seconds=0.3)
     with ExitStack() as stack:
+        addresses = stack.enter_context(free_addresses(count))
+        listed = [f"{a}={zones[n]}" if zones else a for n, a in enumerate(addresses)]
         nodes = []
         for n, address in enumerate(addresses):
             mine = replace(base, listen=address, members=tuple(listed), zone=zones[n] if zones else "")

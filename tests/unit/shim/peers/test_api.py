@@ -6,6 +6,7 @@ import http.client
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,21 +45,21 @@ def content() -> Content:
 @pytest.fixture
 def node(tmp_path: Path, content: Content) -> Iterator[Node]:
     """Alone in its world, so it is the home of everything."""
-    (address,) = free_addresses(1)
-    settings = PeerSettings(listen=address, members=(address,), hold_seconds=0.2)
-    with Node(tmp_path, settings, MemorySource(content.data)) as node:
-        yield node
+    with free_addresses(1) as (address,):
+        settings = PeerSettings(listen=address, members=(address,), hold_seconds=0.2)
+        with Node(tmp_path, settings, MemorySource(content.data)) as node:
+            yield node
 
 
 @pytest.fixture
 def stranger(tmp_path: Path, content: Content) -> Iterator[Node]:
     """One that is the home of nothing: of so many members others are before it."""
-    (address,) = free_addresses(1)
     others = tuple(f"10.0.0.{n}" for n in range(200))
-    settings = PeerSettings(listen=address, members=(address, *others), hold_seconds=0.2)
-    with Node(tmp_path, settings, MemorySource(content.data)) as node:
-        until(lambda: len(node.peers.membership.ring()) > 200)
-        yield node
+    with free_addresses(1) as (address,):
+        settings = PeerSettings(listen=address, members=(address, *others), hold_seconds=0.2)
+        with Node(tmp_path, settings, MemorySource(content.data)) as node:
+            until(lambda: len(node.peers.membership.ring()) > 200)
+            yield node
 
 
 def ask(node: Node, method: str, path: str, body: bytes | None = None, /, **headers: str) -> Answer:
@@ -128,9 +129,10 @@ def _bounds(grid: Grid, number: int) -> tuple[int, int]:
 def test_nobody_fetches_for_the_one_it_would_ask_itself(tmp_path: Path) -> None:
     """Two nodes that differ about the members would wait for each other."""
     content = Content(8 * CHUNK_SIZE)
-    mine, other = free_addresses(2)
-    settings = PeerSettings(listen=mine, members=(mine, other))
-    with Node(tmp_path, settings, MemorySource(content.data)) as node:
+    with ExitStack() as stack:
+        mine, other = stack.enter_context(free_addresses(2))
+        settings = PeerSettings(listen=mine, members=(mine, other))
+        node = stack.enter_context(Node(tmp_path, settings, MemorySource(content.data)))
         until(lambda: len(node.peers.membership.ring()) == 2)
         grid, homes = content.table(), node.peers._directions
         others = [n for n in range(8) if homes.plan(grid).zone[n].name == other]
@@ -244,9 +246,10 @@ def test_nonsense_is_refused(node: Node, path: str, headers: dict[str, str], sta
 
 
 def test_what_is_too_much_is_told_to_come_again(tmp_path: Path, content: Content) -> None:
-    (address,) = free_addresses(1)
-    settings = PeerSettings(listen=address, members=(address,), sending_each=1)
-    with Node(tmp_path, settings, MemorySource(content.data)) as node:
+    with ExitStack() as stack:
+        (address,) = stack.enter_context(free_addresses(1))
+        settings = PeerSettings(listen=address, members=(address,), sending_each=1)
+        node = stack.enter_context(Node(tmp_path, settings, MemorySource(content.data)))
         pull(node, content, None)
         slow = http.client.HTTPConnection(address, timeout=10)
         length = len(content.data)
