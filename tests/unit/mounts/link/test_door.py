@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelcar.backoff import Backoff
 from modelcar.errors import DigestMismatch, StorageError, Unreachable
 from modelcar.layers.hashing import Chunk
 from modelcar.mounts.link import client
@@ -229,7 +230,10 @@ def test_an_index_that_describes_other_bytes_loses_the_blob_when_it_is_whole(nod
     door.close()
 
 
-def test_a_registry_that_is_away_for_a_while_is_waited_for(node: Node, places: Places) -> None:
+def test_a_registry_that_is_away_for_a_while_is_waited_for(
+    node: Node, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelcar.mounts.served._BACKOFF", Backoff(0.05, 0.5))
     image = lazy_image()
     places.put(image)
     blob = image.manifest.layers[0].digest

@@ -13,6 +13,7 @@ import pytest
 
 from modelcar.oci import Descriptor, Index, Manifest
 from modelcar.oci.media_types import INDEX
+from modelcar.registry.session import Session
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 from tests.support import images
@@ -25,7 +26,8 @@ REPO = "org/model"
 
 @pytest.fixture(autouse=True)
 def _no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nobody's own logins or proxies take part in a test."""
+    """Nobody's own logins or proxies take part in a test, and an upstream that is away is asked again at once."""
+    monkeypatch.setattr(Session, "pause", lambda *_: None)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
