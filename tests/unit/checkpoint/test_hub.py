@@ -17,6 +17,12 @@ from tests.support.hub import COMMIT, Failure, FakeHub, Repo
 from .conftest import Tree
 
 
+@pytest.fixture(autouse=True)
+def _no_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails is tried again at once."""
+    monkeypatch.setattr("modelcar.checkpoint.hub_source.sleep", lambda _: None)
+
+
 @pytest.fixture
 def repo(small_model: Tree) -> Repo:
     return Repo({path: c.encode() if isinstance(c, str) else c for path, c in small_model.items()})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.backoff import Backoff
 from modelcar.checkpoint import Checkpoint, HubOptions, open_checkpoint, pieces
 from modelcar.checkpoint.objects.hedging import Hedge
 from modelcar.checkpoint.objects.names import parse_location
@@ -45,6 +46,7 @@ def door(server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MODELCAR_OBJECTS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("modelcar.checkpoint.objects.source._BACKOFF", Backoff(0.01, 0.01))
     monkeypatch.setattr(pieces, "PIECE", 65536)
     monkeypatch.setattr(pieces, "_LEAST_PIECE", 65536)
     server.put_all(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,15 +33,10 @@ def lines(format_: LogFormat, made: logging.LogRecord) -> str:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, levels = list(root.handlers), (root.level, logging.getLogger("registry_shim").level)
+def log() -> io.StringIO:
     stream = io.StringIO()
     configure("registry-shim", LogSettings(format=LogFormat.JSON, level=Level.INFO), stream)
-    yield stream
-    root.handlers[:] = before
-    root.setLevel(levels[0])
-    logging.getLogger("registry_shim").setLevel(levels[1])
+    return stream
 
 
 @pytest.mark.parametrize("format_", list(LogFormat))
