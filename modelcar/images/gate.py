@@ -13,7 +13,7 @@ from modelcar.checkpoint import Checkpoint, CheckpointFile
 from modelcar.errors import Denied
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Digest
-from modelcar.packaging.plan import PlannedLayer
+from modelcar.packaging.plan import LayerKind, PlannedLayer
 from modelcar.registry.cancel import CancelScope
 from modelcar.scanning.checkpoint import report_on, scan_checkpoint, scan_file
 from modelcar.scanning.filememo import FileMemo
@@ -131,6 +131,7 @@ class ArrivalGate:
         self._checkpoint, self._subject, self._memo = checkpoint, subject, memo
         self._scanner = FileScanner(settings)
         self._locks: defaultdict[str, Lock] = defaultdict(Lock)
+        self._remembering = Lock()
         self._reports: dict[str, FileReport] = {}
         self._looked: list[tuple[CheckpointFile, FileReport, int]] = []  # and when
 
@@ -145,12 +146,27 @@ class ArrivalGate:
             return (lambda _: True) if all(file.format in _TENSORS_ONLY for file in layer.files) else None
 
         def ready(_: float) -> bool:
-            self.look(layer)
+            self._scan(layer)
             return True
 
         return ready
 
     def look(self, layer: PlannedLayer) -> None:
+        """Scan the files of `layer`, which are what their source promised, once. What is found is remembered at once: a
+        build that is killed may not have them here the next time.
+
+        Raises:
+            Denied: one of them is *malicious*.
+            WorldError: one cannot be read, or changed meanwhile.
+        """
+        self._scan(layer)
+        if self._memo is not None and layer.kind is not LayerKind.FILES:
+            paths = {file.path for file in layer.files}
+            with self._remembering:
+                found = [entry for entry in self._looked if entry[0].path in paths]
+                self._memo.put(found, self._scanner, complete=False)
+
+    def _scan(self, layer: PlannedLayer) -> None:
         """Scan the files of `layer`, once.
 
         Raises:

@@ -30,7 +30,8 @@ class FileMemo:
     """One document for each source, in a folder that only its owner may read or write.
 
     A report counts for a file of the same name in the same state (inode, size, times), by the same rules, scanners and
-    settings. Only *clean* ones are kept: whatever else was found is looked at again.
+    settings; of one that is not here, if its source says the same sha256 of it that the file which was looked at had.
+    Only *clean* ones are kept: whatever else was found is looked at again.
     """
 
     def __init__(self, folder: Path, source: str) -> None:
@@ -39,30 +40,41 @@ class FileMemo:
         self._known: dict[str, Any] | None = None
 
     def get(self, file: CheckpointFile, scanner: FileScanner) -> FileReport | None:
-        """What a scan before found in `file`; `None` if there was none that counts, or if the file is not here."""
-        if file.awaited:
-            return None
+        """What a scan before found in `file`; `None` if there was none that counts."""
         try:
             found = self._read(scanner)[file.path]
-            if found["state"] != _state(file.stamp):
+            if not (_is_promised(found, file) if file.awaited else found["state"] == _state(file.stamp)):
                 return None
             report = FileReport.from_dict(found["report"])
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         return report if report.path == file.path and report.outcome is Outcome.CLEAN else None
 
-    def put(self, found: Iterable[tuple[CheckpointFile, FileReport, int]], scanner: FileScanner) -> None:
-        """Remember all reports on a source, each with the time (`time_ns`) at which its scan began.
+    def put(
+        self,
+        found: Iterable[tuple[CheckpointFile, FileReport, int]],
+        scanner: FileScanner,
+        *,
+        complete: bool = True,
+    ) -> None:
+        """Remember the reports on a source, each with the time (`time_ns`) at which its scan began: all of them, or
+        some besides those that are remembered. Files that are here have been found to hash to what the source says.
 
         A folder that cannot be written to costs time, nothing else.
         """
-        files = {
-            file.path: {"state": _state(file.stamp), "report": report.to_dict()}
-            for file, report, began_ns in found
-            if not file.awaited and report.outcome is Outcome.CLEAN and file.stamp.is_settled(began_ns)
-        }
-        if self._known == files:
+        known = self._read(scanner)
+        files = {} if complete else dict(known)
+        for file, report, began_ns in found:
+            if report.outcome is not Outcome.CLEAN:
+                continue
+            if file.awaited and _is_promised(known.get(file.path, {}), file):
+                files[file.path] = known[file.path]
+            elif not file.awaited and file.stamp.is_settled(began_ns):
+                state, sha256 = _state(file.stamp), file.known_sha256
+                files[file.path] = {"state": state, "sha256": sha256, "report": report.to_dict()}
+        if known == files:
             return
+        self._known = files
         content = json.dumps({"by": scanned_by(scanner), "files": files}).encode()
         with suppress(OSError, StorageError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,6 +91,11 @@ class FileMemo:
                     if document["by"] == scanned_by(scanner):
                         self._known = dict(document["files"])
         return self._known
+
+
+def _is_promised(found: dict[str, Any], file: CheckpointFile) -> bool:
+    """Whether this is about the bytes that the source says `file` has."""
+    return file.known_sha256 is not None and found.get("sha256") == file.known_sha256
 
 
 def _state(stamp: FileStamp) -> list[int]:

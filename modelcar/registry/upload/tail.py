@@ -18,7 +18,7 @@ from modelcar.registry.upload.source import BlobSource, cut
 __all__ = ["LEAD", "Tail", "behind"]
 
 LEAD: Final = 64 << 20  # bytes that the hasher may be ahead of a sender that follows it
-_STEP: Final = 4 << 20  # bytes that are waited for at once
+_STEP: Final = 1 << 20  # bytes that are waited for at once
 _POLL: Final = 0.2  # seconds until a waiting sender looks whether it was cancelled
 
 

@@ -17,11 +17,12 @@ __all__ = ["RequestBody", "Shaper", "Wire", "answer_blocks", "status_of"]
 
 _BLOCK: Final = 64 << 10
 _HERE: Final = IN_BODIES | {Wrong.STATUS, Wrong.LOST_SESSION}
+_SLACK: Final = 0.1  # seconds of the line that are not lost to a clock that wakes up late
 _LINGER: Final = 1.0  # seconds in which a client may still send what nobody wants, to hear why
 
 
 class Shaper:
-    """All bodies together move at `rate` bytes a second, in each direction."""
+    """All bodies together move at `rate` bytes a second, in each direction; what a late wake-up has cost is made up."""
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
@@ -33,7 +34,7 @@ class Shaper:
             return
         with self._lock:
             now = time.monotonic()
-            self._free[upload] = max(now, self._free[upload]) + size / self._rate
+            self._free[upload] = max(now - _SLACK, self._free[upload]) + size / self._rate
             delay = self._free[upload] - now
         time.sleep(max(0.0, delay))
 

@@ -155,6 +155,11 @@ def test_no_cache(modelcar: ModelcarCli, hub: FakeHub, ref: str, tmp_path: Path)
     again = ("build", SOURCE, "-t", ref, "--push", "--no-cache")
     assert modelcar.json(*again, "--no-scan")["digest"] == passed["digest"]
     assert hub.sent_of(WEIGHTS) <= 2 * headers_of(hub), "what the registry has is not brought again"
+    hub.sent.clear()
+    assert modelcar.json(*again)["verdict"] == "clean"
+    assert hub.sent_of(WEIGHTS) <= 2 * headers_of(hub), "nor is what was scanned"
+    for path in (modelcar.home / "scans").rglob("*.json"):
+        path.unlink()
     assert modelcar.json(*again)["verdict"] == "clean", "what is not brought is scanned from afar"
     modelcar("rm", ref)
     modelcar("gc", "-q")

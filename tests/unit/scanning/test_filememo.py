@@ -54,6 +54,35 @@ def test_a_file_in_another_state_is_new(checkpoint: Checkpoint, folder: Path) ->
     assert FileMemo(folder, "s").get(replace(file, awaited=True), SCANNER) is None
 
 
+def test_a_file_that_is_not_here_counts_by_what_its_source_promises(checkpoint: Checkpoint, folder: Path) -> None:
+    found = [(replace(file, known_sha256="ab" * 32), report, began) for file, report, began in scanned(checkpoint)]
+    FileMemo(folder, "s").put(found, SCANNER)
+    file, report, _ = found[0]
+    away = replace(file, awaited=True)
+    assert FileMemo(folder, "s").get(away, SCANNER) == report
+    assert FileMemo(folder, "s").get(replace(away, known_sha256="cd" * 32), SCANNER) is None
+    assert FileMemo(folder, "s").get(replace(away, known_sha256=None), SCANNER) is None
+    FileMemo(folder, "s").put([(away, report, time.time_ns())], SCANNER)
+    assert FileMemo(folder, "s").get(away, SCANNER) == report, "and the next time"
+
+
+def test_what_was_only_read_from_afar_is_not_kept(checkpoint: Checkpoint, folder: Path) -> None:
+    """Nobody has hashed those bytes."""
+    found = [(replace(f, awaited=True, known_sha256="ab" * 32), report, at) for f, report, at in scanned(checkpoint)]
+    FileMemo(folder, "s").put(found, SCANNER)
+    assert FileMemo(folder, "s").get(found[0][0], SCANNER) is None
+
+
+def test_reports_are_kept_one_by_one(checkpoint: Checkpoint, folder: Path) -> None:
+    """A build that is killed has looked at some of them."""
+    first, second, *_ = found = scanned(checkpoint)
+    for each in (first, second):
+        FileMemo(folder, "s").put([each], SCANNER, complete=False)
+    assert [FileMemo(folder, "s").get(file, SCANNER) for file, _, _ in (first, second)] == [first[1], second[1]]
+    FileMemo(folder, "s").put([second], SCANNER)
+    assert FileMemo(folder, "s").get(found[0][0], SCANNER) is None, "these are all"
+
+
 def test_what_was_changed_just_before_is_not_kept(checkpoint: Checkpoint, folder: Path) -> None:
     newest = max(file.stamp.ctime_ns for file in checkpoint.files)
     found = [each for each in scanned(checkpoint, newest) if each[0].stamp.ctime_ns == newest]
