@@ -44,9 +44,9 @@ from registry_shim.peers.access import SameAsClients
 from registry_shim.peers.caching import CacheHoldings
 from registry_shim.peers.peers import Peers
 from registry_shim.precache.doors import Doors
+from registry_shim.precache.node_doors import GateGuard, MirrorImages, StoreImporter
 from registry_shim.precache.precache import Precache
 from registry_shim.precache.settings import PrecacheImage, PrecacheList
-from registry_shim.precache.through import GateGuard, MirrorImages, StoreImporter
 from registry_shim.space.space import Space
 
 __all__ = ["Node", "node"]

@@ -22,7 +22,7 @@ from modelcar.cache.origin import Origin
 from modelcar.cache.origins import Origins
 from modelcar.cache.settings import CacheSettings
 from modelcar.cache.status import BlobStatus, describe
-from modelcar.cache.wrong import WrongContent
+from modelcar.cache.wrong_content import WrongContent
 from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, NotFound, SizeMismatch, StorageError
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob

@@ -76,8 +76,8 @@ def _open_hub(name: str, options: HubOptions | None, *, complete: bool, spool: P
     from modelcar.checkpoint.hub import HubOptions, is_wanted, parse_hub_name
     from modelcar.checkpoint.hub_source import open_hub
     from modelcar.checkpoint.listing import open_remote
+    from modelcar.checkpoint.one_format import check_one_format
     from modelcar.checkpoint.spool import Spooled
-    from modelcar.checkpoint.twice import check_one_format
 
     options = options or HubOptions()
     wanted = parse_hub_name(name, options)
@@ -96,8 +96,8 @@ def _open_objects(source: str, options: HubOptions | None, *, complete: bool, sp
     from modelcar.checkpoint.hub import HubOptions, is_wanted
     from modelcar.checkpoint.listing import open_remote
     from modelcar.checkpoint.objects.source import open_objects
+    from modelcar.checkpoint.one_format import check_one_format
     from modelcar.checkpoint.spool import Spooled
-    from modelcar.checkpoint.twice import check_one_format
 
     options = options or HubOptions()
     patterns = bool(options.allow_patterns or options.ignore_patterns)

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelcar.cluster.cache_status import Copy, image_sizes, summed
+from modelcar.cluster.names import FINALIZER, LIMIT, NodePhase, by_name, is_deleted, labels_of, spec_of, status_of
 from modelcar.cluster.placing import Placement, Room, Wish, place
 from modelcar.cluster.quantities import quantity
 from modelcar.cluster.resources import Object, name_of
 from modelcar.cluster.selectors import matches_selector
-from modelcar.cluster.summing import Copy, image_sizes, summed
 from modelcar.cluster.using import users
-from modelcar.cluster.words import FINALIZER, LIMIT, NodePhase, by_name, is_deleted, labels_of, spec_of, status_of
 from modelcar.errors import UsageError
 
 __all__ = ["Plan", "View", "plan"]

@@ -10,10 +10,10 @@ from time import monotonic
 from typing import Any, Final
 
 from modelcar.cluster.api import Event, Listing, Patch
+from modelcar.cluster.names import timestamp
 from modelcar.cluster.patching import json_patched, merged
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, Object, Resource, name_of, namespace_of
 from modelcar.cluster.selectors import matches_fields, matches_labels
-from modelcar.cluster.words import timestamp
 from modelcar.errors import Conflict, Expired, InvalidObject, ObjectNotFound
 from modelcar.registry.cancel import current_scope
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelcar.admission.names import DIGESTS
+from modelcar.cluster.names import spec_of, status_of
 from modelcar.cluster.resources import Object, name_of, namespace_of
-from modelcar.cluster.words import spec_of, status_of
 from modelcar.errors import InvalidReference
 from modelcar.oci import Reference
 

@@ -21,7 +21,7 @@ from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.scheduler import Job, Scheduler, Slots, Task
 from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind
 from modelcar.lazy.standing import Standing
-from modelcar.lazy.whole import WholeDigest
+from modelcar.lazy.whole_digest import WholeDigest
 from modelcar.lazy.window import Window
 from modelcar.oci import Digest
 

@@ -15,7 +15,6 @@ from modelcar.cache.indexes import Indexes
 from modelcar.errors import ModelcarError, NotFound
 from modelcar.lazy.grid import Grid
 from modelcar.mounts.ahead import Ranges
-from modelcar.mounts.alive import start_time
 from modelcar.mounts.figures import MountFigures, figures_of
 from modelcar.mounts.plan import MountPlan
 from modelcar.mounts.progress import MountStatus, Speed, status_of
@@ -23,6 +22,7 @@ from modelcar.mounts.ranked import RankedReading
 from modelcar.mounts.reading import CacheReading
 from modelcar.mounts.records import MountRecord, Records
 from modelcar.mounts.served import LastingLeases, ServedMount
+from modelcar.mounts.start_times import start_time
 from modelcar.mounts.timers import Timers
 from modelcar.oci import Digest
 

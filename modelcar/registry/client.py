@@ -17,7 +17,7 @@ from modelcar.registry.cancel import JobGroup, run_parallel
 from modelcar.registry.credentials import Login
 from modelcar.registry.documents import Documents
 from modelcar.registry.download import BLOCK, BlobStream
-from modelcar.registry.earlier import earlier_sizes
+from modelcar.registry.earlier_pushes import earlier_sizes
 from modelcar.registry.preflight import Preflight
 from modelcar.registry.referrers import Referrers
 from modelcar.registry.session import Call, Session

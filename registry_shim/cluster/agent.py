@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from modelcar.admission.resolve.logins import PullSecret
 from modelcar.cluster.api import Cluster
+from modelcar.cluster.names import NodePhase
 from modelcar.cluster.resources import MODEL_NODES, PODS, Object
 from modelcar.cluster.secrets import read_secret
 from modelcar.cluster.watching import Followed
-from modelcar.cluster.words import NodePhase
 from modelcar.errors import ClusterError, ModelcarError
 from modelcar.store.disk import atomic_write, explain, make_dirs
 from registry_shim.cluster.progress import events

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelcar.cluster.names import spec_of, status_of
 from modelcar.cluster.resources import Object, name_of, namespace_of
-from modelcar.cluster.words import spec_of, status_of
 from modelcar.progress import human_size
 from registry_shim.cluster.seen import ShownImage, Sight, full_name
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from modelcar.cluster.names import NodePhase, status_of
 from modelcar.cluster.resources import Object
-from modelcar.cluster.words import NodePhase, status_of
 from modelcar.progress import human_size
 from registry_shim.cluster.seen import Sight, full_name
 from registry_shim.cluster.wishes import models_of

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelcar.cluster.api import Cluster
+from modelcar.cluster.names import labels_of, status_of, timestamp
 from modelcar.cluster.patching import replacing
 from modelcar.cluster.resources import EVENTS, MODEL_NODES, NODES, Object, name_of, namespace_of
-from modelcar.cluster.words import labels_of, status_of, timestamp
 from modelcar.errors import Conflict, ObjectNotFound
 from registry_shim.cluster.labels import changes
 from registry_shim.cluster.progress import Told, event

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.errors import NotFound, WorldError
-from modelcar.mounts.alive import start_time
 from modelcar.mounts.erofs.support import KernelMount, choose
 from modelcar.mounts.plan import MountPlan
 from modelcar.mounts.process.launch import start_mount
 from modelcar.mounts.process.unmounting import mounted, unmount
+from modelcar.mounts.start_times import start_time
 from modelcar.oci import Digest
 from modelcar.store.disk import atomic_write, explain, make_dirs
 from registry_shim.operations.admin.client import AdminClient

@@ -20,8 +20,8 @@ from registry_shim.space.catalogue import Catalogue, Places, read_blob
 from registry_shim.space.content import Content, Observer, Unobserved
 from registry_shim.space.evict import Contents, Plan, abandoned, choose
 from registry_shim.space.evictor import carry_out
-from registry_shim.space.linked import linked
 from registry_shim.space.pins import Pin, Pins
+from registry_shim.space.pushed import linked
 from registry_shim.space.reserves import Reserves
 from registry_shim.space.settings import SpaceSettings
 from registry_shim.space.status import SpaceStatus, status_of

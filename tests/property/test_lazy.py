@@ -13,7 +13,7 @@ from modelcar.errors import DigestMismatch, StorageError
 from modelcar.lazy import partial as module
 from modelcar.lazy.demand import Demands
 from modelcar.lazy.partial import PartialBlob
-from modelcar.lazy.whole import WholeDigest
+from modelcar.lazy.whole_digest import WholeDigest
 from tests.support.chunks import Content
 
 CONTENT = Content(10_007)

@@ -302,7 +302,7 @@ def test_only_the_command_line_prints_or_exits() -> None:
                 assert (node.value.id, node.attr) != ("sys", "exit"), f"{name(path)}:{node.lineno} sys.exit"
 
 
-def tests_of(package: Path) -> str:
+def unit_folder(package: Path) -> str:
     """The folder of tests/unit for a package, `registry_shim` being `shim` there."""
     top, *below = package.relative_to(ROOT).parts
     return "/".join(below if top == "modelcar" else ["shim", *below])
@@ -313,8 +313,8 @@ def test_unit_tests_lie_where_their_package_does() -> None:
     packages = {path.parent for path in SOURCES if path.name == "__init__.py"}
     unit = ROOT / "tests/unit"
     folders = {str(path.parent.relative_to(unit)) for path in unit.glob("*/**/test_*.py")}
-    untested = {tests_of(package) for package in packages if package.parent.parent == ROOT} - folders
+    untested = {unit_folder(package) for package in packages if package.parent.parent == ROOT} - folders
     assert not untested, f"tests/unit has no folder {untested} with tests of the package"
-    astray = folders - {tests_of(package) for package in packages} - set(BESIDE)
+    astray = folders - {unit_folder(package) for package in packages} - set(BESIDE)
     assert not astray, f"no package is called as {astray} in tests/unit"
     assert all((ROOT / place).is_dir() for place in BESIDE.values())

@@ -18,8 +18,8 @@ from modelcar.admission.reading.annotations import (
     is_wanted,
 )
 from modelcar.admission.reading.containers import all_containers, server_containers
-from modelcar.admission.reading.done import Done, parse_done, parse_pins
 from modelcar.admission.reading.entries import Entry
+from modelcar.admission.reading.former_pass import Done, parse_done, parse_pins
 from modelcar.admission.reading.injection import Injection
 from modelcar.admission.reading.kserve import KSERVE_PATH, entries_of_kserve, kserve_injection
 from modelcar.admission.reading.paths import check_apart, check_path

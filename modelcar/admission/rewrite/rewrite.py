@@ -9,8 +9,8 @@ from modelcar.admission.asked import Asked, Model
 from modelcar.admission.facts import Facts
 from modelcar.admission.names import DIGESTS, DONE, OURS, STATUS
 from modelcar.admission.pinning import digest_in
-from modelcar.admission.reading.done import Done
 from modelcar.admission.reading.entries import Entry
+from modelcar.admission.reading.former_pass import Done
 from modelcar.admission.reading.injection import take_away
 from modelcar.admission.reading.read import Scene, scene_of
 from modelcar.admission.rewrite.affinity import with_affinity

@@ -18,12 +18,12 @@ from modelcar.cli.ranks import RankChoice, rank_options
 from modelcar.errors import StorageError, UsageError, WorldError
 from modelcar.images.described import DescribedModel, one_copy
 from modelcar.layers.index import IndexedFile
-from modelcar.mounts.alive import start_time
 from modelcar.mounts.keeping import await_keeper, find_mount, keeper_lives, lazy_root, socket_of, start_keeper
 from modelcar.mounts.link.asking import ask
 from modelcar.mounts.process.unmounting import mounted
 from modelcar.mounts.ranked import CONFIGS
 from modelcar.mounts.records import MountRecord, Records
+from modelcar.mounts.start_times import start_time
 from modelcar.mounts.tensors import Here, TensorStatus, indexed_files, present_of, tensors_of
 from modelcar.oci.document import parse_object
 from modelcar.store import default_home

@@ -13,11 +13,11 @@ from modelcar.cli.mounting import place_of
 from modelcar.cli.options import FOLDER, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import ModelcarError, NotFound, UsageError, WorldError
-from modelcar.mounts.alive import start_time
 from modelcar.mounts.keeping import find_mount, lazy_root, socket_of
 from modelcar.mounts.link.asking import ask
 from modelcar.mounts.process.unmounting import Mounted, holder_of, mounted, unmount
 from modelcar.mounts.records import MountRecord, Records
+from modelcar.mounts.start_times import start_time
 from modelcar.store import default_home
 
 _ENDING: Final = 20.0  # seconds

@@ -16,11 +16,11 @@ import kopf
 
 from modelcar.cluster.access import Access
 from modelcar.cluster.api import Cluster
-from modelcar.cluster.controller.known import KINDS, Known
+from modelcar.cluster.controller.known_objects import KINDS, Known
 from modelcar.cluster.controller.writing import carry_out
+from modelcar.cluster.names import timestamp
 from modelcar.cluster.plan import plan
 from modelcar.cluster.resources import MODEL_CACHES, Resource
-from modelcar.cluster.words import timestamp
 from modelcar.errors import ClusterError, ObjectNotFound, WorldError
 from modelcar.registry.cancel import Cancelled, CancelScope
 from modelcar.serving.threads import in_thread

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, Final
 
 from modelcar.cluster.api import Cluster
+from modelcar.cluster.names import FINALIZER, MANAGED_BY, by_name, spec_of, status_of
 from modelcar.cluster.patching import replacing
 from modelcar.cluster.plan import Plan, View
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object, name_of, version_of
-from modelcar.cluster.words import FINALIZER, MANAGED_BY, by_name, spec_of, status_of
 from modelcar.errors import ClusterError, Conflict, ObjectNotFound
 from modelcar.registry.cancel import CancelScope, current_scope
 

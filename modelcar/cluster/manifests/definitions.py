@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from modelcar.cluster.manifests.schemas import Schema, array, choice, count, integer, mapping, record, text, yes_or_no
+from modelcar.cluster.names import MANAGED_BY, NodePhase
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object, Resource
-from modelcar.cluster.words import MANAGED_BY, NodePhase
 
 __all__ = ["model_cache", "model_node"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelcar.cluster.names import MANAGED_BY
 from modelcar.cluster.resources import Object
-from modelcar.cluster.words import MANAGED_BY
 
 __all__ = [
     "CONFINED",

@@ -14,7 +14,7 @@ import pytest
 
 from modelcar.cluster.access import Access
 from modelcar.cluster.api import ApiServer
-from modelcar.cluster.controller.known import Known
+from modelcar.cluster.controller.known_objects import Known
 from modelcar.cluster.controller.operator import Controller, ControllerSettings, run
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, Object, Resource
 from modelcar.cluster.testing import MemoryCluster

@@ -15,8 +15,8 @@ from modelcar.cli import cli
 from modelcar.cluster.manifests.definitions import model_cache, model_node
 from modelcar.cluster.manifests.settings import Installation
 from modelcar.cluster.manifests.webhook import CONFIGURATION
+from modelcar.cluster.names import LIMIT
 from modelcar.cluster.resources import MODEL_CACHES
-from modelcar.cluster.words import LIMIT
 from registry_shim.cluster.agent import LIST_NAME, LOGINS_NAME
 from registry_shim.cluster.labels import MOST
 

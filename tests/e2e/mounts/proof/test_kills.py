@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.mounts.alive import start_time
 from modelcar.mounts.process.unmounting import mounted
+from modelcar.mounts.start_times import start_time
 from tests.e2e.mounts.proof.models import SmallModel, small_model
 from tests.e2e.mounts.proof.node import Mount, Node, kill
 from tests.e2e.mounts.proof.pages import ELSEWHERE, Found, Way, is_read, read_pages

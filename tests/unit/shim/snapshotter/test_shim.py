@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from modelcar.errors import NotFound, WorldError
-from modelcar.mounts.alive import start_time
 from modelcar.mounts.plan import MountPlan
 from modelcar.mounts.process.unmounting import Mounted
+from modelcar.mounts.start_times import start_time
 from modelcar.oci import Descriptor, Digest, media_types
 from registry_shim.snapshotter import shim
 from registry_shim.snapshotter.records import ModelImage

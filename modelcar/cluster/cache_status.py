@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from modelcar.cluster.names import NodePhase, spec_of, status_of
 from modelcar.cluster.resources import Object
-from modelcar.cluster.words import NodePhase, spec_of, status_of
 from modelcar.progress import human_size
 
 __all__ = ["Copy", "image_sizes", "summed"]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from modelcar.cache.wrong import WrongContent
+from modelcar.cache.wrong_content import WrongContent
 from modelcar.errors import DigestMismatch
 from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest

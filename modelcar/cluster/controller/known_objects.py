@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from modelcar.cluster.api import Cluster
+from modelcar.cluster.names import is_deleted
 from modelcar.cluster.plan import View
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, Object, Resource, name_of, version_of
-from modelcar.cluster.words import is_deleted
 
 __all__ = ["KINDS", "Known"]
 
