@@ -37,7 +37,8 @@ def check_file(path: Path, digest: Digest, *, pace: Callable[[int], None] = lamb
         while n := os.preadv(fd, [buffer], size):
             state.update(buffer[:n])
             # From the disk the next time, too; and what pulls need stays in memory.
-            os.posix_fadvise(fd, size, n, os.POSIX_FADV_DONTNEED)
+            if hasattr(os, "posix_fadvise"):  # macOS has none
+                os.posix_fadvise(fd, size, n, os.POSIX_FADV_DONTNEED)
             size += n
             pace(n)
     except OSError as e:

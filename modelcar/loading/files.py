@@ -78,7 +78,8 @@ class DiskFile:
     def read_into(self, offset: int, pieces: Iterator[Piece], size: int) -> None:
         with self._opened() as fd:
             self._check(fd)
-            os.posix_fadvise(fd, offset, size, os.POSIX_FADV_WILLNEED)  # all of it at once into the disk's queue
+            if hasattr(os, "posix_fadvise"):  # macOS has none
+                os.posix_fadvise(fd, offset, size, os.POSIX_FADV_WILLNEED)  # all of it at once into the disk's queue
             views: list[memoryview] = []
             for piece in pieces:
                 views += _skipping(piece) if isinstance(piece, int) else [piece]

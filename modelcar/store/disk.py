@@ -17,7 +17,10 @@ from modelcar.layers.bytemap import ByteReader, FileSlice
 __all__ = ["atomic_write", "copy_into", "explain", "fsync_dir", "lock", "make_dirs"]
 
 _COPY_STEP = 256 << 20  # a multiple of every file system's block, so that reflinks stay possible from step to step
-_NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF})
+_BLOCK = 1 << 20
+_NOT_THIS_WAY = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ENOTSOCK}
+)
 
 
 def explain(error: OSError, doing: str) -> StorageError:
@@ -105,7 +108,8 @@ def copy_into(fd: int, reader: ByteReader, advance: Callable[[int], None] = lamb
     """Append all that `reader` still has to the open file `fd`, at its end; `advance` is told of every step's bytes.
 
     File ranges are moved by `copy_file_range`, which makes them reflinks where the file system can (the payloads of
-    our layers are aligned for that) and never passes bytes through this process.
+    our layers are aligned for that) and never passes bytes through this process. Only where the kernel moves nothing
+    between files, as macOS does not, they are read and written.
 
     Raises:
         SourceChanged: a file is not, or does not stay, what was hashed.
@@ -125,22 +129,36 @@ def copy_into(fd: int, reader: ByteReader, advance: Callable[[int], None] = lamb
 
 
 def _copy_slice(fd: int, position: int, piece: FileSlice, advance: Callable[[int], None]) -> None:
+    ways = [_copied_by_reference, _copied_by_kernel, _copied_by_hand]
     done = 0
-    kernel_copy = True
     while done < piece.size:
         n = min(piece.size - done, _COPY_STEP)
-        moved = 0
-        if kernel_copy:
-            try:
-                moved = os.copy_file_range(piece.fd, fd, n, piece.offset + done, position + done)
-            except OSError as e:
-                if e.errno not in _NO_KERNEL_COPY:
-                    raise
-            kernel_copy = moved > 0  # some file systems copy nothing instead of refusing
-        if not kernel_copy:
-            os.lseek(fd, position + done, os.SEEK_SET)
-            moved = os.sendfile(fd, piece.fd, piece.offset + done, n)
-            if moved == 0:
+        try:
+            moved = ways[0](piece.fd, piece.offset + done, fd, position + done, n)
+        except OSError as e:
+            if len(ways) == 1 or e.errno not in _NOT_THIS_WAY:
+                raise
+            moved = 0
+        if moved == 0:  # some file systems copy nothing instead of refusing
+            del ways[0]
+            if not ways:
                 raise ends_early(piece.path, piece.offset + done)
-        done += moved
-        advance(moved)
+        else:
+            done += moved
+            advance(moved)
+
+
+def _copied_by_reference(source: int, offset: int, target: int, position: int, size: int) -> int:
+    if not hasattr(os, "copy_file_range"):  # not Linux
+        return 0
+    return os.copy_file_range(source, target, size, offset, position)
+
+
+def _copied_by_kernel(source: int, offset: int, target: int, position: int, size: int) -> int:
+    """On Linux between any two files; elsewhere into sockets alone."""
+    os.lseek(target, position, os.SEEK_SET)
+    return os.sendfile(target, source, offset, size)
+
+
+def _copied_by_hand(source: int, offset: int, target: int, position: int, size: int) -> int:
+    return os.pwrite(target, os.pread(source, min(size, _BLOCK), offset), position)

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import nullcontext, suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Final, TextIO
@@ -79,13 +80,16 @@ def _confine(request: Request) -> None:
     if not request.network:
         # Where the kernel does not let us there is a network; that a scanner uses it is not known to be wrong.
         flags = _CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWUSER | _CLONE_NEWNET
-        ctypes.CDLL(None).unshare(flags)
+        with suppress(AttributeError):  # not Linux
+            ctypes.CDLL(None).unshare(flags)
 
 
 def _limit(kind: int, most: int) -> None:
     hard = resource.getrlimit(kind)[1]
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (most, most))
+    # macOS takes no bound below what is mapped already, and so none of the address space: the others hold.
+    with nullcontext() if sys.platform == "linux" else suppress(ValueError, OSError):
+        resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":
