@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from modelcar.cli.output import Output
 from modelcar.errors import StorageError
 from modelcar.oci import Reference
+from modelcar.packaging.outline import Outline
 from modelcar.registry import ClientSettings, Registry
 from modelcar.registry.preflight import Preflight
 from modelcar.store import default_home
@@ -31,15 +31,15 @@ def moved_document(registry: Registry) -> dict[str, int]:
     return {"sent": moved.sent, "reused": moved.reused}
 
 
-def look_ahead(registry: str, layers: Mapping[str, int]) -> Preflight:
-    """What is known of pushing these layers (label to bytes) to a registry, by its name or that of a repository there.
+def look_ahead(registry: str, outline: Outline) -> Preflight:
+    """What is known of pushing this image to a registry, by its name or that of a repository there.
 
     Raises:
         InvalidReference: it is no name.
     """
     ref = Reference.parse(registry if "/" in registry else f"{registry}/any")
     with Registry(remembering(ClientSettings())) as client:
-        return client.preflight(ref, layers)
+        return client.preflight(ref, {layer.label: layer.size for layer in outline.layers}, outline.manifests)
 
 
 def show_preflight(found: Preflight, output: Output) -> None:

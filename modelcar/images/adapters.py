@@ -17,7 +17,7 @@ from modelcar.packaging.model_base import ModelBase, read_model_base
 from modelcar.registry import Registry
 from modelcar.store import LocalStore
 
-__all__ = ["NO_ADAPTER", "Adapter", "AdapterRequest", "prepare_adapter"]
+__all__ = ["NO_ADAPTER", "Adapter", "AdapterRequest", "note_base", "prepare_adapter"]
 
 _FOLDER: Final = "adapters"
 _MODEL: Final = "dev.modelcar.model."
@@ -54,10 +54,10 @@ class Adapter:
 NO_ADAPTER: Final = Adapter()
 
 
-def prepare_adapter(request: AdapterRequest, checkpoint: Checkpoint, store: LocalStore, registry: Registry) -> Adapter:
-    """Find the base, and read what its documents say of its layers; no layer is fetched.
-
-    Layers that are not in `store` are noted to be where the base is. The caller holds `store.session()`.
+def prepare_adapter(
+    request: AdapterRequest, checkpoint: Checkpoint, store: LocalStore | None, registry: Registry
+) -> Adapter:
+    """Find the base, and read what its documents say of its layers; no layer is fetched, and nothing is written.
 
     Raises:
         UsageError: `checkpoint` is no adapter, or the request or the base makes no sense.
@@ -89,10 +89,17 @@ def prepare_adapter(request: AdapterRequest, checkpoint: Checkpoint, store: Loca
     if not request.with_base:
         return Adapter(annotations=annotations, folder=folder)
     beneath = read_model_base(source, root, str(request.base))
-    for layer in beneath.layers:
-        if layer.digest not in store.content and store.content.elsewhere(layer.digest) is None:
-            store.content.note_elsewhere(layer.digest, request.base.name)
     return Adapter(annotations={**_of_both(checkpoint, beneath), **annotations}, beneath=beneath, folder=folder)
+
+
+def note_base(adapter: Adapter, base: Reference | None, store: LocalStore) -> None:
+    """Note of the base's layers that are not in `store` that they are where the base is. The caller holds
+    `store.session()`."""
+    if adapter.beneath is None or base is None:
+        return
+    for layer in adapter.beneath.layers:
+        if layer.digest not in store.content and store.content.elsewhere(layer.digest) is None:
+            store.content.note_elsewhere(layer.digest, base.name)
 
 
 def _of_both(checkpoint: Checkpoint, base: ModelBase) -> dict[str, str]:
@@ -105,9 +112,9 @@ def _of_both(checkpoint: Checkpoint, base: ModelBase) -> dict[str, str]:
     return {**model, _LICENSES: together if all(found) else ""}
 
 
-def _find_base(ref: Reference, store: LocalStore, registry: Registry) -> tuple[RangedSource, Descriptor]:
+def _find_base(ref: Reference, store: LocalStore | None, registry: Registry) -> tuple[RangedSource, Descriptor]:
     """Reads exactly the image that `ref` is now: in the local store if that has it, else in its registry."""
-    if (root := look_up(store, ref)) is not None:
+    if store is not None and (root := look_up(store, ref)) is not None:
         return StoreSource(store.content, root), root
     root = registry.resolve(ref)
     return RegistrySource(ref.with_digest(root.digest), registry), root

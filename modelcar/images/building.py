@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from modelcar.checkpoint import Checkpoint
 from modelcar.errors import UsageError
-from modelcar.images.adapters import Adapter, AdapterRequest, prepare_adapter
-from modelcar.images.bases import OWN_BASES, choose_bases, own_bases
+from modelcar.images.adapters import Adapter, AdapterRequest, note_base, prepare_adapter
+from modelcar.images.bases import OWN_BASES, choose_bases, own_bases, planned_bases
 from modelcar.images.gate import Upload
 from modelcar.images.local import new_name
 from modelcar.images.object_cache import bringing
@@ -25,7 +25,7 @@ from modelcar.images.watching import UNWATCHED, Watcher
 from modelcar.oci import Digest, Platform, Reference
 from modelcar.packaging.base import Base
 from modelcar.packaging.build import BuiltImage, build_image
-from modelcar.packaging.outline import Outline
+from modelcar.packaging.outline import Outline, outline_image
 from modelcar.packaging.passing import Passing
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 from modelcar.packaging.streams import Begin
@@ -39,7 +39,7 @@ from modelcar.store import LocalStore
 if TYPE_CHECKING:  # `build` starts without what only those who sign need
     from modelcar.signing.signatory import Signatory
 
-__all__ = ["BuildRequest", "Built", "Signer", "build_model"]
+__all__ = ["BuildRequest", "Built", "Signer", "build_model", "outline_model"]
 
 _DEFAULTS: Final = ClientSettings()
 
@@ -128,10 +128,7 @@ def build_model(
         Denied: the scan found what must not be shipped; nothing was named, signed or tagged.
         WorldError: a file changed meanwhile, a disk or registry failed.
     """
-    if not request.keep and not request.push:
-        raise UsageError("--no-cache keeps no weights here", hint="add --push, so that they are somewhere")
-    name = new_name(request.ref)
-    mount_repositories(request.mount_from, request.ref)
+    name = _check(request)
     own = own_bases(request.base, request.platforms) if request.base in OWN_BASES else []  # costs nothing, may fail
     with ExitStack() as stack:
         stack.enter_context(store.session())  # before anything is brought that a collection could take for left over
@@ -146,6 +143,45 @@ def build_model(
         if request.base in OWN_BASES and not adapter.folder:  # or it is not all of the image, or it lies elsewhere
             scan.remember(built.digest, name)
     return built
+
+
+def outline_model(
+    request: BuildRequest,
+    store: LocalStore | None,
+    settings: ClientSettings = _DEFAULTS,
+    watcher: Watcher = UNWATCHED,
+) -> Outline:
+    """What `build_model` would build. No weight is read, nothing is brought, and nothing is written.
+
+    Args:
+        store: where the base of an adapter is looked for before its registry is asked, if there is one.
+
+    Raises:
+        UsageError: as `build_model`.
+        WorldError: a registry refuses or cannot be reached.
+    """
+    _check(request)
+    checkpoint = _open(request, None, watcher)
+    with Registry(settings) as registry:
+        bases = planned_bases(request.base, request.platforms, registry)
+        adapter = prepare_adapter(_adapter_request(request), checkpoint, store, registry)
+    return outline_image(
+        checkpoint,
+        bases,
+        max_layers=request.max_layers,
+        packing=request.packing,
+        annotations=adapter.annotations,
+        beneath=adapter.beneath,
+        folder=adapter.folder,
+    )
+
+
+def _check(request: BuildRequest) -> str:
+    """The image's name. Raises `UsageError` for a request that makes no sense, whatever the source is."""
+    if not request.keep and not request.push:
+        raise UsageError("--no-cache keeps no weights here", hint="add --push, so that they are somewhere")
+    mount_repositories(request.mount_from, request.ref)
+    return new_name(request.ref)
 
 
 def _spool(request: BuildRequest, store: LocalStore, stack: ExitStack) -> Path | None:
@@ -173,14 +209,19 @@ def _foreign_bases(
 
 
 def _adapter(request: BuildRequest, checkpoint: Checkpoint, store: LocalStore, settings: ClientSettings) -> Adapter:
-    wanted = AdapterRequest(
+    with Registry(settings) as registry:
+        adapter = prepare_adapter(_adapter_request(request), checkpoint, store, registry)
+    note_base(adapter, request.adapter_of, store)
+    return adapter
+
+
+def _adapter_request(request: BuildRequest) -> AdapterRequest:
+    return AdapterRequest(
         base=request.adapter_of,
         with_base=request.with_base,
         name=request.adapter_name,
         default_name=request.ref.repository.rpartition("/")[2],
     )
-    with Registry(settings) as registry:
-        return prepare_adapter(wanted, checkpoint, store, registry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,16 +75,22 @@ def scratch_base(platform: Platform) -> Base:
     )
 
 
-def foreign_bases(store: Store, root: Descriptor, platforms: Sequence[Platform] | None, name: str) -> list[Base]:
+def foreign_bases(
+    store: Store, root: Descriptor, platforms: Sequence[Platform] | None, name: str, *, complete: bool = True
+) -> list[Base]:
     """The parts of an image in `store` that serve as base, for `platforms`, or for every one it has that we default to.
+
+    Args:
+        complete: `store` has its layers, too, and not its documents alone.
 
     Raises:
         UsageError: the image lacks a platform that was asked for.
         InvalidDocument: it is not an image that engines can run.
+        NotFound: a layer is missing.
     """
     document = load(store, root)
     if isinstance(document, Manifest):
-        base = _foreign_base(store, document, name)
+        base = _foreign_base(store, document, name, complete)
         found = base.config.platform
         if platforms and not all((p.os, p.architecture) == (found.os, found.architecture) for p in platforms):
             raise UsageError(f"{name} is for {found} only", hint=f"ask for --platform {found}, or use another base")
@@ -94,7 +100,7 @@ def foreign_bases(store: Store, root: Descriptor, platforms: Sequence[Platform] 
         manifest = load(store, select(document, platform, name))
         if isinstance(manifest, Index):
             raise InvalidDocument(f"{name} has an index within its index for {platform}")
-        bases.append(_foreign_base(store, manifest, name))
+        bases.append(_foreign_base(store, manifest, name, complete))
     if not bases:
         raise UsageError(f"{name} has neither linux/amd64 nor linux/arm64", hint="name its platforms with --platform")
     return bases
@@ -110,7 +116,7 @@ def select(index: Index, platform: Platform, name: str) -> Descriptor:
     return entry
 
 
-def _foreign_base(store: Store, manifest: Manifest, name: str) -> Base:
+def _foreign_base(store: Store, manifest: Manifest, name: str, complete: bool) -> Base:
     if not manifest.is_image:
         raise InvalidDocument(f"{name} is not a container image: its config is {manifest.config.media_type}")
     if any(layer.annotations.get(LAYER) in (LayerKind.WEIGHTS, LayerKind.FILES) for layer in manifest.layers):
@@ -123,7 +129,7 @@ def _foreign_base(store: Store, manifest: Manifest, name: str) -> Base:
     if len(config.diff_ids) != len(manifest.layers):
         raise InvalidDocument(f"{name} has {len(manifest.layers)} layers and {len(config.diff_ids)} diff ids")
     missing = [layer.digest for layer in manifest.layers if layer.digest not in store]
-    if missing:
+    if complete and missing:
         raise NotFound(f"{name} is not complete here: {missing[0]} is missing")
     return Base(
         config=config.edited(media_type=media_types.CONFIG, rest=_without_clock(config.rest)),

@@ -39,8 +39,9 @@ class Preflight:
         """Raise `TooLarge` if there is a problem."""
         if not self.problems:
             return
-        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        raise TooLarge(f"{self.registry}: {self.problems[0]}{more}", reasons=self.problems, hint=self.hint)
+        first, *others = self.problems
+        more = f" (and {len(others)} more)" if others else ""
+        raise TooLarge(f"{self.registry}: {first}{more}", reasons=self.problems if others else (), hint=self.hint)
 
     @property
     def hint(self) -> str:

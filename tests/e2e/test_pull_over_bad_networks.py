@@ -70,7 +70,7 @@ def test_kill_9_again_and_again(checkpoint: Path, tmp_path: Path, seed: int) -> 
         eventually(lambda: registry.counts().requests == len(registry.journal()), "the killed requests end")
         registry.reset_counts()
         home("pull", ref, "--remote", "-o", target)
-        assert registry.counts().sent <= 1.05 * (size - before)
+        assert registry.counts().sent <= 1.05 * max(0, size - before) + (64 << 10)  # documents come each time
     assert files_of(target) == files
     assert list(target.parent.glob(".out*")) == []
 

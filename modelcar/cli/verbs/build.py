@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from modelcar.cli.identities import trust_config_option
-from modelcar.cli.images import open_local_store
+from modelcar.cli.images import existing_local_store, open_local_store
 from modelcar.cli.loading import load_built
 from modelcar.cli.options import (
     BASE,
@@ -23,20 +23,22 @@ from modelcar.cli.options import (
 )
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.rates import limit_rate_option
-from modelcar.cli.source import open_source, source_options
+from modelcar.cli.source import source_options
 from modelcar.cli.trust import SignatoryChoice
-from modelcar.cli.uploads import remembering
+from modelcar.cli.uploads import look_ahead, remembering
 from modelcar.cli.watching import OutputWatcher
 from modelcar.errors import UsageError
-from modelcar.images.building import BuildRequest, Built, Signer, build_model
+from modelcar.images.building import BuildRequest, Built, Signer, build_model, outline_model
 from modelcar.images.sources import Wishes
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.build import BuiltImage
-from modelcar.packaging.plan import Packing, plan_layers
+from modelcar.packaging.plan import Packing
 from modelcar.registry import ClientSettings
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.report import Report
 from modelcar.store import LocalStore
+
+_UNNAMED: Final = Reference.parse("localhost/unnamed:latest")  # which nothing but a dry run goes by
 
 
 @click.command("build")
@@ -110,20 +112,17 @@ def command(
       modelcar build ./my-model -t ghcr.io/acme/my-model:v1
       modelcar build hf://org/name -t localhost:5000/name:v1 --push --sign-key modelcar.key
     """
-    if dry_run:
-        from modelcar.cli.layer_plans import show_plan
-
-        checkpoint = open_source(source, output, wishes)
-        show_plan(output, checkpoint, plan_layers(checkpoint, max_layers=max_layers, packing=packing))
-        return
-    if ref is None:
+    if ref is None and not dry_run:
         raise UsageError("an image needs a name", hint="add -t registry/repo:tag")
+    if ref is None and with_base and adapter_name is None:
+        raise UsageError("the adapter's folder is called as the image", hint="add -t registry/repo:tag")
     if load and no_cache:
         raise UsageError("--no-cache keeps no weights to load", hint="leave out --load or --no-cache")
     began = time.monotonic()
+    choice = SignatoryChoice(key=sign_key, keyless=sign_keyless, trust_config=trust_config)
     request = BuildRequest(
         source=source,
-        ref=ref,
+        ref=ref or _UNNAMED,
         base=base,
         platforms=platforms,
         max_layers=max_layers,
@@ -133,15 +132,26 @@ def command(
         scan=not no_scan,
         push=push,
         keep=not no_cache,
-        signer=_signer(SignatoryChoice(key=sign_key, keyless=sign_keyless, trust_config=trust_config)),
+        signer=None if dry_run else _signer(choice),
         adapter_of=adapter_of,
         with_base=with_base,
         adapter_name=adapter_name,
         mount_from=mount_from,
     )
+    settings = remembering(settings, limit_rate)
+    if dry_run:
+        _show_outline(output, request, settings)
+        return
     store = open_local_store()
-    built = build_model(request, store, remembering(settings, limit_rate), OutputWatcher(output))
+    built = build_model(request, store, settings, OutputWatcher(output))
     _show(output, request, built, time.monotonic() - began, load_from=store if load else None)
+
+
+def _show_outline(output: Output, request: BuildRequest, settings: ClientSettings) -> None:
+    from modelcar.cli.layer_plans import show_plan
+
+    outline = outline_model(request, existing_local_store(), settings, OutputWatcher(output))
+    show_plan(output, outline, look_ahead(request.ref.name, outline) if request.push else None)
 
 
 def _signer(choice: SignatoryChoice) -> Signer | None:

@@ -13,7 +13,9 @@ from modelcar.cli.ranks import RankChoice, rank_options
 from modelcar.cli.source import Wishes, open_source, source_options
 from modelcar.cli.uploads import look_ahead
 from modelcar.errors import UsageError
-from modelcar.packaging.plan import Packing, plan_layers
+from modelcar.images.bases import own_bases
+from modelcar.packaging.outline import outline_image
+from modelcar.packaging.plan import Packing
 from modelcar.registry import ClientSettings
 
 
@@ -64,6 +66,5 @@ def command(
             show_all_ranks(output, target, model, choice)
         return
     checkpoint = open_source(target, output, wishes)
-    layers = plan_layers(checkpoint, max_layers=max_layers, packing=packing)
-    found = look_ahead(registry, {layer.label: layer.size for layer in layers}) if registry is not None else None
-    show_plan(output, checkpoint, layers, found)
+    outline = outline_image(checkpoint, own_bases("holder", ()), max_layers=max_layers, packing=packing)
+    show_plan(output, outline, look_ahead(registry, outline) if registry is not None else None)

@@ -145,6 +145,44 @@ def test_one_image_with_base_and_adapter(
     assert all(image["size"] > base["modelSize"] for image in modelcar.json("list"))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--with-base"], ["--with-base", "--adapter-name", "poet"], ["--adapter-name", "poet"], []],
+    ids=["its base", "both", "its name", "neither"],
+)
+def test_a_dry_run_says_what_would_be_built(
+    modelcar: ModelcarCli, adapter: Path, base: dict[str, Any], ref: str, options: list[str]
+) -> None:
+    words = ("build", adapter, "-t", other_name(ref), "--adapter-of", ref, *options)
+    shutil.rmtree(modelcar.home)
+    planned = modelcar.json(*words, "--dry-run")
+    assert not (modelcar.home / "store").exists()
+    built = modelcar.json(*words, "--push")
+    layers = [layer for layer in built["layers"] if layer["kind"] in ("weights", "files")]
+    assert [(one["label"], one["kind"], one["size"]) for one in planned["layers"]] == [
+        (one["label"], one["kind"], one["size"]) for one in layers
+    ]
+    below = len(layers) - 2
+    assert [one["digest"] for one in planned["layers"]] == [*(one["digest"] for one in layers[:below]), None, None]
+    assert planned["annotations"] == said_by(modelcar, built["digest"])[0]
+    shown = {(file["path"], file["size"]) for file in modelcar.json("inspect", other_name(ref))["files"]}
+    assert {(file["path"], file["size"]) for layer in planned["layers"] for file in layer["files"]} == shown
+    assert [one["digest"] for one in modelcar.json(*words, "--dry-run")["layers"]] == [one["digest"] for one in layers]
+
+
+def test_a_dry_run_refuses_what_a_build_refuses(modelcar: ModelcarCli, checkpoint: Path, adapter: Path) -> None:
+    for words in (
+        (adapter, "-t", "acme/a:v1", "--with-base"),
+        (checkpoint, "-t", "acme/a:v1", "--adapter-name", "poet"),
+        (adapter, "-t", "acme/a:v1", "--adapter-name", "../poet"),
+        (adapter, "-t", "acme/a:v1", "--base", "oci:/nowhere"),
+        (adapter, "-t", "acme/a:v1", "--no-cache"),
+        (adapter, "-t", f"acme/a@sha256:{'0' * 64}"),
+    ):
+        assert modelcar.refusal(2, "build", *words, "--dry-run") == modelcar.refusal(2, "build", *words)
+    assert "called as the image" in modelcar.refusal(2, "build", adapter, "--dry-run", "--with-base").line
+
+
 def test_layers_that_only_a_registry_has_go_on_from_there(
     modelcar: ModelcarCli, checkpoint: Path, adapter: Path, base: dict[str, Any], ref: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from modelcar.oci import Index, Manifest, Reference
 from modelcar.packaging.fetch import StoreSource, choose_manifest
 from modelcar.registry import Registry
+from modelcar.registry.dialects import UNKNOWN
 from modelcar.store.tree import load
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.images import validate_in
@@ -188,6 +191,41 @@ def test_a_dry_run_is_a_plan(modelcar: ModelcarCli, checkpoint: Path) -> None:
     assert modelcar("build", checkpoint, "--dry-run") == modelcar("plan", checkpoint)
     assert modelcar.json("build", checkpoint, "-t", NAME, "--dry-run") == modelcar.json("plan", checkpoint)
     assert not modelcar.home.exists()
+
+
+def test_a_dry_run_counts_the_layers_of_a_base(
+    modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str
+) -> None:
+    base = put_base(modelcar, tmp_path, ref)
+    shutil.rmtree(modelcar.home)
+    for name in (base, f"oci:{tmp_path / 'layout'}"):
+        words = ("build", checkpoint, "-t", NAME, "--base", name, "--max-layers", "5")
+        planned = modelcar.json(*words, "--dry-run")["layers"]
+        assert not modelcar.home.exists()
+        built = [layer for layer in modelcar.json(*words)["layers"] if layer["kind"] != "index"]
+        keys = ("label", "kind", "size")
+        assert [[one[key] for key in keys] for one in planned] == [[one[key] for key in keys] for one in built]
+        assert (planned[-1]["label"], planned[-1]["digest"]) == ("base linux/amd64", built[-1]["digest"])
+        shutil.rmtree(modelcar.home)
+
+
+def test_a_manifest_that_is_too_large_is_refused_before_anything_is_read(
+    modelcar: ModelcarCli, checkpoint: Path, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("build", checkpoint, "-t", ref, "--platform", "linux/amd64")
+    built = modelcar.json(*words)
+    size = len(load(modelcar.store.content, index_of(modelcar, ref).manifests[0]).content)
+    modelcar("rm", ref)
+    small = replace(UNKNOWN, largest_manifest=size - 20)
+    monkeypatch.setattr("modelcar.registry.uploader.Uploader.dialect", lambda *_: small)
+    with monkeypatch.context() as patch:
+        patch.setattr("modelcar.packaging.build.digest_layers", lambda *_, **__: pytest.fail("something was read"))
+        refused = modelcar.refusal(2, *words, "--push")
+    assert "the manifest of the image for linux/amd64 has " in refused.line
+    assert "--max-layers" in (refused.hint or "")
+    assert modelcar.json(*words, "--push", "--dry-run")["registry"]["problems"]
+    monkeypatch.setattr("modelcar.registry.uploader.Uploader.dialect", lambda *_: replace(small, largest_manifest=size))
+    assert modelcar.json(*words, "--push")["digest"] == built["digest"]
 
 
 def test_what_can_be_known_to_be_wrong_is_found_before_the_source_is_touched(
