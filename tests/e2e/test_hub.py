@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.testing.registry import running
 from tests.e2e.support.commands import Modelcar, eventually
 from tests.e2e.support.mounts import tmpfs
 from tests.e2e.support.registries import embedded_registry
@@ -18,6 +19,8 @@ SHARDS = 6
 SHARD = 16 << 20
 TOTAL = SHARDS * SHARD
 UNDER_WAY = 8 << 20  # bytes: six pieces of 1 MiB that the hub had sent, and headers; of a large model it is nothing
+LARGE = 480 << 20  # bytes, where what is under way is to be little
+LINE = 20e6  # bytes a second
 SOURCE = "hf://org/name"
 WEIGHTS = ".safetensors"
 
@@ -74,6 +77,43 @@ def test_after_kill_9_the_rest_is_brought_and_sent(
     assert modelcar(*build)["sent"] < UNDER_WAY, "and all of it is there"
     modelcar("pull", f"{registry}/acme/killed:v1", "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--no-cache"]], ids=["cached", "streamed"])
+def test_after_kill_9_halfway_hardly_more_than_the_other_half_moves(tmp_path: Path, options: list[str]) -> None:
+    """Lines shaped alike: at most 55 % go again, either way. What leaves is seconds behind what comes, no more."""
+    with FakeHub(rate=LINE) as hub, running("distribution", rate=LINE) as registry:
+        hub.repos["org/name"] = Repo({"config.json": b'{"model_type": "llama"}', **large_shards(tmp_path / "large")})
+        modelcar = commands(tmp_path / "home", hub, tmp_path / "cache")
+        name = f"{registry.address}/acme/halved:v1"
+        build = ("build", SOURCE, "-t", name, "--push", *options)
+        process = modelcar.start(*build)
+        eventually(
+            lambda: hub.sent_of(WEIGHTS) >= LARGE // 2 or process.poll() is not None, "half has come", within=120
+        )
+        process.kill()
+        process.communicate()
+        assert process.returncode == -9, "it was still at work"
+        hub.sent.clear()
+        registry.reset_counts()
+        built = modelcar(*build)
+        print(f"again: {hub.sent_of(WEIGHTS) / LARGE:.1%} came, {registry.counts().received / LARGE:.1%} went")
+        assert built["verdict"] == "clean"
+        assert hub.sent_of(WEIGHTS) <= 0.55 * LARGE
+        assert registry.counts().received <= 0.55 * LARGE
+
+
+def large_shards(folder: Path) -> dict[str, bytes | Path]:
+    """Weights of `LARGE` bytes in files."""
+    folder.mkdir()
+    shards: dict[str, bytes | Path] = {}
+    for n in range(1, SHARDS + 1):
+        path = folder / f"model-{n:05}-of-{SHARDS:05}.safetensors"
+        content = bytes([n, n ^ 85]) * (LARGE // SHARDS // 2)
+        path.write_bytes(safetensors_bytes({f"layer.{n}": ("U8", (len(content),), content)}))
+        shards[path.name] = path
+    return shards
 
 
 @pytest.mark.slow

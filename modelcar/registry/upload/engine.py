@@ -31,6 +31,7 @@ _AT_ONCE: Final = 64 << 10  # bytes at least, where the rate is limited
 _DAMAGED: Final = 5  # how often a registry may say that the digest is wrong
 _ORPHANED: Final = 2  # how many sessions in a row may be gone before they had anything
 _MUCH_IN_VAIN: Final = 8 << 20  # bytes of one request, where its answer says that it may pass
+_LITTLE_IN_VAIN: Final = 1 << 20  # bytes of a piece
 _ASKED: Final = 4  # how often, where replicas may not share sessions
 _REFUSALS: Final = 2  # how often a registry may refuse a piece that is in order, before it is taken for a rule
 _FINAL_CODES: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID", "UNAUTHORIZED", "DENIED"})
@@ -123,6 +124,7 @@ class Upload:
         if standing is None or not self._tactics.continues:
             return False
         self._location = standing.location
+        self._tactics.expect(self._context.after_cut)
         self._tactics.taken_over(standing.way, standing.piece, standing.least)
         if self._resume():
             return True
@@ -141,7 +143,7 @@ class Upload:
         if self._record is not None and self._location is not None:
             tactics = self._tactics
             self._record.note(
-                Standing(location=self._location, least=tactics.least, way=tactics.way, piece=tactics.most)
+                Standing(location=self._location, least=tactics.least, way=tactics.settled, piece=tactics.most)
             )
 
     def _resume(self) -> bool:
@@ -327,7 +329,9 @@ class Upload:
             self._restart()
         if before < self._offset < self._end:
             self._tactics.kept()
-        if self._offset <= before and not self._done and (rejected.status is None or moved > _MUCH_IN_VAIN):
+        in_vain = self._offset <= before and not self._done
+        much = _LITTLE_IN_VAIN if self._tactics.way is Way.PIECES else _MUCH_IN_VAIN
+        if in_vain and (rejected.status is None or moved > much):
             self._tactics.broke_off(moved, alive=self._alive)
             if self._tactics.way is Way.PIECES:
                 self._tactics.learn(self._context.habits, self._remote.registry)  # for those that are about to begin

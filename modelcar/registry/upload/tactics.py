@@ -82,6 +82,11 @@ class Tactics:
         """Whether a session that has a part of the blob takes the rest."""
         return any(self._open_to(way) for way in (Way.PIECES, Way.STREAM))
 
+    @property
+    def settled(self) -> Way | None:
+        """The way, where the registry has taken no other; whoever goes on would have to find that out again."""
+        return self.way if self._forced else None
+
     def length(self, rest: int) -> int:
         """How much of `rest` goes into the next PATCH."""
         if self.way is Way.PIECES:
@@ -200,7 +205,8 @@ class Tactics:
         """Pieces that grow while nothing breaks, but to no more than may be lost."""
         self.way, self._in_a_row = Way.PIECES, 0
         careful = max(_CAREFUL_PIECE, self.least)
-        self.most = min(self._limit, max(careful, min(_LARGEST_PIECE, self._size // _SHARE)))
+        share = self._size // _SHARE // _SMALLEST_PIECE * _SMALLEST_PIECE
+        self.most = min(self._limit, max(careful, min(_LARGEST_PIECE, share)))
         self.piece = min(careful, self.most)
 
     def _to_pieces(self, size: int) -> bool:

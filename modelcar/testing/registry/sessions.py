@@ -11,7 +11,7 @@ from pathlib import Path
 
 from modelcar.testing.registry.contents import Contents
 from modelcar.testing.registry.counters import Counters, Fate
-from modelcar.testing.registry.messages import Asked, Refused, error
+from modelcar.testing.registry.messages import Asked, Lost, Refused, error
 from modelcar.testing.registry.profiles import Profile, Sharing
 
 __all__ = ["Session", "Sessions"]
@@ -76,7 +76,7 @@ class Sessions:
     def append(self, session: Session, asked: Asked, elapsed: Callable[[], float]) -> None:
         """Take a body into the session. What came before it broke stays, where the dialect keeps that."""
         profile, before = self._profile, session.size
-        complete = False
+        complete = lost = False
         try:
             with session.file.open("r+b") as file:
                 file.seek(session.size)
@@ -92,12 +92,15 @@ class Sessions:
                         raise Refused(error(413, "SIZE_INVALID"))
             complete = True
             session.last = session.size - before
+        except Lost:
+            lost = True  # with all that came
+            raise
         except FileNotFoundError:
             raise Refused(error(404, "BLOB_UPLOAD_UNKNOWN")) from None
         finally:
             if not complete and profile.loses_cut:
                 self.forget(session.name)
-            elif not complete and not profile.keeps_cut:
+            elif not complete and not lost and not profile.keeps_cut:
                 self._counters.ended_as(Fate.UNKEPT, session.size - before)
                 session.size = before
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.errors import RateLimited
 from modelcar.registry.dialects import UNKNOWN, AfterCut, Way, dialect_named
 from modelcar.registry.habits import Habit, Habits
 from modelcar.registry.session import Session
@@ -136,6 +137,19 @@ def test_pieces_shrink_after_a_break_but_not_below_what_s3_stores_by_itself() ->
     for _ in range(4):
         tactics.broke_off(MIB, alive=True)
     assert tactics.piece == MIB, "nothing gets through any more"
+
+
+def test_a_session_that_was_left_goes_on_in_pieces_of_its_own(tmp_path: Path) -> None:
+    """Neither in one request, nor only in pieces as large as they had become."""
+    blob, state = Blob(tmp_path, 40 * MIB, 8), tmp_path / "state"
+    with running("harbor") as registry:
+        registry.misbehave(Fault(wrong=Wrong.STATUS, method="PATCH", status=429, retry_after=999, skip=4))
+        with pytest.raises(RateLimited):
+            upload(registry, blob, state=state)
+        registry.reset_counts()
+        upload(registry, blob, state=state)
+        assert [seen.received for seen in registry.journal() if seen.status == 202] == [8 * MIB, 8 * MIB, 8 * MIB]
+        assert Habits(state).of(registry.address).way is None, "it has refused nothing"
 
 
 @pytest.mark.parametrize("habit", [Habit(), Habit(way=Way.STREAM)])
