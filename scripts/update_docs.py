@@ -145,15 +145,14 @@ def readme() -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"README.md lacks the markers {BEGIN} and {END}")
-    rows = [f"| {program} | `{'` `'.join(names)}` |" for program, names in verbs()]
+    rows = [f"| `{program}` | {verbs(group)} |" for program, group in programs()]
     return f"{before}{BEGIN}\n\n| | |\n|---|---|\n" + "\n".join(rows) + f"\n\n{END}{after}"
 
 
-def verbs() -> Iterator[tuple[str, list[str]]]:
-    """The verbs of each program under the headings of its help."""
-    for program, group in programs():
-        for heading, names in group.sections.items():
-            yield f"`{program}` {heading.lower()}", list(names)
+def verbs(group: LazyGroup) -> str:
+    """The names of a program's verbs, behind the headings that its help puts them under."""
+    sections = ((heading.lower(), " ".join(f"`{name}`" for name in names)) for heading, names in group.sections.items())
+    return " · ".join(f"*{heading}* {names}" for heading, names in sections)
 
 
 def programs() -> list[tuple[str, LazyGroup]]:
