@@ -5,7 +5,9 @@ Weights are never copied, so everything that reads them later must notice when t
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ __all__ = [
     "ends_early",
     "open_unchanged",
     "read_bounded",
+    "read_own",
     "reading",
     "stamps_of",
 ]
@@ -141,6 +144,29 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
         raise StorageError(f"cannot read {str(path)!r}: no file has such a name") from None
     if len(content) > limit:
         raise UsageError(f"{path} has more than {limit} bytes: it is not {what}")
+    return content
+
+
+def read_own(path: Path, limit: int) -> bytes:
+    """The content of a small file that we wrote ourselves, whatever has taken its name since: nothing here waits for
+    the other end of a pipe, or reads a device to its end.
+
+    Raises:
+        OSError: as the kernel does, or saying that it is not a file, or that it has more than `limit` bytes.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(fd)
+    if len(content) > limit:
+        raise OSError(errno.EINVAL, f"it has more than {limit} bytes", str(path))
     return content
 
 

@@ -139,7 +139,9 @@ def _read(config: Path, overrides: Mapping[str, Any]) -> NodeSettings:
 def _addresses(settings: NodeSettings) -> tuple[Address, Address | None]:
     """Where the main listener is, and that for metrics, if it is another."""
     found = []
-    for text in filter(None, (settings.listen, settings.metrics_listen)):
+    for text in (settings.listen, settings.metrics_listen):
+        if text is None:
+            continue
         address = Address.parse(text).resolved()
         require_protection(
             str(address),

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelcar.errors import InvalidDigest, ModelcarError, StorageError
+from modelcar.files import read_own
 from modelcar.lazy.grid import Grid
-from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.partial import MAX_GRID, PartialBlob
 from modelcar.oci import Digest
 
 __all__ = ["PartialFolders"]
@@ -49,7 +50,7 @@ class PartialFolders:
     def grid(self, digest: Digest, name: str) -> Grid | None:
         """A grid of a blob of which some is here."""
         try:
-            return Grid.parse((self.path(digest, name) / "grid.json").read_bytes())
+            return Grid.parse(read_own(self.path(digest, name) / "grid.json", MAX_GRID))
         except (OSError, ModelcarError):
             return None
 

@@ -17,6 +17,7 @@ from modelcar.cache.cache import Cache
 from modelcar.cache.check import check_file
 from modelcar.cache.events import UNHEARD, CacheEvents
 from modelcar.errors import DigestMismatch, InvalidDigest, ModelcarError, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Digest
 from modelcar.store.disk import atomic_write
 from modelcar.throttle import Throttle
@@ -27,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 _SAME_PULL: Final = 5.0  # seconds within which requests for a blob are one pull
 _REMEMBERED: Final = 10_000  # blobs
 _SAVED_EVERY: Final = 256 << 20  # bytes read between two notes of how far the walk is
+_MAX_FILE: Final = 4096  # bytes
+_REST: Final = 0.5  # seconds between two walks, at least: there may be nothing to walk over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +152,14 @@ class Scrubber:
         return size
 
     def _run(self) -> None:
+        rest = 0.0
         try:
             while True:
                 begun, after = self._load()
                 wait = begun + self._settings.scrub_interval - self._clock() if after is None else 0.0
                 # A clock that was set back must not put it off for longer than that.
-                self._pause(max(0.0, min(wait, self._settings.scrub_interval)))
+                self._pause(max(rest, min(wait, self._settings.scrub_interval)))
+                rest = _REST
                 try:
                     self.walk()
                 except (ModelcarError, OSError) as e:
@@ -166,6 +171,8 @@ class Scrubber:
     def _pause(self, seconds: float) -> None:
         """Wait, looking at suspects meanwhile."""
         end = time.monotonic() + seconds
+        if self._stopped:
+            raise _Stopped
         while (left := end - time.monotonic()) > 0:
             with self._wake:
                 if not self._suspects and not self._stopped:
@@ -199,12 +206,12 @@ class Scrubber:
     def _load(self) -> tuple[float, Digest | None]:
         """When the walk began, and the last blob of it; 0 if none has since the machine was started."""
         try:
-            document = json.loads(self._file.read_bytes())
+            document = json.loads(read_own(self._file, _MAX_FILE))
             after = document["after"]
             if document["boot"] != self._boot_id():
                 return 0.0, None
             return min(float(document["begun"]), self._clock()), Digest.parse(after) if after else None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, InvalidDigest):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError, InvalidDigest):
             return 0.0, None
 
     def _save(self, begun: float, after: Digest | None) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,7 @@ def scan(root: Path, uses: Uses = lambda _: 0.0) -> dict[Digest, Stored]:
     try:
         here = [*digests_in(root / "blobs"), *digests_in(root / "partial")]
     except OSError as e:
-        raise explain(e, f"cannot read {root}") from None
+        raise explain(e, f"cannot read {e.filename or root}") from None
     return look_up(root, dict.fromkeys(here), uses)
 
 
@@ -55,17 +56,16 @@ def look_up(root: Path, digests: Iterable[Digest], uses: Uses = lambda _: 0.0) -
             if stored is not None:
                 found[digest] = stored
     except OSError as e:
-        raise explain(e, f"cannot read {root}") from None
+        raise explain(e, f"cannot read {e.filename or root}") from None
     return found
 
 
 def _stored(root: Path, digest: Digest, uses: Uses) -> Stored | None:
     name = f"{digest.algorithm}/{digest.hex}"
     size, written = _folder(f"{root}/partial/{name}")
-    try:
+    whole = None
+    with _if_there():
         whole = os.stat(f"{root}/blobs/{name}")  # noqa: PTH116  # thousands of them: paths take longer than the look
-    except FileNotFoundError:
-        whole = None
     if whole is None and not written:
         return None
     return Stored(
@@ -81,7 +81,7 @@ def taken(root: Path) -> int:
     try:
         return sum(_folder(f"{root}/{name}")[0] for name in ("blobs", "partial", "ingest"))
     except OSError as e:
-        raise explain(e, f"cannot read {root}") from None
+        raise explain(e, f"cannot read {e.filename or root}") from None
 
 
 def digests_in(folder: Path) -> Iterator[Digest]:
@@ -94,10 +94,19 @@ def digests_in(folder: Path) -> Iterator[Digest]:
 
 def names_in(folder: Path) -> list[str]:
     """Of what is in a folder; none if it is none. Raises `OSError`."""
-    try:
+    with _if_there():
         return [entry.name for entry in os.scandir(folder)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return []
+
+
+@contextmanager
+def _if_there() -> Iterator[None]:
+    """Nothing, if what is looked at is not there: links that lead nowhere, or to themselves, are nothing either."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
 
 
 def _folder(folder: str) -> tuple[int, float]:
@@ -105,7 +114,7 @@ def _folder(folder: str) -> tuple[int, float]:
     size, written = 0, 0.0
     waiting = [folder]
     while waiting:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(waiting.pop()) as entries:
+        with _if_there(), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # files come and go while we look
                     if entry.is_dir(follow_symlinks=False):

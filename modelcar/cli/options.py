@@ -35,7 +35,18 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 OWN_BASES: Final = ("holder", "scratch")
-FOLDER: Final = click.Path(path_type=Path)
+
+
+class _NamedPath(click.Path):
+    """A path that is not empty: `--root "$UNSET"` is not the folder where one stands by chance."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path names nothing", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER: Final = _NamedPath(path_type=Path)
 KERNEL_MOUNTS: Final = click.Choice(["auto", "erofs", "fuse"])
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import click
 
-from modelcar.errors import StorageError
+from modelcar.errors import StorageError, UsageError
 from modelcar.progress import human_size
 
 __all__ = ["Output", "Table", "human_size", "is_styled", "is_terminal", "percent", "printable", "write_ready_file"]
@@ -95,7 +95,10 @@ def write_ready_file(path: Path, *addresses: str) -> None:
 
     Raises:
         StorageError: it cannot be written.
+        UsageError: the path names no file.
     """
+    if not path.name:
+        raise UsageError(f"{str(path)!r} names no file")
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_text("".join(f"{address}\n" for address in addresses))

@@ -130,7 +130,8 @@ def _as_ours(message: str) -> str:
 
 
 def _complain(name: str, message: str, *, reasons: Sequence[str] = (), hint: str | None = None, status: int) -> int:
-    lines = [f"{name}: {printable(message)}", *(f"  - {printable(reason)}" for reason in reasons)]
+    more = () if [*reasons] == [message] else reasons  # what has one problem says it once
+    lines = [f"{name}: {printable(message)}", *(f"  - {printable(reason)}" for reason in more)]
     _say("\n".join([*lines, *([f"  hint: {printable(hint)}"] if hint else [])]))
     return status
 

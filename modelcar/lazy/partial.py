@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Final, Self
 
 from modelcar.errors import ModelcarError, StorageError
+from modelcar.files import read_own
 from modelcar.lazy.data import BlobData, Place
 from modelcar.lazy.grid import Grid
 from modelcar.store.disk import explain
 
-__all__ = ["PartialBlob"]
+__all__ = ["MAX_GRID", "PartialBlob"]
+
+MAX_GRID: Final = 256 << 20
+"""Bytes of a `grid.json` at most."""
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_SIZE: Final = 64  # bytes of `have` before the first chunk's
@@ -75,7 +79,7 @@ class PartialBlob:
         folder then."""
         opened: list[int | BlobData] = []
         try:
-            grid = Grid.parse((folder / "grid.json").read_bytes())
+            grid = Grid.parse(read_own(folder / "grid.json", MAX_GRID))
             data = BlobData.open(folder / "data", grid.size, places)
             opened.append(data)
             have = _open(folder / "have", opened)

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from modelcar.cache.origin import Origin
 from modelcar.errors import InvalidDocument, ModelcarError, UsageError
+from modelcar.files import read_own
 from modelcar.mounts.plan import MountPlan
 from modelcar.mounts.ranked import Ranks
 from modelcar.oci import compact_json
@@ -30,6 +31,7 @@ __all__ = ["MountRecord", "Records"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX: Final = 1 << 20  # bytes
+_MAX_PLAN: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ class Records:
     def plan(self, mount: str) -> MountPlan | None:
         """The plan of a mount, if there is one."""
         try:
-            return MountPlan.parse(self.plan_path(mount).read_bytes())
+            return MountPlan.parse(read_own(self.plan_path(mount), _MAX_PLAN))
         except (ModelcarError, OSError):
             return None
 
@@ -118,9 +120,9 @@ class Records:
         """What can be read; anything else is the remains of a process that was killed, and is removed."""
         for path in sorted(self._folder.glob("*/mount.json")):
             try:
-                document = parse_object(path.read_bytes(), "mount", limit=_MAX)
+                document = parse_object(read_own(path, _MAX), "mount", limit=_MAX)
                 record = MountRecord.from_dict(path.parent.name, document)
-                plan = MountPlan.parse((path.parent / "plan.json").read_bytes())
+                plan = MountPlan.parse(read_own(path.parent / "plan.json", _MAX_PLAN))
             except (ModelcarError, OSError):
                 shutil.rmtree(path.parent, ignore_errors=True)
                 continue

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
+from modelcar.cli.options import FOLDER
 from registry_shim.operations.admin.client import AdminClient
 
 __all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "root_option"]
@@ -26,7 +27,7 @@ def root_option(command: F) -> F:
     @click.option(
         "--root",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=FOLDER,
         envvar=ROOT_VARIABLE,
         default=_DEFAULT,
         show_default=True,

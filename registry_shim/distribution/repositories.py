@@ -21,13 +21,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from modelcar.cache.stored import names_in
 from modelcar.errors import InvalidContent, InvalidDigest, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.oci.reference import is_repository, is_tag
 from modelcar.store.disk import atomic_write, explain, fsync_dir
 
 __all__ = ["ManifestLink", "Repositories", "Repository"]
+
+_DAMAGED: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_MAX_LINK: Final = 8 << 20  # bytes; annotations of a descriptor may be long
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +111,10 @@ class Repository:
     def manifest(self, digest: Digest) -> ManifestLink | None:
         path = _under(self._root / "_manifests", digest)
         try:
-            return ManifestLink.from_bytes(path.read_bytes())
+            return ManifestLink.from_bytes(read_own(path, _MAX_LINK))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidContent, InvalidDigest) as e:
+        except (OSError, *_DAMAGED, InvalidContent, InvalidDigest) as e:
             raise StorageError(f"{path} is damaged: {e}") from None
 
     def has_manifest(self, digest: Digest) -> bool:
@@ -154,7 +160,7 @@ class Repository:
 
     def resolve(self, tag: str) -> Digest | None:
         try:
-            return Digest.parse((self._root / "_tags" / tag).read_text())
+            return Digest.parse(read_own(self._root / "_tags" / tag, _MAX_LINK).decode())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, InvalidDigest) as e:
@@ -174,9 +180,9 @@ def _under(folder: Path, digest: Digest) -> Path:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return [entry.name for entry in os.scandir(folder)]
-    except FileNotFoundError:
-        return []
+        return names_in(folder)
+    except OSError as e:
+        raise explain(e, f"cannot read {folder}") from None
 
 
 def _digests(folder: Path) -> Iterator[Digest]:

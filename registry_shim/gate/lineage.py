@@ -19,6 +19,7 @@ from typing import Final
 
 from modelcar.cache.origin import Origin
 from modelcar.errors import ModelcarError, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.store.disk import atomic_write
 
@@ -26,6 +27,7 @@ __all__ = ["Known", "Lineage"]
 
 _log = logging.getLogger("registry_shim.gate")
 _FORGOTTEN: Final = 90 * 86400.0  # seconds after which nobody asks for an image any more
+_MAX_FILE: Final = 64 << 20  # bytes
 _MOST: Final = 10_000  # images; anybody may ask for any number of them
 
 
@@ -64,7 +66,7 @@ class Lineage:
         self._listing: dict[tuple[str, Digest], set[Digest]] = defaultdict(set)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime)
+            files = sorted(os.scandir(folder), key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)
         except OSError as e:
             raise StorageError(f"cannot use {folder}: {e.strerror}") from None
         for entry in files:
@@ -138,7 +140,7 @@ class Lineage:
             if path.suffix != ".json" or path.name.startswith(".") or path.stat().st_mtime < time.time() - _FORGOTTEN:
                 path.unlink()  # left by a process that was killed, or by a pull long ago
                 return
-            data = json.loads(path.read_bytes())
+            data = json.loads(read_own(path, _MAX_FILE))
             known = Known(
                 origin=Origin(registry=data["registry"], repository=data["repository"]),
                 root=Descriptor.from_dict(data["root"]),

@@ -160,7 +160,7 @@ class VerdictStore:
 
 def _read(path: Path) -> NodeVerdict | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe is not waited for
     except FileNotFoundError:
         return None
     except OSError as e:

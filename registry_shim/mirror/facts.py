@@ -24,6 +24,7 @@ from typing import Final
 
 from modelcar.cache.origin import Origin
 from modelcar.errors import DigestMismatch, NotFound, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.store.base import Store, write_document
 from modelcar.store.disk import atomic_write, make_dirs
@@ -34,6 +35,7 @@ __all__ = ["Facts", "Kept"]
 
 _MEMORY: Final = 32 << 20  # bytes of manifests that are answered without looking at the disk
 _MAX_LIST: Final = 64 << 20
+_MAX_SMALL: Final = 64
 _log = logging.getLogger("registry_shim.mirror")
 
 
@@ -151,8 +153,8 @@ class Facts:
     def blob_size(self, origin: Origin, digest: Digest) -> int | None:
         """Bytes of a blob that no manifest here lists, as the upstream has said."""
         try:
-            text = self._folder(origin, "_sizes", digest.algorithm, digest.hex).read_text()
-        except OSError:
+            text = read_own(self._folder(origin, "_sizes", digest.algorithm, digest.hex), _MAX_SMALL).decode()
+        except (OSError, ValueError):
             return None
         return int(text) if text.isascii() and text.isdigit() else None
 
@@ -164,7 +166,7 @@ class Facts:
     def read_list(self, origin: Origin, name: str) -> list[object] | None:
         """A list as the upstream last gave it. What is damaged is not known."""
         with suppress(OSError, ValueError, RecursionError):
-            entries = json.loads(self._folder(origin, "_lists", f"{name}.json").read_bytes())
+            entries = json.loads(read_own(self._folder(origin, "_lists", f"{name}.json"), _MAX_LIST))
             return entries if isinstance(entries, list) else None
         return None
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from modelcar import __version__
-from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.errors import ModelcarError, UsageError
+from modelcar.files import read_bounded
 from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.serving.exchange import Exchange
 from modelcar.serving.messages import Request
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracing"]
 
 _NOTES: Final = ("cache", "repository", "digest", "upstream", "peer", "mirror")
+_MAX_HEADERS: Final = 64 << 10  # bytes
 _WAITING: Final = 10_000  # spans of requests that run; more are not traced
 
 
@@ -110,10 +112,9 @@ def _exporter(settings: TraceSettings) -> SpanExporter:
 
 def _headers(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "it is not text"
-        raise StorageError(f"cannot read {path}: {reason}") from None
+        lines = read_bounded(path, _MAX_HEADERS, "a file of headers").decode().splitlines()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text") from None
     headers = {}
     for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")

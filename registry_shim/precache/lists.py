@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
+from modelcar.files import read_own
 from modelcar.store.disk import explain
 from registry_shim.precache.settings import PrecacheImage
 
@@ -91,7 +92,7 @@ class Folder:
         if st.st_size > _MAX_FILE:
             raise StorageError(f"{name} has more than {_MAX_FILE} bytes")
         try:
-            text = path.read_bytes().decode()
+            text = read_own(path, _MAX_FILE).decode()
         except UnicodeDecodeError:
             raise UsageError(f"{name} is not UTF-8 text") from None
         parse = parse_text if name.endswith(".txt") else self._read_yaml

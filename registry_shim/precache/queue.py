@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import InvalidDocument, NotFound, UsageError
+from modelcar.files import read_own
 from modelcar.oci import Digest, compact_json, parse_object
 from modelcar.oci.document import Fields
 from modelcar.store.disk import atomic_write, explain
@@ -199,7 +200,7 @@ def _is_due(entry: Entry, now: float) -> bool:
 
 def _read(path: Path) -> list[Fields]:
     try:
-        records = Fields(parse_object(path.read_bytes(), "queue", limit=_MAX_FILE), "queue").objects("images")
+        records = Fields(parse_object(read_own(path, _MAX_FILE), "queue", limit=_MAX_FILE), "queue").objects("images")
         for record in records:
             Entry.from_record(record, 0)
         return records

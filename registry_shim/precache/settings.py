@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, time, tzinfo
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelcar.errors import UsageError
 from modelcar.oci import Platform, Reference
 
 __all__ = ["PrecacheImage", "PrecacheList", "PrecacheSettings", "Window", "time_zone"]
+
+_MOST_PARALLEL: Final = 64  # each has a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ class PrecacheSettings:
     zone: str = "UTC"
     """The time zone of the windows: `Europe/Berlin`."""
     parallel: int = 2
-    """Images that are fetched at a time."""
+    """Images that are fetched at a time, 64 at most."""
     retry: float = 30.0
     """Seconds until a failed image is tried again; doubled with each failure."""
     retry_most: float = 3600.0
@@ -104,10 +107,12 @@ class PrecacheSettings:
     """Seconds between two looks at the folder."""
 
     def __post_init__(self) -> None:
-        if self.rate < 0 or self.parallel < 1 or self.retry <= 0 or self.retry_most < self.retry or self.interval <= 0:
+        if not 1 <= self.parallel <= _MOST_PARALLEL:
+            raise UsageError(f"precache: parallel is from 1 to {_MOST_PARALLEL}, not {self.parallel}")
+        if self.rate < 0 or self.retry <= 0 or self.retry_most < self.retry or self.interval <= 0:
             raise UsageError(
                 "precache: these numbers make no sense",
-                hint="rate >= 0, parallel >= 1, 0 < retry <= retry_most, interval > 0",
+                hint="rate >= 0, 0 < retry <= retry_most, interval > 0",
             )
         time_zone(self.zone)
 

@@ -47,6 +47,8 @@ class SnapshotterSettings:
     def __post_init__(self) -> None:
         if not self.root.is_absolute() or not self.socket.is_absolute():
             raise UsageError("containerd needs absolute paths", hint="--root /var/lib/… --socket /run/…")
+        if not self.socket.name:
+            raise UsageError(f"{self.socket} names no socket", hint="/run/modelcar-snapshotter/snapshotter.sock")
         if set(",:\\") & set(str(self.root)):
             raise UsageError(f"{self.root}: overlay mounts take no comma, colon or backslash in a path")
         if len(os.fsencode(self.socket)) > _LONGEST_SOCKET:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.errors import InvalidContent, InvalidDigest, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Digest, Index, parse_manifest
 from modelcar.oci.document import MAX_DOCUMENT
 from modelcar.store.disk import explain
@@ -153,7 +155,9 @@ def read_blob(root: Path) -> Callable[[Digest], bytes | None]:
     def read(digest: Digest) -> bytes | None:
         path = root / "blobs" / digest.algorithm / digest.hex
         try:
-            return path.read_bytes() if path.stat().st_size <= MAX_DOCUMENT else None
+            status = path.stat()
+            is_one = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_DOCUMENT
+            return read_own(path, MAX_DOCUMENT) if is_one else None
         except FileNotFoundError:
             return None
         except OSError as e:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from modelcar.errors import InvalidDigest, InvalidDocument, InvalidReference, NotFound, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Digest, Reference, compact_json, parse_object
 from modelcar.oci.document import Fields
 from modelcar.store.disk import atomic_write, explain
@@ -81,7 +82,7 @@ class Pins:
 
 def _read(path: Path) -> list[Pin]:
     try:
-        fields = Fields(parse_object(path.read_bytes(), "pins", limit=_MAX_FILE), "pins")
+        fields = Fields(parse_object(read_own(path, _MAX_FILE), "pins", limit=_MAX_FILE), "pins")
         return [Pin.from_fields(entry) for entry in fields.objects("pins")]
     except FileNotFoundError:
         return []

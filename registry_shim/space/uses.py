@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.errors import InvalidDocument
+from modelcar.files import read_own
 from modelcar.oci import Digest, compact_json, parse_object
 from modelcar.store.disk import atomic_write
 
@@ -57,7 +58,7 @@ class Uses:
 
 
 def _read(path: Path) -> dict[str, float]:
-    with suppress(OSError, InvalidDocument):
-        document = parse_object(path.read_bytes(), "uses", limit=_MAX_FILE)
+    with suppress(OSError, InvalidDocument, OverflowError):
+        document = parse_object(read_own(path, _MAX_FILE), "uses", limit=_MAX_FILE)
         return {name: float(time) for name, time in document.items() if isinstance(time, int | float)}
     return {}

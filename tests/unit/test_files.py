@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import SourceChanged, StorageError, UsageError
-from modelcar.files import FileStamp, open_unchanged, read_bounded
+from modelcar.files import FileStamp, open_unchanged, read_bounded, read_own
 from tests.support.trees import Source, open_files
 
 SECOND = 10**9
@@ -162,3 +162,29 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "small").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot read"):
         read_bounded(tmp_path / name, 100, "a policy")
+
+
+def test_a_small_file_of_our_own(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(b"{}")
+    assert read_own(path, 2) == b"{}"
+    with pytest.raises(OSError, match="more than 1 bytes"):
+        read_own(path, 1)
+    with pytest.raises(FileNotFoundError):
+        read_own(tmp_path / "none", 1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_has_taken_its_name_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "state.json"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case _:
+            path.symlink_to(path.name)
+    with pytest.raises(OSError, match=r"ordinary file|directory|links"):
+        read_own(path, 10)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
 from modelcar.serving.config.shape import Setting, is_settings, optional, settings_of
@@ -26,6 +27,10 @@ __all__ = ["load", "load_file"]
 T = TypeVar("T")
 
 _MAX_BYTES: Final = 1 << 20
+_MAX_VALUES: Final = 100_000  # or a value a character: aliases make gigabytes of a few lines
+_MAX_PROBLEMS: Final = 50  # more help nobody
+_LARGEST: Final = {Unit.SECONDS: 10**9, Unit.BYTES: 1 << 60, Unit.RATE: 1 << 60, Unit.NONE: 10**9}
+"""What clocks, files and pools of threads can do is not far above."""
 _BOOLS: Final = {"true": True, "false": False}
 _NULLS: Final = ("", "~", "null")
 _WORDS: Final[dict[Any, str]] = {
@@ -38,6 +43,10 @@ _WORDS: Final[dict[Any, str]] = {
 
 class _Bad(Exception):
     """A value that is not what is wanted; its problem is noted already."""
+
+
+class _Enough(Exception):
+    """There is no use in reading on."""
 
 
 def load_file(path: Path, cls: type[T]) -> T:
@@ -66,27 +75,40 @@ def load(text: str, cls: type[T], *, name: str = "configuration") -> T:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as e:
-        mark = getattr(e, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        raise UsageError(f"{name}{where} is not YAML: {getattr(e, 'problem', None) or 'it cannot be read'}") from None
-    reader = _Reader(name)
+        raise UsageError(_not_yaml(e, text, name)) from None
+    reader = _Reader(name, most=max(_MAX_VALUES, len(text)))
+    value, at_least = None, ""
     try:
         value = reader.settings(node or MappingNode("", []), cls, "")
     except _Bad:
-        value = None
+        pass
+    except _Enough:
+        at_least = ", at least"
     if reader.problems or value is None:
         first, *others = reader.problems
-        more = f" (and {len(others)} more)" if others else ""
+        more = f" (and {len(others)} more{at_least})" if others else ""
         raise UsageError(f"{first}{more}", reasons=tuple(reader.problems))
     return typing.cast("T", value)
 
 
-class _Reader:
-    """One document; `problems` are for people."""
+def _not_yaml(error: yaml.YAMLError | RecursionError, text: str, name: str) -> str:
+    if isinstance(error, RecursionError):
+        return f"{name} is not YAML: it is nested too deeply"
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"{name}:{line} is not YAML: it has the character {text[error.position]!a}, which stands in no text"
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "it cannot be read"
+    where = f":{mark.line + 1}" if mark else ""
+    return f"{name}{where} is not YAML: {problem.removeprefix('but ')}"
 
-    def __init__(self, name: str) -> None:
+
+class _Reader:
+    """One document of at most `most` values; `problems` are for people."""
+
+    def __init__(self, name: str, *, most: int) -> None:
         self.problems: list[str] = []
         self._name = name
+        self._left = most
 
     def settings(self, node: Node, cls: type, path: str) -> Any:
         if not isinstance(node, MappingNode):
@@ -121,6 +143,10 @@ class _Reader:
         return self._read(node, setting.kind, setting.unit, path)
 
     def _read(self, node: Node, kind: Any, unit: Unit, path: str) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            self._bad(node, path, "is one value too many: aliases make more of the document than it has characters")
+            raise _Enough
         if is_settings(kind):
             return self.settings(node, kind, path)
         origin = typing.get_origin(kind)
@@ -133,6 +159,8 @@ class _Reader:
         value = _scalar(node, kind, unit)
         if value is None:
             raise self._bad(node, path, f"is {_wanted(kind, unit)}, not {node.value[:60]!r}")
+        if kind in (int, float) and abs(value) > _LARGEST[unit]:
+            raise self._bad(node, path, f"is at most {_LARGEST[unit]}, not {node.value[:60]}")
         return value
 
     def _items(self, node: Node, kind: Any, unit: Unit, path: str) -> tuple[Any, ...]:
@@ -185,6 +213,8 @@ class _Reader:
     def _bad(self, node: Node, path: str, problem: str) -> _Bad:
         line = f":{node.start_mark.line + 1}" if node.start_mark else ""
         self.problems.append(f"{self._name}{line}: {path or 'the document'} {problem}")
+        if len(self.problems) >= _MAX_PROBLEMS:
+            raise _Enough
         return _Bad()
 
 

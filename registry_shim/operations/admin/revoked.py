@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import InvalidDigest, InvalidDocument, NotFound, StorageError
+from modelcar.files import read_own
 from modelcar.oci import Digest, compact_json, parse_object
 from modelcar.oci.document import Fields
 from modelcar.store.disk import atomic_write, explain
@@ -60,7 +61,7 @@ class Revoked:
 
 def _read(path: Path) -> dict[Digest, str]:
     try:
-        document = Fields(parse_object(path.read_bytes(), "list", limit=_MAX_FILE), "list")
+        document = Fields(parse_object(read_own(path, _MAX_FILE), "list", limit=_MAX_FILE), "list")
         spec = document.optional_object("spec")
         entries = spec.objects("digests") if spec else []
         found = {Digest.parse(entry.text("digest")): entry.text("reason") for entry in entries}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,3 +184,30 @@ def test_it_can_be_turned_off(make_cache: MakeCache) -> None:
     scrubber.start()
     assert scrubber._thread is None
     scrubber.close()
+
+
+def test_over_nothing_it_walks_now_and_then_and_ends_at_once(make_cache: MakeCache) -> None:
+    walks: list[None] = []
+
+    def clock() -> float:
+        walks.append(None)
+        return 1e9
+
+    scrubber = Scrubber(make_cache(settings=CacheSettings(scrub_interval=0.0)), clock=clock)
+    with no_thread_left():
+        scrubber.start()
+        until(lambda: bool(walks))
+        scrubber.close()
+    assert len(walks) < 20
+
+
+def test_a_note_that_is_not_to_be_read_begins_anew(make_cache: MakeCache, content: Content) -> None:
+    cache = make_cache()
+    cache.layout.path(content.digest).write_bytes(content.data)
+    scrubber = Scrubber(cache)
+    path = cache.layout.root / "scrub.json"
+    path.write_text(json.dumps({"boot": scrubber._boot_id(), "after": None, "begun": 10**400}))
+    assert scrubber.walk().blobs == 1
+    path.unlink()
+    os.mkfifo(path)
+    assert scrubber.walk().blobs == 1

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.cli.output import write_ready_file
 from modelcar.errors import StorageError, UsageError
 from modelcar.serving.address import Address
 from registry_shim.cli import main
@@ -145,3 +146,33 @@ def test_help_is_quick() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "serve" in done.stdout
     assert "aiohttp" not in done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("option", ["--root", "--config", "--ready-file"])
+def test_an_empty_path_is_not_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "--root", "data", "--writable", "--listen", "127.0.0.1:0", option, ""]) == 2
+    assert "an empty path names nothing" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ready_file_without_a_name() -> None:
+    with pytest.raises(UsageError, match="names no file"):
+        write_ready_file(Path("/"), "127.0.0.1:5000")
+
+
+@pytest.mark.parametrize("name", ["listen", "metrics_listen"])
+def test_an_empty_address_is_none(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"root: {tmp_path / 'data'}\nwritable: true\n{name}: ''\n")
+    assert main(["serve", "--config", str(config)]) == 2
+    assert "'' is not an address" in capsys.readouterr().err
+
+
+def test_one_problem_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("writable: perhaps\n")
+    assert main(["serve", "--config", str(config)]) == 2
+    assert capsys.readouterr().err.count("writable is true or false") == 1

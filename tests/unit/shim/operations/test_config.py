@@ -247,3 +247,54 @@ space: {budget: 200GiB}
     assert settings.limits.header_bytes == 32768
     assert settings.mirror.upstreams[0].registry == "ghcr.io"
     assert problems("traces: {endpoint: localhost}", NodeSettings)[0].startswith("node.yaml:1: traces 'localhost'")
+
+
+def test_aliases_do_not_multiply_without_end() -> None:
+    policies = ",".join(["a"] * 1000)
+    rules = "".join("   - *r\n" for _ in range(1000))
+    text = f"gate:\n  rules:\n   - &r {{images: '**', policies: [{policies}]}}\n{rules}"
+    assert "one value too many" in problems(text, NodeSettings)[-1]
+
+
+def test_a_thousand_problems_are_told_as_some() -> None:
+    with pytest.raises(UsageError, match=r"and 49 more, at least\)$") as caught:
+        load("".join(f"u{i}: 1\n" for i in range(1000)), Tree)
+    assert len(caught.value.reasons) == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("patience: 1e300", "patience is at most 1000000000, not 1e300"),
+        ("count: 99999999999999999999", "count is at most 1000000000"),
+        ("rate: 9999999999PB/s", "rate is at most 1152921504606846976"),
+        ("steps: [-1e300]", "steps[0] is at most"),
+    ],
+)
+def test_no_number_is_beyond_what_clocks_and_files_can_do(text: str, problem: str) -> None:
+    assert problem in problems(text)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: b\nc: \x07", "node.yaml:2 is not YAML: it has the character '\\x07'"),
+        ("[" * 2000, "node.yaml is not YAML: it is nested too deeply"),
+        ("a: b\n---\nc: d", "node.yaml:2 is not YAML: found another document"),
+    ],
+)
+def test_what_is_not_yaml_is_told_where(text: str, problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(text, Tree, name="node.yaml")
+    assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("precache: {parallel: 1000000}", "parallel is from 1 to 64"),
+        ("gate: {remembered: 99999999999999999999999}", "gate.remembered is at most"),
+    ],
+)
+def test_a_node_is_not_begun_with_what_no_machine_has(text: str, problem: str) -> None:
+    assert problem in problems(text, NodeSettings)[0]

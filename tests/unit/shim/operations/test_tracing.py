@@ -111,6 +111,11 @@ def test_headers_for_the_collector(tmp_path: Path) -> None:
         tracing_module._headers(path)
     with pytest.raises(StorageError, match="cannot read"):
         tracing_module._headers(tmp_path / "none")
+    with pytest.raises(UsageError, match="more than 65536 bytes"):
+        tracing_module._headers(Path("/dev/zero"))
+    path.write_bytes(b"X: \xff")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        tracing_module._headers(path)
 
 
 def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,3 +202,8 @@ def test_a_damaged_database_is_one_line(root: Path, mounter: RememberingMounter)
     (root / "snapshots.db").write_bytes(b"not a database" * 100)
     with pytest.raises(StorageError, match=r"snapshots\.db: file is not a database"), opened(root, mounter):
         pytest.fail("it opens")
+
+
+def test_a_socket_has_a_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="/ names no socket"):
+        SnapshotterSettings(root=tmp_path, socket=Path("/"))
