@@ -38,8 +38,8 @@ def _handed_out(data: bytes) -> Iterator[tuple[str, bytes]]:
 def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) -> None:
     rules = rules_in(FORMATS, data)
     assert "scan.failed" not in rules
-    scanned = {content for _, content in contained(FORMATS, data)}
     if rules <= {"file.unknown-format"}:  # the members are random bytes
+        scanned = {content for _, content in contained(FORMATS, data)}
         assert {content for _, content in handed_out(data)} <= scanned
 
 

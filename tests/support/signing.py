@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from modelcar.oci import Descriptor, Digest
 from modelcar.signing.evidence import gather_evidence
+from modelcar.signing.keys import encrypted
 from modelcar.signing.keys.authority import KeyAuthority
 from modelcar.signing.keys.generate import generate_key
 from modelcar.signing.keys.key import PrivateKey
@@ -22,7 +25,18 @@ from modelcar.signing.verified import Evidence
 from modelcar.store import OciLayout
 from tests.support.images import put_image, random_image
 
-__all__ = ["KEY", "NOW", "OTHER_KEY", "REPOSITORY", "SignedImage", "authority", "flip", "signed_image", "tamper"]
+__all__ = [
+    "KEY",
+    "NOW",
+    "OTHER_KEY",
+    "REPOSITORY",
+    "SignedImage",
+    "authority",
+    "cheap_passwords",
+    "flip",
+    "signed_image",
+    "tamper",
+]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 REPOSITORY = "registry.example/acme/llm"
@@ -50,6 +64,13 @@ def signed_image(folder: Path, seed: int = 1, key: PrivateKey = KEY) -> SignedIm
     place, root = LayoutPlace(layout, REPOSITORY), put_image(layout, random_image(seed))
     sign_image(place, root, KeySignatory(key), created=NOW)
     return SignedImage(place, root)
+
+
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys with a password, in cosign's form, for a sixty-fourth of the work that it takes to guess one."""
+    cost = encrypted._COST >> 6
+    monkeypatch.setattr(encrypted, "_COST", cost)
+    monkeypatch.setattr(encrypted, "_ACCEPTED", encrypted._ACCEPTED | {(cost, encrypted._BLOCK, 1)})
 
 
 def authority(*keys: PrivateKey) -> KeyAuthority:

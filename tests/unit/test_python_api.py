@@ -13,6 +13,7 @@ import modelcar
 from modelcar.cli import main
 from registry_shim.testing import running_registry
 from tests.support.checkpoints import files_of, make_checkpoint
+from tests.support.signing import cheap_passwords
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "python.md"
 
@@ -99,6 +100,7 @@ def test_a_packing_that_there_is_not(tmp_path: Path) -> None:
 def test_build_signs_and_pushes_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COSIGN_PASSWORD", "secret")
+    cheap_passwords(monkeypatch)
     assert main(["keygen", "-o", str(tmp_path / "key")]) == 0
     model = make_checkpoint(tmp_path / "model")
     with running_registry() as address:

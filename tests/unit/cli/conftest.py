@@ -18,6 +18,7 @@ from modelcar.registry.session import Session
 from modelcar.store import LocalStore
 from registry_shim.testing import running_registry
 from tests.support.checkpoints import make_checkpoint
+from tests.support.signing import cheap_passwords
 
 __all__ = ["Complaint", "ModelcarCli", "as_complaint"]
 
@@ -82,6 +83,11 @@ def as_complaint(err: str) -> Complaint:
     assert message
     assert not message.endswith("."), "a line is no sentence"
     return Complaint(message, lines[1].removeprefix("  hint: ") if len(lines) == 2 else "")
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheap_passwords(monkeypatch)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 
 from modelcar.oci import Descriptor, Digest
 from modelcar.oci.media_types import CONFIG, MANIFEST
+from tests.support.leaks import no_file_left_open
 
 from .command import serving
 
@@ -176,13 +177,7 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
     with serving("--root", tmp_path, "--listen", "127.0.0.1:0", "--writable") as (process, line):
         address = line.removeprefix("listening on http://").strip()
         Client(address, "a").push("v1", b"layer")
-        before = open_files(process.pid)
-        for i in range(5):
-            Client(address, "a").push(f"v{i}", os.urandom(1 << 20))
-        check_everything(address)
-        assert open_files(process.pid) <= before
-
-
-def open_files(pid: int) -> int:
-    time.sleep(0.2)  # the other end of a connection is closed a moment later
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        with no_file_left_open(process.pid):
+            for i in range(5):
+                Client(address, "a").push(f"v{i}", os.urandom(1 << 20))
+            check_everything(address)
