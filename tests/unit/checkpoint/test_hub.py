@@ -6,9 +6,11 @@ import hashlib
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined, unused-ignore]
 
 from modelcar.checkpoint import HubOptions, open_checkpoint
 from modelcar.errors import ModelcarError, SourceError, WorldError
@@ -19,8 +21,9 @@ from .conftest import Tree
 
 @pytest.fixture(autouse=True)
 def _no_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails is tried again at once."""
+    """What fails is tried again at once, by us and by the library."""
     monkeypatch.setattr("modelcar.checkpoint.hub_source.sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.utils.http_backoff", partial(http_backoff, base_wait_time=0.01))
 
 
 @pytest.fixture
@@ -147,6 +150,27 @@ def test_names_of_no_model(source: str) -> None:
     with pytest.raises(SourceError, match="names no model") as caught:
         open_checkpoint(source)
     assert caught.value.hint == "write hf://org/name or hf://org/name@revision"
+
+
+@pytest.mark.parametrize("source", ["hf://user:secret@org/name", "hf://secret@org/name"])
+def test_passwords_in_names_are_not_shown(source: str) -> None:
+    with pytest.raises(SourceError, match="^hf:// takes no credentials in its name$"):
+        open_checkpoint(source)
+
+
+def test_a_password_in_the_name_of_nothing_is_not_shown() -> None:
+    with pytest.raises(SourceError, match="^there is no 'https://hub/name'$"):
+        open_checkpoint("https://user:secret@hub/name")
+
+
+def test_the_library_says_nothing_of_urls_that_fail() -> None:
+    code = """
+from modelcar.checkpoint.hub import HubOptions, parse_hub_name
+parse_hub_name("org/name", HubOptions())
+from huggingface_hub.utils import logging
+assert logging.get_verbosity() == logging.ERROR
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_client_is_not_loaded_for_a_folder() -> None:
