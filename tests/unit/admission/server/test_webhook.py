@@ -66,7 +66,7 @@ def head(length: int) -> bytes:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110  # nobody has an event for it
             await asyncio.sleep(0.01)
 
