@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import StorageError, UsageError
+from modelcar.errors import UsageError
 from modelcar.serving.signals import Stop, handled
+from modelcar.serving.sockets import private_listener
 from modelcar.store.disk import explain as explain_disk
 from modelcar.store.disk import lock, make_dirs
 from registry_shim.operations.notify import notify
@@ -117,38 +117,7 @@ def overlay_options() -> tuple[str, ...]:
 
 @contextmanager
 def listening(place: Path) -> Iterator[socket.socket]:
-    """A socket for root alone, from its first moment; a dead process's is replaced, and a living one's never."""
+    """A socket for root alone. Raises StorageError, as `private_listener`."""
     make_dirs(place.parent)
-    aside = place.with_name(f".{place.name}.new")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        try:
-            if place.exists() and not stat.S_ISSOCK(place.lstat().st_mode):
-                raise StorageError(f"{place} is in the way: it is no socket", hint="move it elsewhere")
-            if _answers(place):
-                raise StorageError(f"another process listens at {place}", hint="end it, or choose another --socket")
-            aside.unlink(missing_ok=True)
-            listener.bind(str(aside))
-            aside.chmod(0o600)
-            listener.listen()
-            made = aside.stat().st_ino
-            aside.rename(place)
-        except OSError as e:
-            raise explain_disk(e, f"cannot listen at {place}") from None
-        try:
-            yield listener
-        finally:
-            with suppress(OSError):
-                if place.stat().st_ino == made:
-                    place.unlink()
-
-
-def _answers(place: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one that is too busy to be asked lives, too
-        try:
-            probe.connect(str(place))
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-    return True
+    with private_listener(place) as listener:
+        yield listener

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from modelcar.descriptors import receive
 from modelcar.errors import InvalidDocument, UsageError
 from modelcar.mounts.link.packets import LARGEST, Packet, parse, to_bytes
+from modelcar.serving.sockets import at
 from modelcar.store.disk import explain
 
 __all__ = ["MOST_FILES", "Channel", "Closed", "connect", "listen"]
@@ -24,7 +25,6 @@ MOST_FILES: Final = 253  # in one packet, says Linux (SCM_MAX_FD)
 _MOST_UNSENT: Final = 100_000  # packets; whoever takes none for so long is dead
 _CREDENTIALS: Final = struct.Struct("3i")
 _FILE: Final = struct.Struct("i")
-_LONGEST_PATH: Final = 107  # bytes of a socket's name
 
 
 class Closed(Exception):
@@ -142,7 +142,7 @@ def connect(path: Path) -> Channel:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.settimeout(5.0)
-        _at(path, sock.connect)
+        at(path, sock.connect)
         return Channel(sock, owner=path.stat().st_uid if os.geteuid() == 0 else None)
     except OSError as e:
         sock.close()
@@ -156,24 +156,12 @@ def listen(path: Path) -> socket.socket:
     try:
         path.unlink(missing_ok=True)
         os.fchmod(sock.fileno(), 0o600)  # before it has a name: there is no moment in which others may
-        _at(path, sock.bind)
+        at(path, sock.bind)
         sock.listen(64)
     except OSError as e:
         sock.close()
         raise explain(e, f"cannot listen at {path}") from None
     return sock
-
-
-def _at(path: Path, action: Callable[[str], object]) -> None:
-    """Bind or connect to a path, which may be longer than the name of a socket."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
-        action(os.fspath(path))
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        action(f"/proc/self/fd/{folder}/{path.name}")
-    finally:
-        os.close(folder)
 
 
 def _close(files: Sequence[int]) -> None:

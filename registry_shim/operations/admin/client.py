@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from modelcar.errors import ModelcarError, NotFound, Refused, StorageError, UsageError, WorldError
+from modelcar.serving.sockets import at
 from registry_shim.operations.admin.api import PREFIX
-from registry_shim.operations.admin.control import CONTROL, socket_path
+from registry_shim.operations.admin.control import CONTROL
 
 __all__ = ["AdminClient"]
 
@@ -34,13 +34,9 @@ class _Connection(http.client.HTTPConnection):
         self._root = root
 
     def connect(self) -> None:
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(socket_path(folder, CONTROL))
-        finally:
-            os.close(folder)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        at(self._root / CONTROL, self.sock.connect)
 
 
 class AdminClient:
