@@ -213,7 +213,8 @@ class Cache:
             self._entries.forget(entries)
             size = self.layout.path(digest).stat().st_size if digest in self.layout else 0
             self._end(entries, StorageError(f"{digest} is damaged on disk", hint="pull it again: it is fetched anew"))
-            shutil.rmtree(self.layout.path(digest), ignore_errors=True)  # if it is no file at all
+            if self.layout.path(digest).is_dir():
+                shutil.rmtree(self.layout.path(digest), ignore_errors=True)
             with suppress(NotFound):
                 self.layout.delete(digest)
         self._events.quarantined(size)

@@ -214,11 +214,12 @@ class OciLayout:
         leftovers += self.root.glob("recipes/*/.*.json.????????????")
         for path in leftovers:
             with suppress(FileNotFoundError):
-                # a blob that arrives in chunks is a folder
-                files = [path, *path.glob("*")] if path.is_dir() else [path]
-                freed += sum(file.stat().st_blocks * 512 for file in files)
+                # a blob that arrives in chunks is a folder; what links lead to is nobody's business here
+                is_folder = path.is_dir() and not path.is_symlink()
+                files = [path, *path.glob("*")] if is_folder else [path]
+                freed += sum(file.lstat().st_blocks * 512 for file in files)
                 if not dry_run:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    shutil.rmtree(path) if is_folder else path.unlink()
         return freed
 
 

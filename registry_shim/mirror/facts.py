@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from modelcar.cache.origin import Origin
-from modelcar.errors import DigestMismatch, NotFound, StorageError
+from modelcar.errors import DigestMismatch, NotFound, SizeMismatch, StorageError
 from modelcar.files import read_own
 from modelcar.oci import Descriptor, Digest, compact_json
 from modelcar.store.base import Store, write_document
@@ -96,6 +96,8 @@ class Facts:
             link = self.repository(origin).manifest(digest)
             if link is None:
                 return None
+            if (size := self._store.size(digest)) != link.descriptor.size:
+                raise SizeMismatch(f"it has {size} bytes, not {link.descriptor.size}")
             with self._store.open(digest) as reader:
                 content = reader.read()
             digest.check(content, f"what is stored of {origin}")
@@ -104,7 +106,7 @@ class Facts:
         except StorageError as e:
             _log.warning("%s: asking for a manifest again: %s", origin, e)
             return None
-        except DigestMismatch as e:
+        except (DigestMismatch, SizeMismatch) as e:
             _log.error("%s is damaged on disk and was removed: %s", digest, e)
             with suppress(NotFound):
                 self._store.delete(digest)

@@ -211,3 +211,10 @@ def test_a_note_that_is_not_to_be_read_begins_anew(make_cache: MakeCache, conten
     path.unlink()
     os.mkfifo(path)
     assert scrubber.walk().blobs == 1
+
+
+def test_a_pipe_among_the_blobs_goes_and_is_not_waited_for(make_cache: MakeCache, content: Content) -> None:
+    cache = make_cache()
+    os.mkfifo(cache.layout.path(content.digest))
+    assert Scrubber(cache).remove_empty() == 1
+    assert not cache.contains(content.digest)

@@ -10,7 +10,9 @@ import pytest
 
 from modelcar.cache.origin import Origin
 from modelcar.errors import StorageError
-from modelcar.oci import Digest
+from modelcar.oci import Digest, compact_json
+from modelcar.oci.media_types import INDEX
+from modelcar.store.layout import OciLayout
 from modelcar.store.memory import MemoryStore
 from registry_shim.distribution.repositories import Repositories
 from registry_shim.gate.lineage import Lineage
@@ -124,3 +126,29 @@ def test_a_pipe_is_no_verdict(tmp_path: Path) -> None:
     verdicts = VerdictStore(tmp_path)
     os.mkfifo(tmp_path / f"{DIGEST.algorithm}-{DIGEST.hex}.json", 0o600)
     assert verdicts.get(DIGEST) is None
+
+
+def test_a_manifest_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    layout = OciLayout(tmp_path, create=True)
+    content = compact_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": []})
+    digest = Digest.of(content)
+    assert Facts(tmp_path, layout).keep(ORIGIN, content, INDEX, digest).content == content
+    layout.path(digest).chmod(0o600)
+    os.truncate(layout.path(digest), 1 << 40)
+    assert Facts(tmp_path, layout).manifest(ORIGIN, digest) is None
+    assert digest not in layout
+
+
+def test_links_among_what_a_killed_push_left(tmp_path: Path) -> None:
+    layout = OciLayout(tmp_path / "root", create=True)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("x")
+    ingest = tmp_path / "root" / "ingest"
+    ingest.mkdir(exist_ok=True)
+    (ingest / "loop").symlink_to("loop")
+    (ingest / "nowhere").symlink_to("/nonexistent")
+    (ingest / "elsewhere").symlink_to(tmp_path / "precious")
+    os.mkfifo(ingest / "pipe")
+    layout.sweep_ingest()
+    assert list(ingest.iterdir()) == []
+    assert (tmp_path / "precious" / "file").exists()
