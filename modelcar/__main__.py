@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -10,6 +11,7 @@ __all__ = ["run"]
 
 def run() -> None:
     """Run the command line as a process of its own, and exit with its status."""
+    _open_standard_streams()
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the program is loaded there is nothing to clean up
     from modelcar.cli import main
@@ -22,6 +24,16 @@ def run() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # all is done and said; the interpreter's own end takes a moment more
     sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Put nothing where a stream was closed: the first file to be opened would get its number, and all who write to
+    standard output or standard error, such as programs that we start, would write into that file."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        os.set_inheritable(number, True)
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,15 @@ def parse_hub_name(name: str, options: HubOptions) -> Wanted:
         SourceError: that is no model's name.
     """
     match = _SOURCE.fullmatch(name)
+    if "@" in name.partition("/")[0]:  # never shown: it may be a password
+        raise SourceError("hf:// takes no credentials in its name", hint="log in with `hf auth login`, or set HF_TOKEN")
     if match is None or not is_hub_name(name):
         raise SourceError(
             f"{printable('hf://' + name)} names no model", hint="write hf://org/name or hf://org/name@revision"
         )
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is imported
+    # Both are read when the library is imported. What it would log of failures shows URLs with all that is in them.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     from huggingface_hub import constants
 
     endpoint = without_credentials(options.endpoint or constants.ENDPOINT)

@@ -11,6 +11,7 @@ from modelcar.checkpoint.checkpoint import Checkpoint
 from modelcar.checkpoint.file import Role
 from modelcar.checkpoint.formats.reader import printable
 from modelcar.checkpoint.formats.shards import shard_of
+from modelcar.checkpoint.hub_errors import without_credentials
 from modelcar.checkpoint.hubcache import HubSnapshot, find_snapshot, select_snapshot
 from modelcar.checkpoint.links import resolve_link
 from modelcar.checkpoint.names import check_name
@@ -117,7 +118,8 @@ def _existing(source: str) -> Path:
     except PermissionError as e:
         raise StorageError(f"cannot read {printable(source, 400)}: {e.strerror}", hint="make it readable") from None
     except (OSError, RuntimeError, ValueError):
-        raise SourceError(f"there is no {printable(source, 400)}", hint=_WHAT_TO_NAME) from None
+        shown = without_credentials(source) if "://" in source else source
+        raise SourceError(f"there is no {printable(shown, 400)}", hint=_WHAT_TO_NAME) from None
 
 
 def _open_folder(real: Path, *, endpoint: str | None = None, complete: bool) -> Checkpoint:

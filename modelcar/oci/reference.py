@@ -25,6 +25,7 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _IPV6 = re.compile(r"[0-9a-fA-F:]+")  # no zone and no dotted quad, as in Docker's grammar
 _PORT = re.compile(r"[0-9]{1,5}")
+_CREDENTIALS = re.compile(r"(?:[A-Za-z0-9+.-]*://)?[^/]*@[^/]*/")
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 255
 
@@ -92,9 +93,16 @@ class Reference:
         Raises:
             InvalidReference: with the part that is wrong.
         """
+        if _CREDENTIALS.match(text):  # never shown: it may be a password
+            raise InvalidReference("an image reference takes no credentials", hint="log in with `docker login`")
         if "://" in text:
             raise InvalidReference(
                 f"{text!r} is not an image reference", hint="leave out the scheme: registry/repo:tag"
+            )
+        if text.startswith(("./", "../", "/", "~")) or text in (".", ".."):
+            raise InvalidReference(
+                f"{text!r} is a path, and an image is named registry/repo:tag",
+                hint="`modelcar build` packages a folder, `modelcar pull REF -o` fills one; oci:DIR is a layout in one",
             )
         if _IDENTIFIER.fullmatch(text):
             raise InvalidReference(

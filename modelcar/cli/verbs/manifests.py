@@ -80,8 +80,7 @@ def command(
     )
     objects = bundle(chosen, only)
     output.document({"apiVersion": "v1", "kind": "List", "items": objects})
-    if not output.as_json:
-        click.echo(stream(objects), nl=False)
+    output.text(stream(objects))
 
 
 def _read(files: tuple[Path, ...]) -> dict[str, str]:

@@ -84,7 +84,7 @@ class TrustSource:
         except (TUFError, OSError) as e:
             raise WorldError(
                 f"cannot refresh the public root of trust: {one_line(e)}",
-                hint="without a network, verify with --trusted-root FILE",
+                hint="check the network; or verify with --trusted-root FILE, sign with --trust-config FILE",
             ) from None
 
 

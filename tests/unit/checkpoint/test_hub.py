@@ -154,12 +154,12 @@ def test_names_of_no_model(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["hf://user:secret@org/name", "hf://secret@org/name"])
 def test_passwords_in_names_are_not_shown(source: str) -> None:
-    with pytest.raises(SourceError, match="^hf:// takes no credentials in its name$"):
+    with pytest.raises(SourceError, match=r"^hf:// takes no credentials in its name$"):
         open_checkpoint(source)
 
 
 def test_a_password_in_the_name_of_nothing_is_not_shown() -> None:
-    with pytest.raises(SourceError, match="^there is no 'https://hub/name'$"):
+    with pytest.raises(SourceError, match=r"^there is no 'https://hub/name'$"):
         open_checkpoint("https://user:secret@hub/name")
 
 

@@ -278,7 +278,7 @@ def test_a_reader_that_has_seen_enough(built: None, arguments: list[str]) -> Non
         assert process.wait(60) == 141
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["manifests"]], ids=" ".join)
 def test_an_answer_for_which_there_is_no_room(built: None, arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command(*arguments), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
@@ -308,6 +308,24 @@ def test_a_locale_in_which_names_of_files_would_be_others(tmp_path: Path) -> Non
 def test_no_standard_streams_at_all(built: None) -> None:
     script = 'exec "$0" -m modelcar list >&- 2>&-'
     assert subprocess.run(["/bin/sh", "-c", script, sys.executable], cwd=ROOT).returncode == 0
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(home: Path, tmp_path: Path) -> None:
+    """Or what programs that we start have to say would be written into it."""
+    code = """
+import os, sys
+from modelcar import __main__
+from modelcar import cli
+def main():
+    open(sys.argv[1], "w").write(" ".join(os.readlink(f"/proc/self/fd/{number}") for number in range(3)))
+    return 7
+cli.main = main
+__main__.run()
+"""
+    script = 'exec "$0" -c "$1" "$2" <&- >&- 2>&-'
+    said = tmp_path / "said"
+    done = subprocess.run(["/bin/sh", "-c", script, sys.executable, code, str(said)], cwd=ROOT)
+    assert (done.returncode, said.read_text()) == (7, "/dev/null /dev/null /dev/null")
 
 
 def test_a_terminal_that_lacks_the_letters(home: Path, tmp_path: Path) -> None:

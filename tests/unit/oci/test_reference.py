@@ -106,6 +106,16 @@ def test_what_nobody_means(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["user:secret@host/a", "user:secret@host:5000/a:v1", "https://user:secret@host/a", "secret@host/a", ":secret@h/a"],
+)
+def test_passwords_are_not_shown(text: str) -> None:
+    with pytest.raises(InvalidReference, match=r"^an image reference takes no credentials$") as caught:
+        Reference.parse(text)
+    assert caught.value.hint == "log in with `docker login`"
+
+
+@pytest.mark.parametrize(
     ("registry", "repository"), [("host", "a"), ("docker.io", "ubuntu"), ("index.docker.io", "a/b")]
 )
 def test_what_would_be_read_back_as_something_else_cannot_be_made(registry: str, repository: str) -> None:
