@@ -1,6 +1,7 @@
 """What two models differ in, file by file and tensor by tensor, from what is known of them without their weights.
 
-Files that lie in one and the same layer are the same. Others are compared by digest where both sides have one: images
+Files that lie in one and the same layer are the same; of a checkpoint that was built here it is known in which ones its
+files lie. Others are compared by digest where both sides have one: images
 that record them, the Hub, or a file of this disk, which is read only if the other side knows what it would have to be
 and has as many bytes.
 """
@@ -10,16 +11,31 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from modelcar.checkpoint import Checkpoint, Tensor
+from modelcar.errors import UsageError
 from modelcar.files import open_unchanged
 from modelcar.images.described import DescribedModel
 from modelcar.layers.index import IndexedFile
 from modelcar.oci import Digest
+from modelcar.packaging.digests import known_digests
+from modelcar.packaging.plan import plan_layers
+from modelcar.store.memo import DigestMemo
 
-__all__ = ["Amount", "Change", "Difference", "FileChange", "LayerChange", "Side", "TensorChange", "compare"]
+__all__ = [
+    "Amount",
+    "Change",
+    "Difference",
+    "FileChange",
+    "LayerChange",
+    "Side",
+    "TensorChange",
+    "compare",
+    "known_places",
+]
 
 
 class Change(StrEnum):
@@ -122,10 +138,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of two models; `checkpoint` if that is what it is."""
+    """One of two models; `checkpoint` if that is what it is.
+
+    Attributes:
+        places: of files of the checkpoint, where in a layer with which digest a build has put them.
+    """
 
     model: DescribedModel
     checkpoint: Checkpoint | None = None
+    places: Mapping[str, tuple[Digest, int]] = field(default_factory=dict)
+
+    def place(self, file: IndexedFile) -> tuple[Digest, int] | None:
+        """Where an image has the file. Two that have it in one place have the same."""
+        layer = self.model.layers.get(file.path)
+        return (layer.digest, file.offset) if layer is not None else self.places.get(file.path)
 
     def hashed(self, file: IndexedFile) -> Digest | None:
         """What a file of this disk hashes to. It is read. `None` if it is elsewhere."""
@@ -174,7 +200,7 @@ def _files(a: Side, b: Side) -> Iterator[FileChange]:
 def _change(a: Side, old: IndexedFile, b: Side, new: IndexedFile) -> Change:
     if old.size != new.size:
         return Change.CHANGED
-    if _place(a.model, old) == _place(b.model, new) is not None:
+    if a.place(old) == b.place(new) is not None:
         return Change.SAME
     mine, theirs = old.digest, new.digest
     mine = mine or a.hashed(old)
@@ -184,10 +210,16 @@ def _change(a: Side, old: IndexedFile, b: Side, new: IndexedFile) -> Change:
     return Change.SAME if mine == theirs else Change.CHANGED
 
 
-def _place(model: DescribedModel, file: IndexedFile) -> tuple[Digest, int] | None:
-    """Where an image has it. Two images that have it in one place have the same."""
-    layer = model.layers.get(file.path)
-    return (layer.digest, file.offset) if layer is not None else None
+def known_places(checkpoint: Checkpoint, memo: DigestMemo) -> dict[str, tuple[Digest, int]]:
+    """Where a build of `checkpoint` puts its files, as far as an earlier one has hashed them; nothing is read."""
+    with suppress(UsageError):  # more files than layers, say
+        return {
+            file.path: (known.digest, payload.offset)
+            for layer in plan_layers(checkpoint)
+            if (known := known_digests(layer, memo)) is not None
+            for file, payload in zip(layer.files, layer.tar.payloads, strict=True)
+        }
+    return {}
 
 
 def _tensors(a: DescribedModel, b: DescribedModel) -> Iterator[TensorChange]:

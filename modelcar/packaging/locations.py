@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import InvalidReference, UsageError
+from modelcar.errors import InvalidReference, NotFound, UsageError
 from modelcar.oci import Reference
 from modelcar.store import ArchiveStore, Layout, OciLayout
 
@@ -89,6 +90,8 @@ def open_layout(location: StoredLocation) -> Layout:
         InvalidContent: an archive is damaged.
     """
     if isinstance(location, LayoutLocation):
+        if not os.path.lexists(location.folder):
+            raise NotFound(f"there is no folder {location.folder}")
         return OciLayout(location.folder, create=False)
     return ArchiveStore(location.file)
 

@@ -28,6 +28,9 @@ def is_attachment(entry: Descriptor) -> bool:
     return _ATTACHMENT_TAG.fullmatch(name) is not None
 
 
+_SOME_NAMES: Final = 3
+
+
 class Names:
     """Reads and edits a layout's `index.json`; edits hold a lock and are atomic, so processes do not lose each other's.
 
@@ -58,10 +61,11 @@ class Names:
 
     def get(self, name: str) -> Descriptor:
         """What `name` stands for. Raises `NotFound`."""
-        try:
-            return self.list()[name]
-        except KeyError:
-            raise NotFound(f"no image {name} in {self._layout.root}") from None
+        names = self.list()
+        if name not in names:
+            some = ", ".join(sorted(names)[:_SOME_NAMES])
+            raise NotFound(f"no image {name} in {self._layout.root}", hint=f"there is {some}" if some else None)
+        return names[name]
 
     def only(self) -> Descriptor:
         """The only image of a layout that is used without a name.

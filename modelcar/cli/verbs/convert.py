@@ -14,6 +14,7 @@ from modelcar.cli.options import FOLDER, output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.progress import progress
 from modelcar.conversion import Conversion, LeftOut, convert
+from modelcar.units import parse_size
 
 _MOST_NAMED: Final = 3
 
@@ -53,6 +54,8 @@ def command(source: str, folder: Path, max_shard_size: str | None, key: str | No
     right = frozenset({"tensors", "size"})
     output.table(Table(columns=("file", "tensors", "size", "from"), rows=rows, right=right))
     _tell_what_is_missing(done, output)
+    if max_shard_size is not None:
+        _tell_what_is_too_large(done, max_shard_size, output)
     counted = f"{done.tensors} tensor{'s' * (done.tensors != 1)}"
     output.line(f"converted {counted} ({human_size(done.size)}) into {folder} in {seconds:.1f} s")
 
@@ -83,6 +86,14 @@ def _tell_what_is_missing(done: Conversion, output: Output) -> None:
         output.aside(f"note: names of one tensor are saved once: {names}")
     for path, values in groupby(done.left_out, key=lambda each: each.path):
         output.aside(f"note: left out of {path}: {', '.join(_some(map(_said, values)))}")
+
+
+def _tell_what_is_too_large(done: Conversion, most: str, output: Output) -> None:
+    larger = [file.path for file in done.files if file.size > parse_size(most) and file.tensors == 1]
+    if larger:
+        more = f" and {len(larger) - 1} more" if len(larger) > 1 else ""
+        verb = "are" if more else "is"
+        output.aside(f"note: {larger[0]}{more} {verb} larger than {most}: a tensor is not divided")
 
 
 def _said(left: LeftOut) -> str:

@@ -8,13 +8,14 @@ from typing import Final
 import click
 
 from modelcar.checkpoint.source import REMOTE_SCHEMES
+from modelcar.cli.images import existing_local_store
 from modelcar.cli.models import describe, is_source
 from modelcar.cli.options import network_options, output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.pages.writing import check_page_target, html_option, write_page
 from modelcar.cli.source import Wishes, open_source, source_options
 from modelcar.images.described import describe_checkpoint
-from modelcar.images.differences import Change, Difference, Side, compare
+from modelcar.images.differences import Change, Difference, Side, compare, known_places
 from modelcar.registry import ClientSettings
 
 _DIFFERS: Final = 1  # exit status
@@ -70,7 +71,9 @@ def _side(target: str, wishes: Wishes, *, remote: bool, settings: ClientSettings
         return Side(model=describe(target, remote=remote, settings=settings, output=output))
     mine = wishes if target.startswith(REMOTE_SCHEMES) else Wishes()
     checkpoint = open_source(target, output, mine)
-    return Side(model=describe_checkpoint(checkpoint), checkpoint=checkpoint)
+    store = existing_local_store()
+    places = known_places(checkpoint, store.memo) if store is not None else {}
+    return Side(model=describe_checkpoint(checkpoint), checkpoint=checkpoint, places=places)
 
 
 def _show(output: Output, found: Difference, a: str, b: str) -> None:
@@ -89,6 +92,11 @@ def _show(output: Output, found: Difference, a: str, b: str) -> None:
     if tensors:
         output.table(Table(columns=("tensor", "change", "before", "after"), rows=tensors))
     output.line(f"{human_size(found.bytes_to_move)} to move from {a} to {b}")
+    if any(file.change is Change.UNKNOWN for file in found.files):
+        output.aside(
+            "note: unknown is what has as many bytes, and no digest on both sides: an image records those of its files"
+            " if it is built with --content-digest"
+        )
 
 
 def _size(size: int | None) -> str:

@@ -327,6 +327,19 @@ def test_a_fine_tune_sends_only_what_it_changed(
     assert {path for path, change in files.items() if change != "same"} == {changed.name}
 
 
+def test_a_folder_and_the_image_that_was_built_of_it_are_the_same(
+    modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str
+) -> None:
+    """As its layers are remembered, and no file's own digest."""
+    modelcar("build", checkpoint, "-t", ref, "--push")
+    assert "are the same model" in modelcar("diff", checkpoint, ref)
+    assert "are the same model" in modelcar("diff", ref, checkpoint, "--remote")
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    status, _, aside = modelcar.run("diff", copy, ref)
+    assert status == 1
+    assert "--content-digest" in aside
+
+
 def test_diff_by_tensor(modelcar: ModelcarCli, adapter: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(adapter, tmp_path / "other"))
     weights: Weights = {

@@ -74,6 +74,8 @@ def test_sizes_and_shards(modelcar: ModelcarCli, model: Path, tmp_path: Path) ->
     assert [file["tensors"] for file in document["files"]] == [1, 1]
     index = json.loads((tmp_path / "new" / "model.safetensors.index.json").read_text())
     assert index["metadata"] == {"total_size": 36}
+    _, _, said_aside = modelcar.run("convert", model, "-o", tmp_path / "again", "--max-shard-size", "20B")
+    assert "00001-of-00002.safetensors and 1 more are larger than 20B: a tensor is not divided" in said_aside
 
 
 def test_another_key(modelcar: ModelcarCli, tmp_path: Path) -> None:

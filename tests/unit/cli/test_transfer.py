@@ -183,7 +183,9 @@ def test_copy_adds_to_a_layout(modelcar: ModelcarCli, digest: str, ref: str, tmp
     which = modelcar.refusal(2, "copy", layout, f"{ref}-2")
     assert which.line.endswith("holds 2 images (a, b)")
     assert which.hint == f"name one: {layout}:NAME"
-    assert modelcar.refusal(2, "inspect", f"{layout}:c").line == f"no image c in {tmp_path / 'layout'}"
+    unknown = modelcar.refusal(2, "inspect", f"{layout}:c")
+    assert unknown.line == f"no image c in {tmp_path / 'layout'}"
+    assert unknown.hint.startswith("there is ")
 
 
 def test_copy_retags_and_pins(modelcar: ModelcarCli, digest: str, ref: str) -> None:

@@ -96,8 +96,10 @@ def test_a_platform_is_chosen(source: ImageSource) -> None:
 def test_what_is_not_there(layout: OciLayout, registry: str, client: Registry) -> None:
     with pytest.raises(NotFound, match="no image v2"):
         LayoutSource(LayoutLocation(layout.root, "v2"))
-    with pytest.raises(NotFound, match="is not an OCI image layout"):
+    with pytest.raises(NotFound, match="there is no folder"):
         LayoutSource(LayoutLocation(layout.root / "none"))
+    with pytest.raises(NotFound, match="is not an OCI image layout"):
+        LayoutSource(LayoutLocation(layout.root / "blobs"))
     with pytest.raises(RemoteNotFound):
         RegistrySource(Reference.parse(f"{registry}/no/such:v1"), client).resolve()
 
