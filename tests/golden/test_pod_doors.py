@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from modelcar.admission.admit import Offline
 from modelcar.admission.files.inject import inject
 from modelcar.admission.review import MAX_WARNING
 from modelcar.cli import main
-from tests.support.pods import CALLER, CASES, Case
+from tests.support.pods import CALLER, CASES, Case, load_yaml
 from tests.support.webhooks import running, webhook_settings
 from tests.unit.admission.reviews import a_review, patched_by, raw, response_of
 
@@ -45,7 +44,7 @@ def expected(case: Case) -> tuple[Any, list[str], list[str]]:
     if name == "denied.txt":
         return None, [line.removeprefix("hint: ") for line in text.splitlines()], []
     warnings = [line.removeprefix("# warning: ") for line in text.splitlines() if line.startswith("# warning: ")]
-    return yaml.safe_load(text), [], warnings
+    return load_yaml(text), [], warnings
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids(CASES))
@@ -79,7 +78,7 @@ def test_inject(case: Case) -> None:
         assert [str(denied.error), *([denied.error.hint] if denied.error.hint else [])] == denial
         assert found.text == text
         return
-    assert without_head(yaml.safe_load(found.text), case) == pod
+    assert without_head(load_yaml(found.text), case) == pod
     assert [warning for result in found.pods for warning in result.warnings] == warnings
     again = inject(found.text, "pod.yaml", case.resolver(), case.settings(), namespace=CALLER.namespace)
     assert again.text == found.text
@@ -96,4 +95,4 @@ def test_inject_command(case: Case, tmp_path: Path, capfdbinary: pytest.CaptureF
         assert (status, printed) == (1, b"")
         return
     assert status == 0
-    assert without_head(yaml.safe_load(printed), case) == pod
+    assert without_head(load_yaml(printed), case) == pod

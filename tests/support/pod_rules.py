@@ -1,9 +1,10 @@
-"""Whether an API server would take a pod: Kubernetes' schemas of many versions, and rules that no schema has."""
+"""Whether an API server would take it: Kubernetes' schemas of many versions, and for pods rules that no schema has."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -14,7 +15,7 @@ from referencing import Registry, Resource
 
 from modelcar.admission.admit import Pod
 
-__all__ = ["VERSIONS", "validate_pod"]
+__all__ = ["VERSIONS", "validate_object", "validate_pod"]
 
 VERSIONS: Final = ("1.27", "1.29", "1.31", "1.33", "1.35", kubernetes_validate.latest_version().removesuffix(".0"))
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -29,18 +30,29 @@ def validate_pod(pod: Pod, *, native_sidecars: bool = True, versions: tuple[str,
     known = _without_future({"apiVersion": "v1", "kind": "Pod", **pod})
     for version in versions:
         if _fits(known, version, native_sidecars=native_sidecars):
-            _validator(version).validate(known)
+            validate_object(known, version)
     _check_rules(known)
 
 
+def validate_object(document: Mapping[str, Any], version: str) -> None:
+    """With unknown fields refused. `kubernetes_validate.validate` reads megabytes of schemas at every call."""
+    group, _, its_version = document["apiVersion"].rpartition("/")
+    name = f"{document['kind'].lower()}-{group.partition('.')[0]}{'-' if group else ''}{its_version}"
+    _validator(name, version).validate(document)
+
+
 @cache
-def _validator(version: str) -> Draft202012Validator:
-    """Of pods, with unknown fields refused. `kubernetes_validate.validate` reads megabytes of schemas at every call."""
-    folder = files("kubernetes_validate") / "kubernetes-json-schema" / f"v{version}.0-local-strict"
-    schema, definitions = (json.loads((folder / name).read_text()) for name in ("pod-v1.json", "_definitions.json"))
+def _validator(name: str, version: str) -> Draft202012Validator:
+    schema = _schema(name, version)
     registry: Registry[Any] = Registry()
-    resources = [Resource.from_contents(each) for each in (schema, definitions)]
+    resources = [Resource.from_contents(each) for each in (schema, _schema("_definitions", version))]
     return Draft202012Validator(schema, registry=resources @ registry)
+
+
+@cache
+def _schema(name: str, version: str) -> Any:
+    folder = files("kubernetes_validate") / "kubernetes-json-schema" / f"v{version}.0-local-strict"
+    return json.loads((folder / f"{name}.json").read_text())
 
 
 def _fits(pod: Pod, version: str, *, native_sidecars: bool) -> bool:

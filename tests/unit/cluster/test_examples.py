@@ -7,7 +7,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -16,6 +15,7 @@ from modelcar.cli import cli
 from modelcar.cluster.resources import MODEL_CACHES, Object
 from registry_shim.operations.catalogue import METRICS, PREFIX
 from scripts.update_manifests import BASE, files
+from tests.support.pod_rules import validate_object
 
 from .objects import check
 
@@ -63,7 +63,7 @@ def test_kubernetes_takes_it_before_and_after(name: str, version: str) -> None:
     text = (FOLDER / name).read_text()
     for document in [*documents(text), *documents(inject(text))]:
         if document["apiVersion"].partition("/")[0] not in FOREIGN:
-            kubernetes_validate.validate(document, version, strict=True)
+            validate_object(document, version)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -23,6 +22,7 @@ from modelcar.errors import UsageError
 from modelcar.serving.config.reading import load
 from registry_shim.cli import cli as registry_shim
 from registry_shim.operations.settings import NodeSettings
+from tests.support.pod_rules import validate_object
 
 VERSIONS = ["1.30", "1.32", "1.34", "1.35", "1.36", "1.37"]
 FOREIGN = ("cert-manager.io/v1", "monitoring.coreos.com/v1")
@@ -67,7 +67,7 @@ def chosen(request: pytest.FixtureRequest) -> Installation:
 def test_kubernetes_takes_it(chosen: Installation, version: str) -> None:
     for each in everything(chosen):
         if each["apiVersion"] not in FOREIGN:
-            kubernetes_validate.validate(each, version, strict=True)
+            validate_object(each, version)
 
 
 def test_names_are_told_apart_and_namespaces_come_first(chosen: Installation) -> None:
