@@ -57,14 +57,14 @@ class Running:
         return bytes(self.memory.take(number).data)
 
 
-def settled(count: Callable[[], int]) -> int:
-    """What `count` says when it has stopped to change."""
-    last, since = count(), time.monotonic()
-    while time.monotonic() - since < 0.2:
-        if (now := count()) != last:
-            last, since = now, time.monotonic()
+def settles(count: Callable[[], int], expected: int) -> None:
+    """It becomes so many, and no more in the time after that."""
+    end = time.monotonic() + 30
+    while count() < expected:
+        assert time.monotonic() < end, f"{count()} and no more"
         time.sleep(0.01)
-    return last
+    time.sleep(0.1)
+    assert count() == expected
 
 
 @pytest.mark.parametrize("read", [7, SIZE, 250, 10_000])
@@ -80,16 +80,16 @@ def test_all_come_in_order(file: Watched, read: int, window: int, workers: int) 
 def test_not_more_is_read_ahead_than_the_window(file: Watched) -> None:
     running = Running(file, window=5 * SIZE)
     assert next(running.numbers) == 0
-    assert settled(lambda: len(file.reads)) == 6
+    settles(lambda: len(file.reads), 6)
     assert next(running.numbers) == 1
-    assert settled(lambda: len(file.reads)) == 7
+    settles(lambda: len(file.reads), 7)
     running.numbers.close()
 
 
 def test_a_tensor_that_is_larger_than_the_window_is_read_whole(file: Watched) -> None:
     running = Running(file, read=10, window=0)
     assert next(running.numbers) == 0
-    assert settled(lambda: len(file.reads)) == SIZE // 10
+    settles(lambda: len(file.reads), SIZE // 10)
     running.numbers.close()
 
 
@@ -104,7 +104,7 @@ def test_a_slow_read_holds_those_after_it_back_and_not_those_before(file: Watche
     file.before = wait
     running = Running(file, window=10_000, workers=2)
     assert [next(running.numbers), next(running.numbers)] == [0, 1]
-    assert settled(lambda: len(file.reads)) == COUNT
+    settles(lambda: len(file.reads), COUNT)
     gate.set()
     assert list(running.numbers) == list(range(2, COUNT))
 
