@@ -1,8 +1,12 @@
 # Every target does its own set-up. `make check` is what CI runs.
 PYTHON ?= python3
 BIN := .venv/bin
-# One worker a core for what needs no container engine or registry of its own.
+# Tests start hundreds of Pythons: what one has compiled serves the others.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -q
+# One worker a core for what needs no container engine or registry of its own. Each begins with a stretch of its own,
+# whose fixtures are made once, and at the end takes from those that have more to do.
+SPREAD := -n auto --dist worksteal
 UNIT := tests/unit tests/contracts tests/golden
 # They fsync much and store little, so their files go into memory where there is room.
 FAST := $(shell [ -w /dev/shm ] && [ "$$(df --output=avail -BM /dev/shm | tail -n 1 | tr -dc 0-9)" -gt 4000 ] && echo TMPDIR=/dev/shm)
@@ -24,16 +28,16 @@ demo: install  ## a real checkpoint to an image, to a registry, and back
 	@$(BIN)/python -m examples.quickstart.demo
 
 test-unit: install  ## the fast tests alone
-	$(FAST) $(PYTEST) -n auto -m "not slow" $(UNIT)
+	$(FAST) $(PYTEST) $(SPREAD) -m "not slow" $(UNIT)
 
 coverage: install  ## lines and branches that the fast tests run; fails below 90 % and 85 %
-	$(FAST) $(PYTEST) -n auto --cov --cov-report= $(UNIT) tests/property
+	$(FAST) $(PYTEST) $(SPREAD) --cov --cov-report= $(UNIT) tests/property
 	@$(BIN)/python -m scripts.coverage_floor
 
 test: install install-debian  ## all tests that a Debian machine can run
-	$(FAST) $(PYTEST) -n auto $(UNIT) tests/property
+	$(FAST) $(PYTEST) $(SPREAD) $(UNIT) tests/property
 	$(PYTEST) -m "not conformance and not soak" --ignore=tests/e2e/documents tests/e2e
-	$(PYTEST) -n auto tests/e2e/documents
+	$(PYTEST) $(SPREAD) tests/e2e/documents
 
 test-cluster: install install-debian  ## what needs the network and minutes: a Kubernetes API server, conformance suites, engines, cosign
 	$(PYTEST) -m conformance tests/e2e tests/cluster
