@@ -65,7 +65,7 @@ def entries_of(name: str) -> list[Entry]:
 def test_layer(name: str) -> None:
     plan = plan_estargz(entries_of(name))
     found = hash_estargz(plan)
-    table = Digest.parse(plan.annotations(found)[TOC_DIGEST])
+    table = Digest.parse(plan.annotations(plan.toc_digest(found))[TOC_DIGEST])
     assert (plan.size, found.blob.hex, found.digest.hex, table.hex) == TREES[name][1:5]
 
 

@@ -153,7 +153,7 @@ def test_one_image_with_base_and_adapter(
 def test_a_dry_run_says_what_would_be_built(
     modelcar: ModelcarCli, adapter: Path, base: dict[str, Any], ref: str, options: list[str]
 ) -> None:
-    words = ("build", adapter, "-t", other_name(ref), "--adapter-of", ref, *options)
+    words: list[str | Path] = ["build", adapter, "-t", other_name(ref), "--adapter-of", ref, *options]
     shutil.rmtree(modelcar.home)
     planned = modelcar.json(*words, "--dry-run")
     assert not (modelcar.home / "store").exists()
