@@ -14,7 +14,7 @@ from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import ChunkSource, SourceKind
 from tests.support.chunks import MemorySource
 
-TIMEOUT = 10
+TIMEOUT = 60
 
 
 class Item:

@@ -61,7 +61,7 @@ def server(mutual: MutualTls) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(main(listener)))
         thread.start()
-        loop, stop = ready.result(5)
+        loop, stop = ready.result(60)
         try:
             yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
         finally:

@@ -44,7 +44,7 @@ async def connected(
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """All that comes until the server closes the connection."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -59,7 +59,7 @@ async def ask(port: int, request: bytes, context: ssl.SSLContext | None = None) 
 
 async def until_running(served: Listening, count: int) -> None:
     """Wait until so many requests are being answered."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while served.running < count:  # noqa: ASYNC110  # the listener has no event for it
             await asyncio.sleep(0)
 

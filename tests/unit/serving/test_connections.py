@@ -400,7 +400,7 @@ def test_downloads_that_nobody_takes_leave_room_for_others(
                 writer.write(head("Host: r", target="/v2/large"))
             await until_running(served, 8)
             taking = asyncio.create_task(take(fast[0]))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not (answer := await ask(port, HEAD)).endswith(b"soon"):
                     assert answer.startswith(b"HTTP/1.1 503 "), "while nobody can tell yet who is slow"
                     await asyncio.sleep(0.05)
@@ -434,7 +434,7 @@ def test_of_a_file_whose_client_is_gone_nothing_is_read(tmp_path: Path, monkeypa
                     client.sendall(HEAD)
                     await until_running(served, 1)
                     await asyncio.sleep(0.05)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while served.running:  # noqa: ASYNC110  # nothing tells that it has ended
                         await asyncio.sleep(0.01)
 
@@ -451,7 +451,7 @@ def test_being_hurried_ends_the_grace_period() -> None:
         raise AssertionError
 
     async def main() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with running(handler, grace_seconds=600) as (served, port):
                 asking = asyncio.create_task(ask(port, HEAD))
                 await began.wait()

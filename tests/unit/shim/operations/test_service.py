@@ -91,10 +91,10 @@ def test_the_first_signal_asks_and_the_second_insists(number: int) -> None:
         stop.hurry(hurried.set)
         with handled(stop):
             os.kill(os.getpid(), number)
-            await asyncio.wait_for(stop.asked.wait(), 5)
+            await asyncio.wait_for(stop.asked.wait(), 60)
             assert not hurried.is_set()
             os.kill(os.getpid(), number)
-            await asyncio.wait_for(hurried.wait(), 5)
+            await asyncio.wait_for(hurried.wait(), 60)
 
     asyncio.run(main())
 
@@ -104,7 +104,7 @@ def test_hang_up_means_read_again() -> None:
         read = asyncio.Event()
         with handled(Stop(), read.set):
             os.kill(os.getpid(), signal.SIGHUP)
-            await asyncio.wait_for(read.wait(), 5)
+            await asyncio.wait_for(read.wait(), 60)
 
     asyncio.run(main())
 
