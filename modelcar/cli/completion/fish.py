@@ -26,20 +26,24 @@ function _@F@_names
     end
     set -l names (@NAMES@)
     if string match -qr -- "^"(string escape --style=regex -- $token) $names; or test -z "$token"
-        printf '%s\n' $names
+        printf '%s\\n' $names
     else
         __fish_complete_path $token
     end
 end
 
-# Whether these are the verbs of the command line so far.
-function _@F@_at
-    set -l said
+# The words of the command line so far that are no options.
+function _@F@_said
     for word in (commandline -opc)[2..-1]
         if not string match -q -- '-*' $word
-            set -a said $word
+            printf '%s\\n' $word
         end
     end
+end
+
+# Whether these are the verbs of the command line so far.
+function _@F@_at
+    set -l said (_@F@_said)
     set -l wanted $argv
     test (count $said) -ge (count $wanted); or return 1
     for i in (seq (count $wanted))
@@ -49,12 +53,7 @@ end
 
 # Whether exactly these are, and the next word is a verb, too.
 function _@F@_before
-    set -l said
-    for word in (commandline -opc)[2..-1]
-        if not string match -q -- '-*' $word
-            set -a said $word
-        end
-    end
+    set -l said (_@F@_said)
     test "$said" = "$argv"
 end
 
