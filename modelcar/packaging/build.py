@@ -92,7 +92,7 @@ def build_image(
         DigestMismatch: a file is not what the Hub says that it is.
         WorldError: a file cannot be brought.
     """
-    headers = checkpoint.headers()
+    checkpoint.headers()  # what is wrong with them is said before a weight is read
     outline = outline_image(
         checkpoint,
         bases,
@@ -117,6 +117,21 @@ def build_image(
         abandoned=leaving.abandoned,
     )
     _keep(store, layers, passing)
+    return _put_together(checkpoint, store, bases, outline, layers, packing=packing, beneath=beneath)
+
+
+def _put_together(
+    checkpoint: Checkpoint,
+    store: LocalStore,
+    bases: Sequence[Base],
+    outline: Outline,
+    layers: Sequence[PackedLayer],
+    *,
+    packing: Packing,
+    beneath: ModelBase | None,
+) -> BuiltImage:
+    """The documents over what the layers came to be, and all of it in the store."""
+    headers = checkpoint.headers()
     indexed = [*(layer.indexed for layer in outline.below), *(layer.indexed(headers) for layer in layers)]
     index_layer = _write_index_layer(store, indexed)
     described = [(layer, layer.describe(index_layer.digest)) for layer in layers]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from modelcar.admission.files.aliases import shared
 from modelcar.admission.files.meaning import composed, same
 from modelcar.admission.files.render import Style, entry, inline, item
 
@@ -42,7 +43,7 @@ class _Editor:
         self._text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._style = style_of(root)
-        self._shared = _shared(root)
+        self._shared = shared(root, _children)
         self._edits: list[tuple[int, int, str]] = []
 
     def result(self) -> str:
@@ -225,21 +226,6 @@ def _identity(value: Any) -> str:
             if isinstance(value.get(name), str):
                 return f"{name} {value[name]} {value.get('mountPath', '')}"
     return repr(value)
-
-
-def _shared(root: Node) -> set[int]:
-    """Nodes that an alias stands for, too."""
-    seen: set[int] = set()
-    shared: set[int] = set()
-    left = [root]
-    while left:
-        node = left.pop()
-        if id(node) in seen:
-            shared.add(id(node))
-            continue
-        seen.add(id(node))
-        left += _children(node)
-    return shared
 
 
 def _children(node: Node) -> list[Node]:

@@ -15,6 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
+from modelcar.admission.files.aliases import shared
 from modelcar.admission.files.meaning import is_plain, same
 
 __all__ = ["rewritten"]
@@ -42,7 +43,7 @@ class _Changes:
     """Makes a tree mean something else, in place. `shared` are the nodes that aliases stand for."""
 
     def __init__(self, tree: Any) -> None:
-        self._shared = _shared(tree)
+        self._shared = shared(tree, _children)
 
     def made(self, old: Any, new: Any) -> Any:
         """`new`, with all that `old` has beside its values."""
@@ -95,20 +96,10 @@ def _is_named(item: Any) -> bool:
     return isinstance(item, dict) and isinstance(item.get("name"), str)
 
 
-def _shared(tree: Any) -> set[int]:
-    seen: set[int] = set()
-    shared: set[int] = set()
-    left = [tree]
-    while left:
-        node = left.pop()
-        if not isinstance(node, dict | list):
-            continue
-        if id(node) in seen:
-            shared.add(id(node))
-            continue
-        seen.add(id(node))
-        left += node.values() if isinstance(node, dict) else node
-    return shared
+def _children(node: Any) -> list[Any]:
+    """Scalars left out: two that are one object are no alias."""
+    below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [inner for inner in below if isinstance(inner, dict | list)]
 
 
 def _is(old: Any, new: Any) -> bool:
