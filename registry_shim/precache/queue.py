@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from modelcar.errors import InvalidDocument, NotFound, UsageError
+from modelcar.errors import InvalidDocument, NotFound, StorageError, UsageError
 from modelcar.files import read_own
 from modelcar.oci import Digest, compact_json, parse_object
 from modelcar.oci.document import Fields
@@ -60,17 +62,17 @@ class Queue:
             if len(self._entries) >= _MOST:
                 raise UsageError(f"{_MOST} images wait already", hint="registry-shim precache --cancel REF")
             entry = Entry(image=image, sources={source}, order=self._next, since=self._clock())
-            known = self._entries.get(entry.name)
-            if known is None:
-                self._next += 1
-                self._put(entry)
-            else:
-                known.sources.add(source)
-                known.image = image
-                if known.phase.is_settled:
-                    self._step(known, Phase.QUEUED)
-                    known.retry_at = 0.0
-            self._save()
+            with self._undone_unless_saved(entry.name):
+                known = self._entries.get(entry.name)
+                if known is None:
+                    self._next += 1
+                    self._put(entry)
+                else:
+                    known.sources.add(source)
+                    known.image = image
+                    if known.phase.is_settled:
+                        self._step(known, Phase.QUEUED)
+                        known.retry_at = 0.0
             return entry.name
 
     def drop(self, name: str, source: str | None = None) -> Entry | None:
@@ -79,16 +81,17 @@ class Queue:
         Raises:
             NotFound: it is not here.
             UsageError: without `source`, if a list names it, which would only bring it back.
+            StorageError: it cannot be written down.
         """
         with self.changed:
             entry = self._entry(name)
             lists = [s for s in entry.sources if _is_list(s)]
             if source is None and lists:
                 raise UsageError(f"{name} stands in a list ({lists[0]})", hint="remove it there")
-            entry.sources = set() if source is None else entry.sources - {source}
-            if not entry.sources:
-                del self._entries[name]
-            self._save()
+            with self._undone_unless_saved(name):
+                entry.sources = set() if source is None else entry.sources - {source}
+                if not entry.sources:
+                    del self._entries[name]
             return None if entry.sources else entry
 
     def follow(self, lists: Mapping[str, Iterable[PrecacheImage]]) -> list[Entry]:
@@ -164,6 +167,22 @@ class Queue:
             entry.running = False
             self._step(entry, Phase.QUEUED)
             self._save()
+
+    @contextmanager
+    def _undone_unless_saved(self, name: str) -> Iterator[None]:
+        """Save what is done to one entry; where that fails, whoever asked is told no, and nothing has happened."""
+        entry = self._entries.get(name)
+        before = replace(entry, sources=set(entry.sources)) if entry is not None else None
+        try:
+            yield
+            self._save()
+        except StorageError:
+            self._entries.pop(name, None)
+            if entry is not None:
+                for field in fields(entry):
+                    setattr(entry, field.name, getattr(before, field.name))
+                self._entries[name] = entry
+            raise
 
     def _put(self, entry: Entry) -> None:
         self._entries[entry.name] = entry

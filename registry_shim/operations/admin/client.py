@@ -68,8 +68,8 @@ class AdminClient:
             WorldError: no shim runs over this folder, or it may not be asked, or it stopped meanwhile.
             NotFound, UsageError, Refused, StorageError: the shim says so.
         """
-        target = PREFIX + path + (f"?{urlencode(query)}" if query else "")
-        content = None if body is None else json.dumps(body).encode()
+        target = PREFIX + path + ("?" + urlencode(query, errors="replace") if query else "")
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
         try:
             with closing(_Connection(self._root, self._timeout)) as connection:
                 connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})

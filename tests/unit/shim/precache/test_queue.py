@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 
 import pytest
 
-from modelcar.errors import NotFound, UsageError
+from modelcar.errors import NoSpace, NotFound, UsageError
 from modelcar.oci import Descriptor, Digest
 from registry_shim.precache.doors import Presence
 from registry_shim.precache.entry import Phase, Progress
@@ -212,3 +213,25 @@ def test_rates_and_what_is_left() -> None:
     meter.look()
     assert told[-1].rate == 0
     assert Digest.of(bytes(1000)) == blob.digest
+
+
+def test_what_cannot_be_written_down_has_not_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(tmp_path / "queue.json")
+    kept = queue.add(V1, "command")
+
+    def full(*_: object, **__: object) -> None:
+        raise NoSpace("cannot write: No space left on device")
+
+    monkeypatch.setattr("registry_shim.precache.queue.atomic_write", full)
+    with pytest.raises(NoSpace):
+        queue.add(PrecacheImage(reference="r.example/org/other:v1"), "command")
+    with pytest.raises(NoSpace):
+        queue.add(replace(V1, priority=9), "api")
+    with pytest.raises(NoSpace):
+        queue.drop(kept)
+    assert [(entry["reference"], entry["priority"], entry["sources"]) for entry in queue.all()] == [
+        (kept, 0, ["command"])
+    ]
+    entry = queue.take()
+    assert entry is not None
+    assert queue.wants(entry)

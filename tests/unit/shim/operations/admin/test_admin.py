@@ -129,6 +129,12 @@ def test_what_makes_no_sense_is_refused(
         client.call(method, path, body=body)
 
 
+def test_names_that_are_no_text_are_no_references(node: Administered, client: AdminClient) -> None:
+    for ask in (client.post, client.delete):
+        with pytest.raises(UsageError, match="is not an image reference"):
+            ask("pins", reference="\udcff")
+
+
 def test_unknown_paths(client: AdminClient) -> None:
     with pytest.raises(NotFound, match="not part of this API"):
         client.get("secrets")
