@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from modelcar.checkpoint.formats.header import Header
 from modelcar.errors import InvalidContent, InvalidDocument, StorageError
@@ -28,8 +27,6 @@ from modelcar.packaging.staging import Staging
 from modelcar.packaging.subset import Move, Subset
 
 __all__ = ["LayerPull", "WantedFile", "check_owners", "header_of"]
-
-_MOST_AROUND: Final = 64 << 20  # bytes of tar headers and padding of a layer of which not all is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class LayerPull:
         self._root, self._layer, self._staging = reader.root, layer, staging
         self._wanted = sorted(wanted, key=lambda one: one.file.offset)
         is_whole = len(wanted) == len(layer.files) and all(one.is_whole for one in wanted)
-        self._ranges = None if is_whole else [*_around(layer), *(part for one in wanted for part in one.ranges)]
+        self._ranges = None if is_whole else [*layer.around, *(part for one in wanted for part in one.ranges)]
 
     @property
     def size(self) -> int:
@@ -119,15 +116,6 @@ def header_of(reader: ModelReader, file: IndexedFile) -> Header:
     Raises: as `ModelReader.header`.
     """
     return check_header(file, file.header) if file.header is not None else reader.header(file.path)
-
-
-def _around(layer: ModelLayer) -> list[tuple[int, int]]:
-    """What lies before, between and behind a layer's files."""
-    edges = [0, *(edge for file in layer.files for edge in (file.offset, file.offset + file.size)), layer.grid.size]
-    around = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
-    if sum(stop - start for start, stop in around) > _MOST_AROUND:
-        raise InvalidContent(f"the model index leaves too much of layer {layer.descriptor.digest} out")
-    return around
 
 
 @contextmanager

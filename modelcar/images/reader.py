@@ -57,6 +57,19 @@ class ModelLayer:
     grid: Grid
     files: tuple[IndexedFile, ...]
 
+    @property
+    def around(self) -> list[tuple[int, int]]:
+        """`[start, stop)` of what lies before, between and behind the files: headers and padding.
+
+        Raises:
+            InvalidContent: it is more than that can be.
+        """
+        edges = [0, *(edge for file in self.files for edge in (file.offset, file.offset + file.size)), self.grid.size]
+        around = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+        if sum(stop - start for start, stop in around) > _MOST_AROUND:
+            raise InvalidContent(f"the model index leaves too much of layer {self.descriptor.digest} out")
+        return around
+
 
 class ModelReader:
     """The model's files in one image. Safe to use from several threads.
@@ -173,16 +186,12 @@ class ModelReader:
 
         Reads what lies around the files, verified, and nothing of them.
         """
-        edges = [0, *(edge for file in layer.files for edge in (file.offset, file.offset + file.size)), layer.grid.size]
-        around = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
-        if sum(stop - start for start, stop in around) > _MOST_AROUND:
-            raise InvalidContent(f"the model index leaves too much of layer {layer.descriptor.digest} out")
         known: dict[int, bytes] = {}
 
         def take(offset: int, data: memoryview) -> None:
             known[offset] = bytes(data)
 
-        run_parallel(range_jobs(self.source, layer.descriptor, layer.grid, around, take), 1)
+        run_parallel(range_jobs(self.source, layer.descriptor, layer.grid, layer.around, take), 1)
         members = locate_members(partial(_read_known, known, layer.grid), layer.grid.size)
         found = {path: (member.offset, member.size) for path, member in members.items()}
         root = self.root.strip("/")
