@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from modelcar.checkpoint import CheckpointFile
@@ -27,7 +28,7 @@ _LARGEST: Final = 64 << 20  # bytes of a document
 
 
 class FileMemo:
-    """One document for each source, in a folder that only its owner may read or write.
+    """One document for each source, in a folder that only its owner may read or write. Several threads may ask it.
 
     A report counts for a file of the same name in the same state (inode, size, times), by the same rules, scanners and
     settings; of one that is not here, if its source says the same sha256 of it that the file which was looked at had.
@@ -38,6 +39,7 @@ class FileMemo:
         self._folder = folder
         self._path = folder / f"{hashlib.sha256(source.encode()).hexdigest()}.json"
         self._known: dict[str, Any] | None = None
+        self._reading = Lock()
 
     def get(self, file: CheckpointFile, scanner: FileScanner) -> FileReport | None:
         """What a scan before found in `file`; `None` if there was none that counts."""
@@ -82,15 +84,19 @@ class FileMemo:
                 atomic_write(self._path, content, mode=_MODE)
 
     def _read(self, scanner: FileScanner) -> dict[str, Any]:
-        if self._known is None:
-            self._known = {}
-            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-                private = _is_private(self._folder.lstat(), stat.S_IFDIR) and _is_private(self._path.lstat())
-                if private and self._path.lstat().st_size <= _LARGEST:
-                    document = json.loads(self._path.read_bytes())
-                    if document["by"] == scanned_by(scanner):
-                        self._known = dict(document["files"])
-        return self._known
+        with self._reading:  # several files are looked at at once, and the first one's reading is for all
+            if self._known is None:
+                self._known = self._load(scanner)
+            return self._known
+
+    def _load(self, scanner: FileScanner) -> dict[str, Any]:
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            private = _is_private(self._folder.lstat(), stat.S_IFDIR) and _is_private(self._path.lstat())
+            if private and self._path.lstat().st_size <= _LARGEST:
+                document = json.loads(self._path.read_bytes())
+                if document["by"] == scanned_by(scanner):
+                    return dict(document["files"])
+        return {}
 
 
 def _is_promised(found: dict[str, Any], file: CheckpointFile) -> bool:

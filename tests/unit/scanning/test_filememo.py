@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +84,26 @@ def test_reports_are_kept_one_by_one(checkpoint: Checkpoint, folder: Path) -> No
     assert [FileMemo(folder, "s").get(file, SCANNER) for file, _, _ in (first, second)] == [first[1], second[1]]
     FileMemo(folder, "s").put([second], SCANNER)
     assert FileMemo(folder, "s").get(found[0][0], SCANNER) is None, "these are all"
+
+
+def test_several_threads_ask_at_once(checkpoint: Checkpoint, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while the document is read waits for it."""
+    found = scanned(checkpoint)
+    FileMemo(folder, "s").put(found, SCANNER)
+    reading, second = threading.Event(), threading.Event()
+    load, memo = FileMemo._load, FileMemo(folder, "s")
+
+    def slowly(self: FileMemo, scanner: FileScanner) -> dict[str, Any]:
+        reading.set()
+        second.wait(0.2)
+        return load(self, scanner)
+
+    monkeypatch.setattr(FileMemo, "_load", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(memo.get, found[0][0], SCANNER)
+        assert reading.wait(10)
+        other = pool.submit(memo.get, found[1][0], SCANNER)
+        assert [first.result(), other.result()] == [found[0][1], found[1][1]]
 
 
 def test_what_was_changed_just_before_is_not_kept(checkpoint: Checkpoint, folder: Path) -> None:
