@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelcar.cli.output import Output
-from modelcar.errors import StorageError
+from modelcar.errors import InvalidReference, StorageError
 from modelcar.oci import Reference
 from modelcar.packaging.outline import Outline
 from modelcar.registry import ClientSettings, Registry
@@ -38,6 +38,8 @@ def look_ahead(registry: str, outline: Outline) -> Preflight:
         InvalidReference: it is no name.
     """
     ref = Reference.parse(registry if "/" in registry else f"{registry}/any")
+    if ref.repository.startswith(f"{registry}/"):  # a word without a dot is a folder of Docker Hub
+        raise InvalidReference(f"{registry!r} is not the name of a registry", hint="such as ghcr.io or localhost:5000")
     with Registry(remembering(ClientSettings())) as client:
         return client.preflight(ref, {layer.label: layer.size for layer in outline.layers}, outline.manifests)
 

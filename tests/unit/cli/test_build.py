@@ -193,6 +193,13 @@ def test_a_dry_run_is_a_plan(modelcar: ModelcarCli, checkpoint: Path) -> None:
     assert not modelcar.home.exists()
 
 
+def test_a_registry_is_named_with_its_domain(modelcar: ModelcarCli, checkpoint: Path) -> None:
+    """Else it would be Docker Hub that is asked about."""
+    assert modelcar.refusal(2, "plan", checkpoint, "--registry", "ghcr").line == "'ghcr' is not the name of a registry"
+    for name in ("ghcr.io", "ghcr.io/acme", "localhost:5000", "docker.io", "acme/llm"):
+        assert modelcar.json("plan", checkpoint, "--registry", name)["registry"]["problems"] == []
+
+
 def test_a_dry_run_counts_the_layers_of_a_base(
     modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str
 ) -> None:
