@@ -130,6 +130,7 @@ def test_a_member_that_joins_becomes_a_home(tmp_path: Path, content: Content) ->
         nodes[3].router.sources = (mine := MemorySource(other.data),)
         for node in nodes:
             node.access.size = len(other.data)
+        until(lambda: all(late in node.peers.membership.reliable() for node in nodes[:3]))
         assert all(data == other.data for data in pull_all(nodes[:3], other, other.table()))
         assert mine.sent > 0
 
