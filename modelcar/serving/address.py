@@ -23,6 +23,8 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
+        if "@" in text:  # never shown: it may be a password
+            raise UsageError("an address takes no credentials", hint="it looks like 127.0.0.1:5000")
         host, colon, port = text.rpartition(":")
         if not colon or not host or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
             raise UsageError(

@@ -88,6 +88,8 @@ class WiringSettings:
     def _check_excluded(self) -> None:
         for name in self.excluded:
             registry, _, repository = name.partition("/")
+            if "@" in registry:
+                raise UsageError("the name of a repository takes no credentials", hint="ghcr.io/acme/registry-shim")
             try:
                 Reference(registry=registry, repository=repository, tag="x")
             except InvalidReference as e:
@@ -120,6 +122,8 @@ class ImportSettings:
 
 
 def _check_registry(registry: str, shim: str) -> None:
+    if "@" in registry:  # never shown: it may be a password
+        raise UsageError("the name of a registry takes no credentials", hint="it looks like ghcr.io")
     try:
         Reference(registry=registry, repository="a/b", tag="c")
     except InvalidReference as e:
@@ -129,12 +133,14 @@ def _check_registry(registry: str, shim: str) -> None:
 
 
 def _checked_url(text: str) -> SplitResult:
+    if "@" in text:  # never shown: it may be a password
+        raise UsageError("the address of a shim takes no credentials", hint="it looks like http://127.0.0.1:5000")
     try:
         url = urlsplit(text)
         _ = url.port
     except ValueError:
         url = urlsplit("")
-    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
+    if url.scheme not in ("http", "https") or not url.hostname:
         raise UsageError(f"{text!r} is no address of a shim", hint="it looks like http://127.0.0.1:5000")
     if url.path not in ("", "/") or url.query or url.fragment:
         raise UsageError(f"{text!r}: a shim's address has no path")

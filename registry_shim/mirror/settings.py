@@ -53,6 +53,8 @@ class UpstreamSettings:
     timeout: float = 20.0
 
     def __post_init__(self) -> None:
+        if "@" in self.registry:  # never shown: it may be a password
+            raise UsageError("the name of a registry takes no credentials", hint="log in with `docker login`")
         try:
             Reference(registry=self.registry, repository="a/b", tag="c")
         except InvalidReference as e:

@@ -34,6 +34,8 @@ class TraceSettings:
     """Headers for the collector, a `Name: value` a line."""
 
     def __post_init__(self) -> None:
+        if "@" in self.endpoint.partition("://")[2].partition("/")[0]:  # never shown: it may be a password
+            raise UsageError("the URL of a collector takes no credentials", hint="headers_file has them")
         if not self.endpoint.startswith(("http://", "https://")):
             raise UsageError(f"{self.endpoint!r} is not a URL of a collector", hint="http://127.0.0.1:4318/v1/traces")
         if not 0 <= self.share <= 1:

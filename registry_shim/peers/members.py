@@ -33,6 +33,8 @@ class Member:
     @classmethod
     def parse(cls, text: str) -> Member:
         """`HOST`, `HOST:PORT` or either with `=ZONE`. Raises `UsageError`."""
+        if "@" in text:  # never shown: it may be a password
+            raise UsageError("the address of a peer takes no credentials", hint="it looks like 10.0.0.7:5443")
         address, _, zone = text.strip().partition("=")
         host, port = address, str(_PORT)
         if address.count(":") == 1 or "]:" in address:

@@ -24,7 +24,7 @@ def test_places_that_nobody_can_take(shim: str) -> None:
         ("http://shim.example:5000", "plain HTTP"),
         ("127.0.0.1:5000", "no address"),
         ("http://127.0.0.1:50000000", "no address"),
-        ("http://user:secret@127.0.0.1:5000", "no address"),
+        ("http://user:secret@127.0.0.1:5000", "takes no credentials"),
         ("http://127.0.0.1:5000/v2", "no path"),
     ],
 )
