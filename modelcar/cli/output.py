@@ -19,6 +19,7 @@ from modelcar.progress import human_size
 
 __all__ = ["Output", "Table", "human_size", "is_styled", "is_terminal", "percent", "printable", "write_ready_file"]
 
+_NARROWEST = 8  # columns of a terminal for one of a table
 _ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
 
 
@@ -161,6 +162,8 @@ def _laid_out(
         grid.add_row(*map(Text, row))
     text = StringIO()  # rich has ideas of its own about broken pipes
     console = Console(file=text, force_terminal=styled, color_system="standard" if styled else None, width=width)
+    if console.width < _NARROWEST * len(table.columns):  # folded any further, rows are unreadable, and in the end empty
+        console.width = _ANY_WIDTH
     if title is not None:
         console.print(Text(f"\n{title}", style="italic"))
     console.print(grid)

@@ -87,6 +87,16 @@ def test_a_table_on_a_terminal_fits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, lines)) == 40
 
 
+@pytest.mark.parametrize("width", ["1", "3", "15"])
+def test_a_terminal_too_narrow_for_a_table_gets_whole_lines(width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("TERM", "dumb")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    Output(as_json=False, quiet=False).table(TABLE)
+    assert "y" * 300 + "    12" in terminal.getvalue().splitlines()
+
+
 def test_json_for_programs_and_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     value = {"name": "重み\x9b\udcff"}
     output = Output(as_json=True, quiet=False)
