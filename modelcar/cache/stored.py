@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,7 +64,7 @@ def _stored(root: Path, digest: Digest, uses: Uses) -> Stored | None:
     name = f"{digest.algorithm}/{digest.hex}"
     size, written = _folder(f"{root}/partial/{name}")
     whole = None
-    with _if_there():
+    with _IfThere():
         whole = os.stat(f"{root}/blobs/{name}")  # noqa: PTH116  # thousands of them: paths take longer than the look
     if whole is None and not written:
         return None
@@ -94,19 +94,19 @@ def digests_in(folder: Path) -> Iterator[Digest]:
 
 def names_in(folder: Path) -> list[str]:
     """Of what is in a folder; none if it is none. Raises `OSError`."""
-    with _if_there():
+    with _IfThere():
         return [entry.name for entry in os.scandir(folder)]
     return []
 
 
-@contextmanager
-def _if_there() -> Iterator[None]:
+class _IfThere:
     """Nothing, if what is looked at is not there: links that lead nowhere, or to themselves, are nothing either."""
-    try:
-        yield
-    except OSError as e:
-        if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> bool:
+        return isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def _folder(folder: str) -> tuple[int, float]:
@@ -114,7 +114,7 @@ def _folder(folder: str) -> tuple[int, float]:
     size, written = 0, 0.0
     waiting = [folder]
     while waiting:
-        with _if_there(), os.scandir(waiting.pop()) as entries:
+        with _IfThere(), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # files come and go while we look
                     if entry.is_dir(follow_symlinks=False):

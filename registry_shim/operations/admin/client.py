@@ -39,6 +39,13 @@ class _Connection(http.client.HTTPConnection):
         at(self._root / CONTROL, self.sock.connect)
 
 
+class _Answer(dict[str, Any]):
+    """An object of an answer."""
+
+    def __missing__(self, name: str) -> Any:
+        raise WorldError(f"the shim's answer lacks {name!r}", hint="it is of another version, perhaps: restart it")
+
+
 class AdminClient:
     """The shim over `root`."""
 
@@ -74,8 +81,8 @@ class AdminClient:
             with closing(_Connection(self._root, self._timeout)) as connection:
                 connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
                 response = connection.getresponse()
-                answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as e:
+                answer = json.loads(response.read(), object_hook=_Answer)
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as e:
             raise self._explained(e) from None
         if not isinstance(answer, dict):
             raise WorldError(f"the shim over {self._root} answers strangely")

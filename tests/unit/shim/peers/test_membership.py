@@ -53,7 +53,7 @@ def test_members_are_written_as_addresses(text: str, member: Member) -> None:
 
 @pytest.mark.parametrize("text", ["", ":7000", "a:b", "a:70000", "user@host", "http://host", "a b", "a:0"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a peer|takes no credentials"):
+    with pytest.raises(UsageError, match=r"is not a peer|takes no credentials"):
         Member.parse(text)
 
 

@@ -179,12 +179,21 @@ def test_without_a_shim_one_line_says_so(tmp_path: Path) -> None:
         assert e.value.hint
 
 
-def test_a_server_that_answers_nonsense_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nonsense", [b"hello", b"[" * 100_000])
+def test_a_server_that_answers_nonsense_is_one_line(tmp_path: Path, nonsense: bytes) -> None:
     async def answer(_: Request) -> Response:
-        return Response(status=200, body=b"hello")
+        return Response(status=200, body=nonsense)
 
     with listening(tmp_path, answer), pytest.raises(WorldError, match="does not answer"):
         AdminClient(tmp_path).get("status")
+
+
+def test_a_shim_of_another_version_is_one_line(tmp_path: Path) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(status=200, body=b'{"about": {}}')
+
+    with listening(tmp_path, answer), pytest.raises(WorldError, match="lacks 'version'"):
+        AdminClient(tmp_path).get("status")["about"]["version"]
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"spec":{"digests":[{"digest":"x","reason":"y"}]}}'])
