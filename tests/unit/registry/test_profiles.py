@@ -100,9 +100,9 @@ def test_kill_9_and_once_more(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-c", _PUSH, *arguments])
         try:
             deadline = time.monotonic() + 60
-            while not list((state / "uploads").glob("*.json")) and time.monotonic() < deadline:
+            while registry.moved() < 3 * _MIB:  # of twelve, which take a second
+                assert time.monotonic() < deadline, "nothing arrives"
                 time.sleep(0.01)
-            time.sleep(0.4)
         finally:
             process.kill()
             process.wait()
