@@ -22,7 +22,11 @@ def open_local_store() -> LocalStore:
 
 def existing_local_store() -> LocalStore | None:
     """The same for those who only look: nothing is created."""
-    return open_local_store() if (default_home() / "store" / "oci-layout").exists() else None
+    try:
+        there = (default_home() / "store" / "oci-layout").exists()
+    except OSError:
+        there = True  # or not: opening it says what is in the way
+    return open_local_store() if there else None
 
 
 def content_size(content: Store, root: Descriptor) -> int:

@@ -244,3 +244,20 @@ def test_gc_removes_nothing_while_an_image_is_damaged(modelcar: ModelcarCli, bui
     assert "modelcar rm" in refused.hint
     modelcar("rm", NAME)
     assert modelcar("gc").startswith("removed ")
+
+
+@pytest.mark.parametrize("command", [["list"], ["inspect", NAME]], ids=" ".join)
+def test_a_home_that_may_not_be_entered(
+    modelcar: ModelcarCli,
+    monkeypatch: pytest.MonkeyPatch,
+    public: Path,
+    request: pytest.FixtureRequest,
+    command: list[str],
+) -> None:
+    monkeypatch.setenv("MODELCAR_HOME", str(public / "closed" / "home"))
+    modelcar.run(*command)  # loads it, which others may not
+    (public / "closed").mkdir(mode=0o000)
+    request.getfixturevalue("unprivileged")
+    refused = modelcar.refusal(3, *command)
+    assert "Permission denied" in refused.line
+    assert "MODELCAR_HOME" in refused.hint
