@@ -7,20 +7,18 @@ from typing import Literal
 
 import click
 
-from modelcar.cli.options import KERNEL_MOUNTS, log_option
+from modelcar.cli.options import FOLDER, KERNEL_MOUNTS, log_option
 from modelcar.cli.output import Output
 from registry_shim.cli.asking import ROOT_VARIABLE
 
 __all__ = ["command"]
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command("snapshotter")
 @click.option(
     "--root",
     metavar="DIR",
-    type=_PATH,
+    type=FOLDER,
     envvar=ROOT_VARIABLE,
     default="/var/lib/registry-shim",
     show_default=True,
@@ -29,7 +27,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--state",
     metavar="DIR",
-    type=_PATH,
+    type=FOLDER,
     default="/var/lib/modelcar-snapshotter",
     show_default=True,
     help="Where snapshots lie: on a disk that overlayfs can write to, with room for the layers of images.",
@@ -37,7 +35,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--socket",
     metavar="FILE",
-    type=_PATH,
+    type=FOLDER,
     default="/run/modelcar-snapshotter/snapshotter.sock",
     show_default=True,
     help="Where containerd asks it.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelcar.errors import UsageError
+from modelcar.errors import StorageError, UsageError
 from modelcar.serving.signals import Stop, handled
 from modelcar.serving.sockets import private_listener
 from modelcar.store.disk import explain as explain_disk
@@ -28,6 +28,7 @@ from registry_shim.snapshotter.snapshotter import Snapshotter
 
 __all__ = ["SnapshotterSettings", "listening", "opened", "overlay_options", "run", "serving"]
 
+_RECORDS: Final = "snapshots.db"
 _THREADS: Final = 64  # each may wait some seconds for a mount
 _LONGEST_SOCKET: Final = 102  # bytes; the kernel takes 107, and it is bound under a longer name
 
@@ -46,7 +47,7 @@ class SnapshotterSettings:
 
     def __post_init__(self) -> None:
         if not self.root.is_absolute() or not self.socket.is_absolute():
-            raise UsageError("containerd needs absolute paths", hint="--root /var/lib/… --socket /run/…")
+            raise UsageError("containerd needs absolute paths", hint="--state /var/lib/… --socket /run/…")
         if not self.socket.name:
             raise UsageError(f"{self.socket} names no socket", hint="/run/modelcar-snapshotter/snapshotter.sock")
         if set(",:\\") & set(str(self.root)):
@@ -77,16 +78,24 @@ def opened(root: Path, mounter: LayerMounter) -> Iterator[Snapshotter]:
     with ExitStack() as stack:
         make_dirs(root)
         try:
+            _require_own(root)
             root.chmod(0o700)  # what containers hold is theirs; they come by mounts
             stack.enter_context(lock(root, exclusive=True, blocking=False))
         except OSError as e:
             raise explain_disk(e, f"cannot use {root}") from None
-        records = stack.enter_context(Records(root / "snapshots.db"))
+        records = stack.enter_context(Records(root / _RECORDS))
         images = Images(mounter)
         stack.callback(images.close)
         snapshotter = Snapshotter(records, Layers(root, overlay_options()), images)
         snapshotter.recover()
         yield snapshotter
+
+
+def _require_own(root: Path) -> None:
+    """Nobody else's folder is closed to everybody but us: `/` would be the end of a node."""
+    entries = {path.name for path in root.iterdir()}
+    if _RECORDS not in entries and entries - {"lost+found"}:
+        raise StorageError(f"{root} holds other things than snapshots", hint="name a new or an empty folder")
 
 
 async def serving(place: Path, snapshotter: Snapshotter, ready: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,6 +203,21 @@ def test_a_damaged_database_is_one_line(root: Path, mounter: RememberingMounter)
     (root / "snapshots.db").write_bytes(b"not a database" * 100)
     with pytest.raises(StorageError, match=r"snapshots\.db: file is not a database"), opened(root, mounter):
         pytest.fail("it opens")
+
+
+def test_a_folder_that_holds_other_things_stays_as_it_is(tmp_path: Path, mounter: RememberingMounter) -> None:
+    (tmp_path / "somebody's").mkdir()
+    tmp_path.chmod(0o755)
+    with pytest.raises(StorageError, match="holds other things than snapshots"), opened(tmp_path, mounter):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["somebody's"]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_disk_of_its_own_is_an_empty_folder(tmp_path: Path, mounter: RememberingMounter) -> None:
+    (tmp_path / "lost+found").mkdir()
+    with opened(tmp_path, mounter):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
 def test_a_socket_has_a_name(tmp_path: Path) -> None:
