@@ -31,6 +31,8 @@ OTHERS: Final = {
     "AZURE_STORAGE_ACCOUNT_NAME": "The account for `az://`; likewise.",
     "HF_HUB_DISABLE_TELEMETRY": "Set, unless somebody set it: the Hub is told nothing. The Hub's own library reads"
     " `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and others.",
+    "HF_HUB_VERBOSITY": "Set to `error`, unless somebody set it: the Hub's library would log addresses with the"
+    " passwords in them.",
     "KUBECONFIG": "Files that say how clusters are reached.",
     "KUBERNETES_SERVICE_HOST": "In a pod: its cluster's API server.",
     "KUBERNETES_SERVICE_PORT": "Likewise.",
