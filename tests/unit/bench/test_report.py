@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.__main__ import PAGE
 from tests.bench.measure import Measurement
 from tests.bench.report import Conditions, insert, to_json, to_markdown
 from tests.bench.results import Outcome, Row, Target, ratio_target
+from tests.bench.scenarios import PARTS
 
 MIB = 1 << 20
 RUN = Measurement(wall=2.0, cpu=1.0, memory=30 * MIB, read=MIB, written=0, disk_read=0, disk_written=0)
@@ -100,3 +102,9 @@ def test_only_what_lies_between_the_markers_is_replaced(tmp_path: Path) -> None:
     page.write_text("no markers\n")
     with pytest.raises(ValueError, match="lacks"):
         insert(page, "a", "new\n")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_has_its_place_in_the_page(part: str) -> None:
+    text = PAGE.read_text()
+    assert text.count(f"<!-- bench:{part}:begin -->") == text.count(f"<!-- bench:{part}:end -->") == 1
