@@ -105,20 +105,21 @@ class Uploader:
     def _tried(self, ref: Reference) -> Trial:
         """What a registry takes and keeps: once a month it is tried."""
         with self._trying:
-            habit = self._habits.of(ref.registry)
-            known = Trial(streams=habit.streams, after_cut=habit.after_cut)
+            known = self._known_trial(ref.registry)
             if (known.streams is not None and known.after_cut is not None) or self._is_tried(ref.registry):
                 return known
             wire = Wire(self._session, self._session.remote(ref, "pull,push"), f"trying what {ref.registry} takes")
             found = try_session(wire, self._session.pause)
-            if found.streams is not None and habit.streams is None:
+            if found.streams is not None and known.streams is None:
                 self._habits.learn(ref.registry, streams=found.streams)
-            if found.after_cut is not None and habit.after_cut is None:
+            if found.after_cut is not None and known.after_cut is None:
                 self._habits.learn(ref.registry, after_cut=found.after_cut)
-        return Trial(
-            streams=found.streams if habit.streams is None else habit.streams,
-            after_cut=habit.after_cut or found.after_cut,
-        )
+            return self._known_trial(ref.registry)
+
+    def _known_trial(self, registry: str) -> Trial:
+        """What was tried or seen in the last month."""
+        habit = self._habits.of(registry)
+        return Trial(streams=habit.streams, after_cut=habit.after_cut)
 
     def _is_tried(self, registry: str) -> bool:
         """Whether it has been tried in vain often enough."""
