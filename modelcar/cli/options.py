@@ -18,8 +18,8 @@ from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 
 __all__ = [
     "BASE",
-    "FOLDER",
     "KERNEL_MOUNTS",
+    "NAMED_PATH",
     "OWN_BASES",
     "REFERENCE",
     "kubeconfig_option",
@@ -46,7 +46,7 @@ class _NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-FOLDER: Final = _NamedPath(path_type=Path)
+NAMED_PATH: Final = _NamedPath(path_type=Path)
 KERNEL_MOUNTS: Final = click.Choice(["auto", "erofs", "fuse"])
 
 
@@ -155,7 +155,7 @@ def mount_from_option(command: F) -> F:
 
 def kubeconfig_option(command: F) -> F:
     """`--kubeconfig`; `None` is the cluster whose pod this runs in."""
-    return click.option("--kubeconfig", metavar="FILE", type=FOLDER, help="The cluster, where it runs in none.")(
+    return click.option("--kubeconfig", metavar="FILE", type=NAMED_PATH, help="The cluster, where it runs in none.")(
         command
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from modelcar.cli.options import FOLDER
+from modelcar.cli.options import NAMED_PATH
 from registry_shim.operations.admin.client import AdminClient
 
 __all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "root_option"]
@@ -27,7 +27,7 @@ def root_option(command: F) -> F:
     @click.option(
         "--root",
         metavar="DIR",
-        type=FOLDER,
+        type=NAMED_PATH,
         envvar=ROOT_VARIABLE,
         default=_DEFAULT,
         show_default=True,

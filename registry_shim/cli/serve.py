@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcar.cli.options import FOLDER
+from modelcar.cli.options import NAMED_PATH
 from modelcar.cli.output import Output, write_ready_file
 from modelcar.errors import ModelcarError, UsageError
 
@@ -20,8 +20,8 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option("--root", metavar="DIR", type=FOLDER, help="Where its content lies.")
-@click.option("--config", metavar="FILE", type=FOLDER, help="Settings, in YAML; options go before them.")
+@click.option("--root", metavar="DIR", type=NAMED_PATH, help="Where its content lies.")
+@click.option("--config", metavar="FILE", type=NAMED_PATH, help="Settings, in YAML; options go before them.")
 @click.option("--listen", metavar="HOST:PORT", help="Port 0 picks one.  [default: 127.0.0.1:5000]")
 @click.option("--writable", is_flag=True, help="Take pushes, and create DIR.")
 @click.option(
@@ -35,7 +35,7 @@ __all__ = ["command"]
 @click.option("--peer", "peers", multiple=True, metavar="HOST:PORT[=ZONE]", help="A node of the same kind. Repeatable.")
 @click.option("--no-delete", is_flag=True, help="Refuse to delete tags, manifests and blobs.")
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
-@click.option("--ready-file", metavar="FILE", type=FOLDER, help="Write HOST:PORT there when ready.")
+@click.option("--ready-file", metavar="FILE", type=NAMED_PATH, help="Write HOST:PORT there when ready.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
 def command(config: Path | None, ready_file: Path | None, as_json: bool, **options: Any) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from modelcar.cli.options import FOLDER, KERNEL_MOUNTS, log_option
+from modelcar.cli.options import KERNEL_MOUNTS, NAMED_PATH, log_option
 from modelcar.cli.output import Output
 from registry_shim.cli.asking import ROOT_VARIABLE
 
@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option(
     "--root",
     metavar="DIR",
-    type=FOLDER,
+    type=NAMED_PATH,
     envvar=ROOT_VARIABLE,
     default="/var/lib/registry-shim",
     show_default=True,
@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.option(
     "--state",
     metavar="DIR",
-    type=FOLDER,
+    type=NAMED_PATH,
     default="/var/lib/modelcar-snapshotter",
     show_default=True,
     help="Where snapshots lie: on a disk that overlayfs can write to, with room for the layers of images.",
@@ -35,7 +35,7 @@ __all__ = ["command"]
 @click.option(
     "--socket",
     metavar="FILE",
-    type=FOLDER,
+    type=NAMED_PATH,
     default="/run/modelcar-snapshotter/snapshotter.sock",
     show_default=True,
     help="Where containerd asks it.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelcar.cli.options import FOLDER, kubeconfig_option, output_options
+from modelcar.cli.options import NAMED_PATH, kubeconfig_option, output_options
 from modelcar.cli.output import Output, write_ready_file
 from modelcar.errors import ModelcarError, UsageError
 
@@ -28,13 +28,15 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--config", metavar="FILE", type=FOLDER, help="Settings, in YAML; read again when they change.")
+@click.option("--config", metavar="FILE", type=NAMED_PATH, help="Settings, in YAML; read again when they change.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the API server asks.  [default: 0.0.0.0:8443]")
 @click.option("--operations-listen", metavar="HOST:PORT", help="Where health and metrics are.  [default: 0.0.0.0:8080]")
-@click.option("--tls-cert", metavar="FILE", type=FOLDER, help="A certificate, where it should not make its own.")
-@click.option("--tls-key", metavar="FILE", type=FOLDER, help="Its key.")
+@click.option("--tls-cert", metavar="FILE", type=NAMED_PATH, help="A certificate, where it should not make its own.")
+@click.option("--tls-key", metavar="FILE", type=NAMED_PATH, help="Its key.")
 @kubeconfig_option
-@click.option("--ready-file", metavar="FILE", type=FOLDER, help="Write both HOST:PORT there when ready, a line each.")
+@click.option(
+    "--ready-file", metavar="FILE", type=NAMED_PATH, help="Write both HOST:PORT there when ready, a line each."
+)
 @output_options
 def serve(
     config: Path | None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import FOLDER, location_argument, network_options, output_options
+from modelcar.cli.options import NAMED_PATH, location_argument, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.passwords import ask_password
 from modelcar.cli.places import image_source, open_place, show_carried
@@ -24,7 +24,9 @@ from modelcar.signing.keys.load import load_public_key
 
 @click.command("archive")
 @location_argument()
-@click.option("-o", "--output", "file", type=FOLDER, required=True, help="The file to write; there must be none yet.")
+@click.option(
+    "-o", "--output", "file", type=NAMED_PATH, required=True, help="The file to write; there must be none yet."
+)
 @click.option("--key", "keys", metavar="KEY", multiple=True, help="A public key to take along; may be repeated.")
 @click.option(
     "--trusted-root",

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from modelcar.cli.options import FOLDER, output_options
+from modelcar.cli.options import NAMED_PATH, output_options
 from modelcar.cli.output import Output, Table, human_size
 from modelcar.cli.progress import progress
 from modelcar.conversion import Conversion, LeftOut, convert
@@ -21,7 +21,7 @@ _MOST_NAMED: Final = 3
 
 @click.command("convert")
 @click.argument("source", metavar="SOURCE")
-@click.option("-o", "--output", "folder", type=FOLDER, required=True, help="A new or empty folder.")
+@click.option("-o", "--output", "folder", type=NAMED_PATH, required=True, help="A new or empty folder.")
 @click.option(
     "--max-shard-size",
     metavar="SIZE",

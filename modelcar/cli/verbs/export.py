@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from modelcar.cli.images import content_size, open_local_store
-from modelcar.cli.options import FOLDER, REFERENCE, output_options
+from modelcar.cli.options import NAMED_PATH, REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import carry_along
 from modelcar.cli.progress import progress
@@ -24,7 +24,7 @@ from modelcar.store.transfer import copy_image
 
 @click.command("export")
 @click.argument("ref", type=REFERENCE)
-@click.option("-o", "--output", "folder", type=FOLDER, required=True, help="An OCI layout: new, or one to add to.")
+@click.option("-o", "--output", "folder", type=NAMED_PATH, required=True, help="An OCI layout: new, or one to add to.")
 @output_options
 def command(ref: Reference, folder: Path, output: Output) -> None:
     """Write an image of the local store to a folder: an OCI layout.

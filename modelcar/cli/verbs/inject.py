@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcar.cli.options import FOLDER, network_options, output_options
+from modelcar.cli.options import NAMED_PATH, network_options, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import Denied, NotFound, StorageError, UsageError
 
@@ -39,7 +39,7 @@ _RESOLVE_SECONDS = 29.0
     required=True,
     help="A file, a folder, or -; repeatable.",
 )
-@click.option("--config", metavar="FILE", type=FOLDER, help="The webhook's settings.")
+@click.option("--config", metavar="FILE", type=NAMED_PATH, help="The webhook's settings.")
 @click.option("--resolve", is_flag=True, help="Ask registries: digests, users of images, and policies.")
 @click.option(
     "-n", "--namespace", default="default", show_default=True, help="Where objects go that do not say it themselves."

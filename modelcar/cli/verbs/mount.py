@@ -11,7 +11,7 @@ from typing import Literal
 import click
 
 from modelcar.cli.mounting import FolderToMount, Mounting, byte_size
-from modelcar.cli.options import FOLDER, KERNEL_MOUNTS, location_argument, network_options, output_options
+from modelcar.cli.options import KERNEL_MOUNTS, NAMED_PATH, location_argument, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import image_source, open_place
 from modelcar.cli.policies import PolicyChoice, policy_options
@@ -27,7 +27,7 @@ from modelcar.registry import ClientSettings
 
 @click.command("mount")
 @location_argument()
-@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("folder", type=NAMED_PATH, metavar="DIR")
 @click.option("--foreground", is_flag=True, help="Stay, and unmount at the end (Ctrl-C).")
 @click.option(
     "--kernel-mount",

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from modelcar.cli.images import open_local_store
-from modelcar.cli.options import FOLDER, location_argument, network_options, output_options, platform_option
+from modelcar.cli.options import NAMED_PATH, location_argument, network_options, output_options, platform_option
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import show_carried
 from modelcar.cli.ranks import RankChoice, rank_options
@@ -24,7 +24,7 @@ from modelcar.registry import ClientSettings
 
 @click.command("pull")
 @location_argument()
-@click.option("-o", "--output", "folder", type=FOLDER, help="Put the model's files here: a new or empty folder.")
+@click.option("-o", "--output", "folder", type=NAMED_PATH, help="Put the model's files here: a new or empty folder.")
 @click.option(
     "--include",
     multiple=True,

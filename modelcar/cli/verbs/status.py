@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from modelcar.cli.mounting import place_of
-from modelcar.cli.options import FOLDER, output_options
+from modelcar.cli.options import NAMED_PATH, output_options
 from modelcar.cli.output import Output, Table, human_size, is_terminal
 from modelcar.cli.preparing import preparing_at, saying_when_slow
 from modelcar.cli.ranks import RankChoice, rank_options
@@ -33,7 +33,7 @@ _EVERY: Final = 1.0  # seconds
 
 
 @click.command("status")
-@click.argument("folder", type=FOLDER, metavar="[DIR]", required=False)
+@click.argument("folder", type=NAMED_PATH, metavar="[DIR]", required=False)
 @click.option("--tensors", is_flag=True, help="List every tensor, and whether it is here.")
 @rank_options
 @click.option("--watch", is_flag=True, help="Go on until all of it is here.")

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from modelcar.cli.mounting import place_of
-from modelcar.cli.options import FOLDER, output_options
+from modelcar.cli.options import NAMED_PATH, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import ModelcarError, NotFound, UsageError, WorldError
 from modelcar.mounts.keeping import find_mount, lazy_root, socket_of
@@ -27,7 +27,7 @@ _NAMELESS: Final = "erofs"  # mounts of which only the records tell whose they a
 
 
 @click.command("umount")
-@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("folder", type=NAMED_PATH, metavar="DIR")
 @click.option("--lazy", is_flag=True, help="Even if it is in use: who has files open goes on, and nobody else comes.")
 @output_options
 def command(folder: Path, lazy: bool, output: Output) -> None:
