@@ -188,7 +188,8 @@ def test_a_cut_upload_goes_on(server: ScriptedRegistry, client: Client, source: 
         assert server.requests("PATCH")[0].headers["Content-Range"].startswith("3000000-")
     else:
         first, *again = [r for r in server.seen if r.method in ("PUT", "PATCH")]
-        assert first.method == "PUT" and len(first.body) == 3_000_000
+        assert first.method == "PUT"
+        assert len(first.body) == 3_000_000
         assert sum(len(r.body) for r in again) == source[0].size  # in one piece, or in pieces by now
         assert min(progress.steps) < 0
     assert progress.done == progress.totals
