@@ -4,12 +4,17 @@ BIN := .venv/bin
 # Tests start hundreds of Pythons: what one has compiled serves the others.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -q
+# What fails beside others runs once more, alone, and is named if it passes then.
+TIER := $(BIN)/python -m scripts.run_tests
 # One worker a core for what needs no container engine or registry of its own. Each begins with a stretch of its own,
 # whose fixtures are made once, and at the end takes from those that have more to do.
 SPREAD := -n auto --dist worksteal
 UNIT := tests/unit tests/contracts tests/golden
 # They fsync much and store little, so their files go into memory where there is room.
 FAST := $(shell [ -w /dev/shm ] && [ "$$(df --output=avail -BM /dev/shm | tail -n 1 | tr -dc 0-9)" -gt 4000 ] && echo TMPDIR=/dev/shm)
+# What a target took in all, with what it had to set up.
+BEGAN := $(shell date +%s)
+TOOK = @echo "make $@: $$((($$(date +%s) - $(BEGAN)) / 60)) min $$((($$(date +%s) - $(BEGAN)) % 60)) s in all"
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +31,7 @@ install: .venv/.installed  ## .venv with the commands modelcar and registry-shim
 
 demo: install  ## a real checkpoint to an image, to a registry, and back
 	@$(BIN)/python -m examples.quickstart.demo
+	$(TOOK)
 
 test-unit: install  ## the fast tests alone
 	$(FAST) $(PYTEST) $(SPREAD) -m "not slow" $(UNIT)
@@ -35,14 +41,16 @@ coverage: install  ## lines and branches that the fast tests run; fails below 90
 	@$(BIN)/python -m scripts.coverage_floor
 
 test: install install-debian  ## all tests that a Debian machine can run
-	$(FAST) $(PYTEST) $(SPREAD) $(UNIT) tests/property
-	$(PYTEST) -m "not conformance and not soak" --ignore=tests/e2e/documents tests/e2e
-	$(PYTEST) $(SPREAD) tests/e2e/documents
+	$(FAST) $(TIER) $(SPREAD) $(UNIT) tests/property
+	$(TIER) -m "not conformance and not soak" --ignore=tests/e2e/documents tests/e2e
+	$(TIER) $(SPREAD) tests/e2e/documents
+	$(TOOK)
 
 test-cluster: install install-debian  ## what needs the network and minutes: a Kubernetes API server, conformance suites, engines, cosign
 	$(PYTEST) -m conformance tests/e2e tests/cluster
 
 check: lint types readme site test  ## what CI runs: format, lint, types, architecture, README against --help, tests
+	$(TOOK)
 
 lint: install
 	$(BIN)/ruff format --check .
