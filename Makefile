@@ -49,6 +49,9 @@ test: install install-debian  ## all tests that a Debian machine can run
 test-cluster: install install-debian  ## what needs the network and minutes: a Kubernetes API server, conformance suites, engines, cosign
 	$(PYTEST) -m conformance tests/e2e tests/cluster
 
+test-gpu: install  ## loading onto a real device; needs torch in .venv and a GPU
+	$(PYTEST) tests/gpu
+
 check: lint types readme site test  ## what CI runs: format, lint, types, architecture, README against --help, tests
 	$(TOOK)
 
@@ -99,4 +102,4 @@ scan-table: install  ## ask picklescan, modelscan and fickling about the corpus,
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster coverage check lint types readme site docs format install-debian soak bench fuzz scan-table clean
+.PHONY: help install demo test-unit test test-cluster test-gpu coverage check lint types readme site docs format install-debian soak bench fuzz scan-table clean

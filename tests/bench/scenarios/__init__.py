@@ -19,6 +19,7 @@ from tests.bench.scenarios import (
     lazy_read,
     lazy_warm,
     load,
+    load_gpu,
     memory,
     objects,
     peers,
@@ -43,6 +44,7 @@ _MODULES: Final = {
     "admission": (admission,),
     "lazy": (lazy_first, lazy_read, lazy_warm, load, snapshotter),
     "sources": (hub, hub_loopback, objects),
+    "gpu": (load_gpu,),
 }
 
 PARTS: Final[dict[str, tuple[str, ...]]] = {

@@ -24,11 +24,11 @@ _REPOSITORY: Final = Path(__file__).parents[3]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a run mounts. `namespace` is the network that its processes are in."""
+    """Where a run mounts. `namespace` is the network that its processes are in; `None`: this machine's own."""
 
     run: Run
     folder: Path
-    namespace: str
+    namespace: str | None
 
     @property
     def blobs(self) -> Path:
@@ -50,11 +50,11 @@ class Place:
     @property
     def enter(self) -> Sequence[str]:
         """Before a command. Not `ip netns exec`: that would mount in a mount namespace which ends with the command."""
-        return ["nsenter", f"--net=/run/netns/{self.namespace}"]
+        return ["nsenter", f"--net=/run/netns/{self.namespace}"] if self.namespace else []
 
 
 @contextmanager
-def place(run: Run, namespace: str) -> Iterator[Place]:
+def place(run: Run, namespace: str | None) -> Iterator[Place]:
     """Nothing of it stays behind: neither mount nor process."""
     here = Place(run=run, folder=run.folder / "mount", namespace=namespace)
     try:
