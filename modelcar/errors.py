@@ -212,7 +212,9 @@ class Forbidden(RegistryError):
 
 
 class RemoteNotFound(RegistryError):
-    pass
+    """`missing` is the tag that is not there, as a whole reference, where it was one that was asked for."""
+
+    missing: str | None = None
 
 
 class RateLimited(RegistryError):

@@ -7,6 +7,7 @@ connections of our own; the library's client is asked where those meet what is o
 from __future__ import annotations
 
 import json
+import logging
 import re
 import ssl
 from importlib import import_module
@@ -18,9 +19,11 @@ from modelcar.checkpoint.hub_errors import Wanted
 from modelcar.checkpoint.ranges import Ranges
 from modelcar.checkpoint.remote import RemoteFile
 from modelcar.errors import WorldError
+from modelcar.exchanges import told
 
 __all__ = ["direct_connections", "list_files"]
 
+_log = logging.getLogger(__name__)
 _PATIENCE: Final = 30.0  # seconds
 _NEXT: Final = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
@@ -86,7 +89,9 @@ def _asked(url: str, headers: dict[str, str], connections: Ranges | None) -> tup
         http_backoff,
     )
 
-    answer = http_backoff("GET", url, headers=headers, timeout=_PATIENCE, max_retries=2)
+    with told(_log, "GET", url) as exchange:
+        answer = http_backoff("GET", url, headers=headers, timeout=_PATIENCE, max_retries=2)
+        exchange.status, exchange.received = answer.status_code, len(answer.content)
     hf_raise_for_status(answer)
     return answer.json(), answer.links.get("next", {}).get("url")
 

@@ -7,6 +7,7 @@ was killed (huggingface_hub 2.4, `_download_to_tmp_and_move`) and hands nothing 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ from modelcar.checkpoint.provenance import Provenance
 from modelcar.checkpoint.ranges import Ranges, Write
 from modelcar.checkpoint.remote import RemoteFile
 from modelcar.errors import EmptySource, ModelcarError, SourceChanged, WorldError
+from modelcar.exchanges import told
 
 __all__ = ["HubSource", "open_hub"]
 
+_log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 6
 _BACKOFF: Final = Backoff(0.5, 16.0)
 _LONGEST_WAIT: Final = 60.0  # seconds
@@ -125,7 +128,9 @@ class HubSource:
                     data, wait = None, 0.0
                 if data is not None:
                     return data
-                sleep(min(max(wait, _BACKOFF.after(attempt)), _LONGEST_WAIT))
+                delay = min(max(wait, _BACKOFF.after(attempt)), _LONGEST_WAIT)
+                _log.debug("%s: bytes %d-%d of %s: again in %.1f s", self.name, start, stop - 1, file.path, delay)
+                sleep(delay)
         raise AssertionError  # the last attempt raises
 
     def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
@@ -142,6 +147,7 @@ class HubSource:
     def bring(self, file: RemoteFile) -> Path:
         import huggingface_hub
 
+        _log.debug("%s: %s comes by way of the library's cache", self.name, file.path)
         with self._translating():
             path = huggingface_hub.hf_hub_download(
                 self._wanted.repo,
@@ -188,18 +194,24 @@ class HubSource:
             "Range": f"bytes={start}-{stop - 1}",
             "Accept-Encoding": "identity",
         }
-        with get_session().stream(
-            "GET", url, headers=headers, timeout=self._timeout, follow_redirects=not own
-        ) as answer:
-            status = answer.status_code
+        with (
+            told(_log, "GET", url) as exchange,
+            get_session().stream(
+                "GET", url, headers=headers, timeout=self._timeout, follow_redirects=not own
+            ) as answer,
+        ):
+            status = exchange.status = answer.status_code
             if status == 206 or (status == 200 and (start, stop) == (0, file.size)):
-                return _received(answer, file, start, stop, self.name), 0.0
+                data = _received(answer, file, start, stop, self.name)
+                exchange.received = len(data)
+                return data, 0.0
             if status in _STALE and not own:
                 self._places.pop(file.path, None)
                 if not last:
                     return None, 0.0
             if status in _BUSY and not last:
                 return None, retry_after(answer.headers.get("Retry-After"))
+            exchange.over()
             answer.read()
             try:
                 hf_raise_for_status(answer)
@@ -217,7 +229,9 @@ class HubSource:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
         url = hf_hub_url(self._wanted.repo, file.path, revision=self.snapshot.commit, endpoint=self._endpoint)
-        found = get_hf_file_metadata(url, token=self._options.token, library_name="modelcar")
+        with told(_log, "HEAD", url) as exchange:
+            found = get_hf_file_metadata(url, token=self._options.token, library_name="modelcar")
+            exchange.status = 200
         if found.size is not None and found.size != file.size:
             raise _changed(self.name, file)
         etag = found.etag or file.version

@@ -9,6 +9,7 @@ goes on by way of the library that knows.
 from __future__ import annotations
 
 import http.client
+import logging
 import ssl
 import threading
 import weakref
@@ -17,6 +18,8 @@ from email.message import Message
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from modelcar.exchanges import Exchange
 
 __all__ = ["Ranges", "Write"]
 
@@ -28,6 +31,7 @@ _IDLE: Final = 16  # connections that are kept
 _LONGEST_DOCUMENT: Final = 64 << 20  # bytes
 _Connections = dict[tuple[str, str], list[http.client.HTTPConnection]]
 _local = threading.local()
+_log = logging.getLogger(__name__)
 
 
 class Ranges:
@@ -54,11 +58,13 @@ class Ranges:
         parts = urlsplit(url)
         if not _is_direct(parts):
             return 0
+        exchange = Exchange(_log, "GET", url)
         try:
             answer, connection = self._ask(parts, {**headers, "Range": f"bytes={start}-{stop - 1}"})
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as e:
+            exchange.broken(f"no answer ({type(e).__name__})")
             return 0
-        came = 0
+        exchange.status, came = answer.status, 0
         try:
             if _is_what_was_asked(answer, start, stop, total):
                 came = _receive(answer, start, stop, write)
@@ -67,6 +73,8 @@ class Ranges:
                 self._keep(parts, connection)
             else:
                 connection.close()
+            exchange.received = came
+            exchange.over()
         return came
 
     def document(self, url: str, headers: Mapping[str, str]) -> tuple[bytes, Message] | None:
@@ -74,10 +82,13 @@ class Ranges:
         parts = urlsplit(url)
         if not _is_direct(parts):
             return None
+        exchange = Exchange(_log, "GET", url)
         try:
             answer, connection = self._ask(parts, headers)
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as e:
+            exchange.broken(f"no answer ({type(e).__name__})")
             return None
+        exchange.status = answer.status
         body: bytes | None = None
         try:
             if answer.status == http.HTTPStatus.OK and _is_plain(answer):
@@ -91,6 +102,8 @@ class Ranges:
                 self._keep(parts, connection)
             else:
                 connection.close()
+            exchange.received = len(body or b"")
+            exchange.over()
         return None if body is None else (body, answer.headers)
 
     def close(self) -> None:

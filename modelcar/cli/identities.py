@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from modelcar.cli.options import EXISTING_FILE
 from modelcar.errors import UsageError
 
 if TYPE_CHECKING:  # `build` starts without what only those who sign need
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # `build` starts without what only those who sign need
 __all__ = ["IdentityChoice", "identity_options", "keyless_signatory", "trust_config_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE = EXISTING_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

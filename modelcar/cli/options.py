@@ -5,40 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
 from modelcar.cli.configuration import plain_http_at
 from modelcar.cli.output import Output
-from modelcar.errors import UsageError
+from modelcar.errors import RemoteNotFound, UsageError
 from modelcar.oci import Platform, Reference
 from modelcar.packaging.locations import Location, StoredLocation, parse_location
 from modelcar.packaging.plan import DEFAULT_MAX_LAYERS, Packing
 
+if TYPE_CHECKING:
+    from modelcar.serving.settings import LogSettings
+
 __all__ = [
     "BASE",
+    "EXISTING_FILE",
     "KERNEL_MOUNTS",
     "NAMED_PATH",
     "OWN_BASES",
     "REFERENCE",
+    "NamedPath",
     "kubeconfig_option",
     "location_argument",
     "log_option",
+    "log_settings",
     "max_layers_option",
     "mount_from_option",
     "network_options",
     "output_options",
     "packing_options",
     "platform_option",
+    "verbose_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 OWN_BASES: Final = ("holder", "scratch")
 
 
-class _NamedPath(click.Path):
+class NamedPath(click.Path):
     """A path that is not empty: `--root "$UNSET"` is not the folder where one stands by chance."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"path_type": Path, **options})
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -46,20 +56,36 @@ class _NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-NAMED_PATH: Final = _NamedPath(path_type=Path)
+NAMED_PATH: Final = NamedPath()
+EXISTING_FILE: Final = NamedPath(exists=True, dir_okay=False)
 KERNEL_MOUNTS: Final = click.Choice(["auto", "erofs", "fuse"])
 
 
 def output_options(command: F) -> F:
-    """`--json` and `--quiet`, handed on as `output`."""
+    """`--json`, `--quiet` and `--verbose`, handed on as `output`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress, only the answer.")
+    @verbose_option
     @wraps(command)
-    def wrapper(*args: Any, as_json: bool, quiet: bool, **kwargs: Any) -> Any:
-        return command(*args, output=Output(as_json=as_json, quiet=quiet), **kwargs)
+    def wrapper(*args: Any, as_json: bool, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose exclude each other", hint="leave out one of them")
+        output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
+        if not verbose:
+            return command(*args, output=output, **kwargs)
+        from modelcar.cli.verbosity import telling_all
+
+        with telling_all(click.get_current_context().find_root().info_name or "modelcar"):
+            return command(*args, output=output, **kwargs)
 
     return cast("F", wrapper)
+
+
+def verbose_option(command: F) -> F:
+    """`--verbose`, handed on as `verbose`."""
+    text = "Log every request, and what is decided, on stderr; no secrets."
+    return click.option("-v", "--verbose", is_flag=True, help=text)(command)
 
 
 def network_options(command: F) -> F:
@@ -68,7 +94,7 @@ def network_options(command: F) -> F:
     @click.option("--plain-http", is_flag=True, help="Speak HTTP to the registry; the default for localhost.")
     @click.option(
         "--ca-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=EXISTING_FILE,
         help="PEM file of the authority that signed the registry's certificate.",
     )
     @wraps(command)
@@ -76,7 +102,14 @@ def network_options(command: F) -> F:
         from modelcar.registry import ClientSettings
 
         settings = ClientSettings(plain_http=plain_http, plain_http_at=plain_http_at(), ca_file=ca_file)
-        return command(*args, settings=settings, **kwargs)
+        try:
+            return command(*args, settings=settings, **kwargs)
+        except RemoteNotFound as e:
+            if e.missing is not None:
+                from modelcar.cli.tags import tags_there
+
+                e.hint = tags_there(e.missing, settings) or e.hint
+            raise
 
     return cast("F", wrapper)
 
@@ -164,6 +197,13 @@ def log_option(form: str) -> Callable[[F], F]:
     """`--log`, handed on as `log_format`; `form` is the default."""
     forms = click.Choice(["plain", "logfmt", "json"])
     return click.option("--log", "log_format", type=forms, default=form, show_default=True, help="The form of its log.")
+
+
+def log_settings(form: str, *, verbose: bool) -> LogSettings:
+    """What `--log` and `--verbose` say."""
+    from modelcar.serving.settings import Level, LogFormat, LogSettings
+
+    return LogSettings(format=LogFormat(form), level=Level.DEBUG if verbose else Level.WARNING)
 
 
 def packing_options(command: F) -> F:

@@ -34,11 +34,20 @@ class Table:
 
 
 class Output:
-    """How a command answers: as one JSON document, or as text; `quiet` leaves progress and asides out."""
+    """How a command answers: as one JSON document, or as text; `quiet` leaves progress and asides out.
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    `verbose` is for those who set up a log themselves; for all others it is on already.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self.verbose = verbose
+
+    @property
+    def tells_progress(self) -> bool:
+        """Whether anybody hears how far the work is."""
+        return self.verbose or not (self.as_json or self.quiet)
 
     def document(self, value: Any) -> None:
         """Print `value` as the JSON answer, if that was asked for. It is ASCII: no terminal or encoding spoils it."""

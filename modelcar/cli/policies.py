@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from modelcar.cli.identities import IdentityChoice
+from modelcar.cli.options import NAMED_PATH
 from modelcar.cli.output import Output, Table
 from modelcar.cli.passwords import ask_password
 from modelcar.cli.places import image_source
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["PolicyChoice", "policy_options", "show_decision"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +129,13 @@ def policy_options(command: F) -> F:
     @click.option(
         "--policy",
         "files",
-        type=_PATH,
+        type=NAMED_PATH,
         multiple=True,
         help="A policy file, or a folder of them; all must be satisfied.",
     )
-    @click.option("--deny-list", "deny_lists", type=_PATH, multiple=True, help="A file with digests that are revoked.")
+    @click.option(
+        "--deny-list", "deny_lists", type=NAMED_PATH, multiple=True, help="A file with digests that are revoked."
+    )
     @click.option(
         "--default",
         type=click.Choice(["deny", "allow"]),

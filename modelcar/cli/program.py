@@ -14,6 +14,7 @@ from typing import IO, Final
 import click
 from click.exceptions import NoSuchCommand, NoSuchOption
 
+from modelcar.cli.meant import meant
 from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
 
@@ -99,7 +100,7 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         return _WRONG_USAGE
     except click.ClickException as e:
         context_of = getattr(e, "ctx", None)
-        hint = f"{_nearest(e)}see `{context_of.command_path if context_of else name} --help`"
+        hint = f"{meant(e)}see `{context_of.command_path if context_of else name} --help`"
         nearest = isinstance(e, NoSuchOption | NoSuchCommand)
         return _complain(name, _as_ours(e.message if nearest else e.format_message()), hint=hint, status=_WRONG_USAGE)
     except BrokenPipeError:
@@ -113,14 +114,6 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"
         return _complain(name, f"internal error: {type(e).__name__}: {e}", hint=hint, status=_FAILED)
     return 0
-
-
-def _nearest(error: click.ClickException) -> str:
-    """What somebody who mistyped may have meant."""
-    if not isinstance(error, NoSuchOption | NoSuchCommand) or not error.possibilities:
-        return ""
-    words = error.ctx.command_path if isinstance(error, NoSuchCommand) and error.ctx else ""
-    return f"did you mean `{words} {error.possibilities[0]}`? ".replace("` ", "`")
 
 
 def _as_ours(message: str) -> str:

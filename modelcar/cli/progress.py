@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["progress"]
+__all__ = ["Written", "progress"]
 
+_log = logging.getLogger(__name__)
 _WORTH_A_LINE: Final = 1 << 20  # bytes; smaller tasks say nothing
 _NO_LABELS: Final[Mapping[Digest, str]] = MappingProxyType({})
 _FINISHED_SHOWN: Final = 8  # bars of finished tasks that stay, so that the picture fits a screen
@@ -40,19 +42,22 @@ def progress(output: Output, verb: str, labels: Mapping[Digest, str] = _NO_LABEL
         labels: how to call blobs; it may be filled while the work goes on.
     """
     if output.quiet or output.as_json:
-        yield SILENT
+        yield _Told(verb, labels, SILENT) if output.verbose else SILENT
     elif not is_terminal(sys.stderr):
-        yield _Lines(verb, labels)
+        yield _Told(verb, labels, SILENT) if output.verbose else _Lines(verb, labels)
     else:
         bars = _bars()
+        drawn = _Bars(bars, verb, labels)
         try:
-            yield _Bars(bars, verb, labels)
+            yield _Told(verb, labels, drawn) if output.verbose else drawn
         finally:
             bars.stop()
 
 
 class _Lines:
     """A line on stderr whenever a task of some size is done."""
+
+    worth = _WORTH_A_LINE
 
     def __init__(self, verb: str, labels: Mapping[Digest, str]) -> None:
         self._verb = verb
@@ -69,13 +74,78 @@ class _Lines:
         pass
 
     def finish(self, key: str, note: str = "") -> None:
-        label, total, began = self._tasks.pop(key, ("", 0, 0.0))
-        if total < _WORTH_A_LINE:
+        label, total, began = self._tasks.pop(key, ("", -1, 0.0))
+        if total < self.worth:
             return
         seconds = max(time.monotonic() - began, 1e-6)
         how = note or f"{seconds:.1f} s, {human_size(total / seconds)}/s"
+        self._say(f"{self._verb} {label} ({human_size(total)}): {how}")
+
+    def _say(self, line: str) -> None:
         with suppress(OSError):  # that nobody listens any more is no reason to stop working
-            click.echo(printable(f"{self._verb} {label} ({human_size(total)}): {how}"), err=True)
+            click.echo(printable(line), err=True)
+
+
+class _Told(_Lines):
+    """A line in the log whenever a task is done, of any size, beside what is `drawn`."""
+
+    worth = 0
+
+    def __init__(self, verb: str, labels: Mapping[Digest, str], drawn: Progress) -> None:
+        super().__init__(verb, labels)
+        self._drawn = drawn
+
+    def expect(self, total: int) -> None:
+        self._drawn.expect(total)
+
+    def start(self, key: str, label: str, total: int) -> None:
+        self._drawn.start(key, label, total)
+        super().start(key, label, total)
+
+    def advance(self, key: str, n: int) -> None:
+        self._drawn.advance(key, n)
+
+    def finish(self, key: str, note: str = "") -> None:
+        self._drawn.finish(key, note)
+        super().finish(key, note)
+
+    def _say(self, line: str) -> None:
+        _log.debug("%s", line)
+
+
+class Written:
+    """Counts what work whose tasks are blobs puts to its target, in bytes, beside what is `drawn`.
+
+    Attributes:
+        written: of blobs that were copied, shared blocks included.
+        reused: of those that were there.
+    """
+
+    def __init__(self, drawn: Progress) -> None:
+        self._drawn = drawn
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] = {}
+        self.written = self.reused = 0
+
+    def expect(self, total: int) -> None:
+        self._drawn.expect(total)
+
+    def start(self, key: str, label: str, total: int) -> None:
+        with self._lock:
+            self._sizes[key] = total
+        self._drawn.start(key, label, total)
+
+    def advance(self, key: str, n: int) -> None:
+        self._drawn.advance(key, n)
+
+    def finish(self, key: str, note: str = "") -> None:
+        with self._lock:
+            size = self._sizes.pop(key, 0)
+            if note:
+                self.reused += size
+            else:
+                self.written += size
+        self._drawn.finish(key, note)
 
 
 def _bars() -> RichProgress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
+from modelcar.cli.options import NAMED_PATH, NamedPath
 from modelcar.errors import StorageError
 from modelcar.images.scan_folders import spool_folder
 from modelcar.oci import Digest
@@ -58,10 +59,8 @@ class Consequences:
 def consequence_options(command: F) -> F:
     """Handed on as `consequences`."""
 
-    @click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Write the findings as SARIF 2.1.0.")
-    @click.option(
-        "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write verdict and findings as Markdown."
-    )
+    @click.option("--sarif", type=NAMED_PATH, metavar="FILE", help="Write the findings as SARIF 2.1.0.")
+    @click.option("--markdown", type=NAMED_PATH, metavar="FILE", help="Write verdict and findings as Markdown.")
     @click.option(
         "--fail-on",
         type=click.Choice([*_REFUSED]),
@@ -93,7 +92,7 @@ def scan_options(command: F) -> F:
     @click.option(
         "--policy",
         "policies",
-        type=click.Path(exists=True, path_type=Path),
+        type=NamedPath(exists=True),
         multiple=True,
         help="Hold licences to the ModelPolicies in this file or folder.",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from modelcar.cli.identities import IdentityChoice, identity_options, keyless_signatory, trust_config_option
+from modelcar.cli.options import EXISTING_FILE
 from modelcar.cli.passwords import ask_password
 from modelcar.errors import InvalidDigest, UsageError
 from modelcar.oci import Digest
@@ -112,7 +113,7 @@ def signatory_options(command: F) -> F:
     @click.option(
         "--identity-token",
         "token_file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=EXISTING_FILE,
         help="With --keyless: a file with the identity token.",
     )
     @trust_config_option

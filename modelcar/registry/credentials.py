@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from modelcar.files import read_bounded
 
 __all__ = ["Credentials", "GivenLogin", "Login", "LoginSource", "config_files"]
 
+_log = logging.getLogger(__name__)
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _DOCKER_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -54,7 +56,7 @@ def config_files(chosen: Path | None = None, environment: Mapping[str, str] | No
     """Where logins are kept, in the order in which they are looked through; a chosen one is the only one."""
     env = os.environ if environment is None else environment
     if chosen is not None:
-        return [chosen / "config.json" if chosen.is_dir() else chosen]
+        return [chosen / "config.json" if os.path.isdir(chosen) else chosen]  # noqa: PTH112 -- never raises
     if path := env.get("REGISTRY_AUTH_FILE"):
         return [Path(path)]
     home = _home(env)
@@ -149,7 +151,9 @@ class Credentials:
                 or _from_store(config, registry)
             )
             if login:
+                _log.debug("%s: the login for %s comes by way of %s", registry, repository, path)
                 return login
+        _log.debug("%s: no login is known for %s", registry, repository)
         return None
 
 

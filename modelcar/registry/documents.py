@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlencode
 
 from modelcar.errors import (
@@ -11,6 +12,7 @@ from modelcar.errors import (
     InvalidDigest,
     ModelcarError,
     ProtocolViolation,
+    RemoteNotFound,
     UsageError,
 )
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_types, parse_manifest, parse_object
@@ -42,7 +44,8 @@ class Documents:
         call = Call(
             method="HEAD", url=_url(remote, ref), what=what, headers=headers, redirects=True, expect=OK | _NO_HEAD
         )
-        answer = self._session.call(remote, call)
+        with _naming(ref):
+            answer = self._session.call(remote, call)
         answer.discard()
         digest = _stated_digest(answer, ref, what)
         media_type = _media_type(answer)
@@ -145,7 +148,8 @@ class Documents:
             redirects=True,
             expect=expect,
         )
-        answer, content = self._session.fetch(remote, call, MAX_DOCUMENT)
+        with _naming(ref):
+            answer, content = self._session.fetch(remote, call, MAX_DOCUMENT)
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":  # asked for no other
             raise ProtocolViolation(f"{ref.registry}: {call.what}: the answer is encoded, so no digest can fit")
         expected = ref.digest or _stated_digest(answer, ref, call.what)
@@ -161,6 +165,17 @@ def next_page(session: Session, answer: Answer, remote: Remote, what: str) -> st
     """The URL of the page after `answer`, if any; on the same registry."""
     match = _NEXT.search(answer.headers.get("Link", ""))
     return session.resolve_url(answer.url, match[1], remote, what) if match else None
+
+
+@contextmanager
+def _naming(ref: Reference) -> Iterator[None]:
+    """Let the error say which tag is not there."""
+    try:
+        yield
+    except RemoteNotFound as e:
+        if ref.digest is None:
+            e.missing = str(ref)
+        raise
 
 
 def _reading(ref: Reference) -> str:

@@ -183,7 +183,7 @@ class BlobStream(io.RawIOBase):
         if error.final or self._failures >= self._session.settings.attempts:
             done = f"{self._what}, {self._position} of {self._descriptor.size} bytes done"
             raise no_answer(error, self._remote.registry, done)
-        self._session.pause(BACKOFF.after(self._failures))
+        self._session.again_after(BACKOFF.after(self._failures), f"{self._where()}, at byte {self._position}: {error}")
 
     def _end(self) -> None:
         """All bytes are here: nothing may follow, and they must be the right ones."""

@@ -10,7 +10,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from modelcar.backoff import retry_after
 from modelcar.errors import (
@@ -21,6 +20,7 @@ from modelcar.errors import (
     Unauthorized,
     Unreachable,
 )
+from modelcar.exchanges import public_url
 from modelcar.registry.transport import Answer, Broken
 
 __all__ = ["clean", "no_answer", "refusal", "show_url"]
@@ -51,8 +51,7 @@ def clean(text: str, hide: Iterable[str] = ()) -> str:
 
 def show_url(url: str) -> str:
     """Scheme, host and path of `url`: queries of upload sessions and CDNs carry signatures."""
-    parts = urlsplit(url)
-    return clean(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return clean(public_url(url))
 
 
 def refusal(answer: Answer, registry: str, what: str, hide: Iterable[str] = ()) -> RegistryError:

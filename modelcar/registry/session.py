@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -33,6 +34,7 @@ _MAX_REDIRECTS = 5
 _MOST_RENEWALS = 3  # of a token, for one request
 _MAX_WAIT = 120.0  # seconds; a registry that wants more is reported instead
 _NETWORK_NAMES = {"docker.io": "registry-1.docker.io"}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Session:
                     allowed = min(allowed, 2)  # more likely a typo than an outage
                 if e.final or attempt >= allowed:
                     raise no_answer(e, remote.registry, call.what) from None
-                delay = BACKOFF.after(attempt)
+                delay, why = BACKOFF.after(attempt), str(e)
             else:
                 self._answered.add(remote.registry)
                 if answer.status in call.expect:
@@ -139,7 +141,8 @@ class Session:
                 if answer.status not in RETRIED or attempt >= allowed or delay > _MAX_WAIT:
                     raise self.refusal(answer, remote, call.what)
                 answer.discard()
-            self.pause(delay)
+                why = f"the answer was {answer.status}"
+            self.again_after(delay, f"{remote.registry}: {call.what}: {why}")
         raise AssertionError("unreachable")
 
     def challenge(self, remote: Remote) -> str | None:
@@ -174,7 +177,7 @@ class Session:
                 self.check_cancelled()
                 if attempt >= self.settings.attempts:
                     raise no_answer(e, remote.registry, call.what) from None
-                self.pause(BACKOFF.after(attempt))
+                self.again_after(BACKOFF.after(attempt), f"{remote.registry}: {call.what}: {e}")
         raise AssertionError("unreachable")
 
     def refusal(self, answer: Answer, remote: Remote, what: str) -> Exception:
@@ -200,6 +203,11 @@ class Session:
                 hint="nothing is sent or fetched without TLS that was asked for with it",
             )
         return url
+
+    def again_after(self, seconds: float, failure: str) -> None:
+        """Pause before another try; `failure` is a line for the log on what was tried, and why it failed."""
+        _log.debug("%s: again in %.1f s", failure, seconds)
+        self.pause(seconds)
 
     def pause(self, seconds: float) -> None:
         """Sleep, but not longer than anyone is interested."""
@@ -269,13 +277,14 @@ class Session:
                 self.check_cancelled()
                 if last or e.final:
                     raise no_answer(e, host, what) from None
-                delay = BACKOFF.after(attempt)
+                delay, why = BACKOFF.after(attempt), str(e)
             else:
                 delay = max(BACKOFF.after(attempt), retry_after(answer.headers.get("Retry-After")))
                 if answer.status not in RETRIED or last or delay > _MAX_WAIT:
                     return answer
                 answer.discard()
-            self.pause(delay)
+                why = f"the answer was {answer.status}"
+            self.again_after(delay, f"{host}: {what}: {why}")
         raise AssertionError("unreachable")
 
     def _with_namespace(self, url: str, remote: Remote) -> str:

@@ -7,11 +7,12 @@ the callers (`session`), so nothing here follows or repeats anything.
 from __future__ import annotations
 
 import http.client
+import logging
 import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from urllib3.exceptions import (
 
 from modelcar import __version__
 from modelcar.errors import ProtocolViolation, UsageError
+from modelcar.exchanges import Exchange
 from modelcar.layers.bytemap import FileSlice
 from modelcar.oci.reference import is_loopback
 from modelcar.registry.cancel import CancelScope, current_scope
@@ -50,6 +52,7 @@ Body = bytes | Iterable[bytes | FileSlice]
 _CONNECT_TIMEOUT = 15.0  # seconds, unless the settings allow less
 _UNSENT = 1 << 20  # bytes that the kernel may hold without sending them
 _SMALL = 64 << 10  # bytes worth reading to keep a connection alive
+_log = logging.getLogger(__name__)
 
 
 class Broken(Exception):
@@ -138,24 +141,27 @@ class Answer:
     headers: Mapping[str, str]
     url: str
     _response: urllib3.BaseHTTPResponse
+    _exchange: Exchange
     challenge: str | None = None
     """What the registry first wanted, where credentials have been tried since."""
 
     def read(self, n: int) -> bytes:
         """Up to `n` bytes, fewer only at the end, where it is `b""`. Raises `Broken`."""
         try:
-            return self._response.read(n)
+            data = self._response.read(n)
         except (HTTPError, OSError, http.client.HTTPException) as e:
-            self.close()
-            raise _broken(e) from None
+            raise self._broke_off(e) from None
+        self._exchange.received += len(data)
+        return data
 
     def read_some(self, n: int) -> bytes:
         """Up to `n` bytes as soon as there are any; `b""` at the end. Raises `Broken`."""
         try:
-            return self._response.read1(n)
+            data = self._response.read1(n)
         except (HTTPError, OSError, http.client.HTTPException) as e:
-            self.close()
-            raise _broken(e) from None
+            raise self._broke_off(e) from None
+        self._exchange.received += len(data)
+        return data
 
     def content(self, limit: int, what: str) -> bytes:
         """The whole body. Raises `Broken`, or `ProtocolViolation` if it has more than `limit` bytes."""
@@ -189,10 +195,17 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it."""
+        self._exchange.over()
         if self._response.closed:
             self._response.release_conn()
         else:
             self._response.close()
+
+    def _broke_off(self, error: Exception) -> Broken:
+        broken = _broken(error)
+        self._exchange.broken(str(broken))
+        self.close()
+        return broken
 
     @property
     def length(self) -> int | None:
@@ -227,12 +240,13 @@ class Transport:
         Raises:
             Broken: there is no answer.
         """
+        exchange = Exchange(_log, method, url)
         timeout = urllib3.Timeout(connect=self._settings.timeout, read=patience or self._settings.timeout)
         try:
             response = self._manager(url).urlopen(
                 method,
                 url,
-                body=body,
+                body=_counted(body, exchange),
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
                 redirect=False,
                 retries=False,
@@ -241,8 +255,11 @@ class Transport:
                 decode_content=False,
             )
         except (HTTPError, OSError, http.client.HTTPException, ValueError) as e:
-            raise _broken(e) from None
-        return Answer(response.status, response.reason or "", response.headers, url, response)
+            broken = _broken(e)
+            exchange.broken(str(broken))
+            raise broken from None
+        exchange.status = response.status
+        return Answer(response.status, response.reason or "", response.headers, url, response, exchange)
 
     def close(self) -> None:
         for manager in self._managers.values():
@@ -294,6 +311,19 @@ class Transport:
                 hint="HTTP_PROXY and HTTPS_PROXY look like http://proxy:3128",
             ) from None
         return _with_our_connections(manager)
+
+
+def _counted(body: Body | None, exchange: Exchange) -> Body | None:
+    if body is None or isinstance(body, bytes):
+        exchange.sent = len(body or b"")
+        return body
+    return _pieces(body, exchange)
+
+
+def _pieces(body: Iterable[bytes | FileSlice], exchange: Exchange) -> Iterator[bytes | FileSlice]:
+    for piece in body:
+        yield piece
+        exchange.sent += piece.size if isinstance(piece, FileSlice) else len(piece)
 
 
 def _goes_direct(address: str) -> bool:

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 from modelcar.serving.settings import LogFormat, LogSettings
 
-__all__ = ["FIELDS", "configure", "formatter"]
+__all__ = ["FIELDS", "OURS", "configure", "formatter"]
 
 FIELDS: Final = (
     "client",
@@ -32,6 +32,7 @@ FIELDS: Final = (
     "repository",
     "digest",
     "status",
+    "sent",
     "bytes",
     "seconds",
     "cache",
@@ -43,7 +44,9 @@ FIELDS: Final = (
 )
 """What a record may carry beside its message; anything else is left out."""
 
-_OURS: Final = ("modelcar", "registry_shim")
+OURS: Final = ("modelcar", "registry_shim")
+"""What of the log is our own: libraries log only what they warn of."""
+
 _CREDENTIAL: Final = re.compile(
     r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"  # a header's value
     r"|(?<=://)[^/\s@:]+:[^/\s@]+(?=@)"  # user:password in a URL
@@ -62,7 +65,7 @@ def configure(program: str, settings: LogSettings, stream: IO[str] | None = None
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    for name in _OURS:
+    for name in OURS:
         logging.getLogger(name).setLevel(settings.level.value.upper())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import output_options
+from modelcar.cli.options import NAMED_PATH, NamedPath, output_options
 from modelcar.cli.output import Output
 from modelcar.doctor.finding import Finding, Level, note
 from modelcar.errors import Refused, WorldError
@@ -19,13 +19,13 @@ __all__ = ["command"]
 
 
 @click.command("doctor")
-@click.option("--root", default="/", show_default=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--root", default="/", show_default=True, type=NamedPath(exists=True, file_okay=False))
 @click.option(
     "--cri-socket",
     "sockets",
     multiple=True,
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=NAMED_PATH,
     help="Engines to pull with; by default those of this node.",
 )
 @click.option(

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from modelcar.cli.options import output_options
+from modelcar.cli.options import EXISTING_FILE, NamedPath, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import Refused, UsageError
 from modelcar.store.disk import atomic_write, make_dirs
@@ -39,13 +39,11 @@ _OWNERS = {
     type=click.Choice(Engine, case_sensitive=False),
     help="What to configure; by default what this node has, except Docker.",
 )
-@click.option("--root", default="/", show_default=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--root", default="/", show_default=True, type=NamedPath(exists=True, file_okay=False))
 @click.option(
     "--config-path", default="/etc/containerd/certs.d", show_default=True, help="As in containerd's config.toml."
 )
-@click.option(
-    "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Who signed the shim's certificate."
-)
+@click.option("--ca", type=EXISTING_FILE, help="Who signed the shim's certificate.")
 @click.option(
     "--exclude-repo",
     "excluded",
@@ -54,7 +52,10 @@ _OWNERS = {
     help="Goes on to come from its registry. Not for containerd.",
 )
 @click.option(
-    "--snapshotter", metavar="SOCKET", help="containerd shall use `registry-shim snapshotter`, which is there."
+    "--snapshotter",
+    metavar="SOCKET",
+    type=NamedPath(path_type=PurePosixPath),
+    help="containerd shall use `registry-shim snapshotter`, which is there.",
 )
 @click.option("--uninstall", is_flag=True, help="Put back what was there before.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
@@ -62,7 +63,7 @@ _OWNERS = {
     "-o",
     "--output",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NamedPath(file_okay=False),
     help="Write the files below DIR, for your own tools to hand out.",
 )
 @output_options
@@ -74,7 +75,7 @@ def command(
     config_path: str,
     ca: Path | None,
     excluded: tuple[str, ...],
-    snapshotter: str | None,
+    snapshotter: PurePosixPath | None,
     uninstall: bool,
     dry_run: bool,
     folder: Path | None,
@@ -100,7 +101,7 @@ def command(
         config_path=config_path,
         ca=ca,
         excluded=excluded,
-        snapshotter=PurePosixPath(snapshotter) if snapshotter else None,
+        snapshotter=snapshotter,
     )
     installer = Installer(root)
     wiring = wiring_of(settings, root, installer)

@@ -8,7 +8,7 @@ from types import FrameType
 
 import click
 
-from modelcar.cli.options import kubeconfig_option, log_option
+from modelcar.cli.options import NAMED_PATH, kubeconfig_option, log_option, log_settings, verbose_option
 from modelcar.errors import UsageError
 from registry_shim.cli.asking import ROOT_VARIABLE
 
@@ -21,14 +21,14 @@ _ANSWER_SECONDS = 30.0
 @click.option(
     "--root",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=NAMED_PATH,
     envvar=ROOT_VARIABLE,
     default="/var/lib/registry-shim",
     show_default=True,
     help="The folder of the shim beside it.",
 )
 @click.option("--node-name", metavar="NAME", envvar="NODE_NAME", help="This node's name; also $NODE_NAME.")
-@click.option("--lists", metavar="DIR", type=click.Path(path_type=Path), help="Its `precache.folder`, if it has one.")
+@click.option("--lists", metavar="DIR", type=NAMED_PATH, help="Its `precache.folder`, if it has one.")
 @click.option(
     "--interval",
     metavar="SECONDS",
@@ -39,8 +39,15 @@ _ANSWER_SECONDS = 30.0
 )
 @kubeconfig_option
 @log_option("json")
+@verbose_option
 def command(
-    root: Path, node_name: str | None, lists: Path | None, interval: float, kubeconfig: Path | None, log_format: str
+    root: Path,
+    node_name: str | None,
+    lists: Path | None,
+    interval: float,
+    kubeconfig: Path | None,
+    log_format: str,
+    verbose: bool,
 ) -> None:
     """Make the shim beside it a part of a Kubernetes cluster.
 
@@ -53,14 +60,13 @@ def command(
     from modelcar.cluster.access import find_access
     from modelcar.cluster.api import ApiServer
     from modelcar.serving import logs
-    from modelcar.serving.settings import LogFormat, LogSettings
     from registry_shim.cluster.agent import Agent, AgentSettings
     from registry_shim.operations.admin.client import AdminClient
 
     if not node_name:
         raise UsageError("--node-name is missing: as which node?", hint="in a pod: env from fieldRef spec.nodeName")
     cluster = ApiServer(find_access(kubeconfig))
-    logs.configure("registry-shim node", LogSettings(format=LogFormat(log_format)))
+    logs.configure("registry-shim node", log_settings(log_format, verbose=verbose))
     settings = AgentSettings(node=node_name, root=root, lists=lists, interval=interval)
     agent = Agent(cluster, AdminClient(root, timeout=_ANSWER_SECONDS), settings)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcar.cli.options import NAMED_PATH
+from modelcar.cli.options import NAMED_PATH, verbose_option
 from modelcar.cli.output import Output, write_ready_file
 from modelcar.errors import ModelcarError, UsageError
 
@@ -37,6 +37,7 @@ __all__ = ["command"]
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
 @click.option("--ready-file", metavar="FILE", type=NAMED_PATH, help="Write HOST:PORT there when ready.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
+@verbose_option
 def command(config: Path | None, ready_file: Path | None, as_json: bool, **options: Any) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C.
 
@@ -86,8 +87,10 @@ def _overrides(
     peers: tuple[str, ...],
     no_delete: bool,
     insecure: bool,
+    verbose: bool,
 ) -> dict[str, Any]:
     """The settings that the options give."""
+    from modelcar.serving.settings import Level
     from registry_shim.mirror.settings import UpstreamSettings
     from registry_shim.peers.settings import PeerSettings
 
@@ -110,6 +113,7 @@ def _overrides(
             ("writable", True, writable),
             ("deletable", False, no_delete),
             ("insecure", True, insecure),
+            ("log.level", Level.DEBUG, verbose),
         )
         if is_given
     }

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from modelcar.cli.options import KERNEL_MOUNTS, NAMED_PATH, log_option
+from modelcar.cli.options import KERNEL_MOUNTS, NAMED_PATH, log_option, log_settings, verbose_option
 from modelcar.cli.output import Output
 from registry_shim.cli.asking import ROOT_VARIABLE
 
@@ -48,8 +48,14 @@ __all__ = ["command"]
     help="How layers are mounted; auto tries what this kernel can do.",
 )
 @log_option("logfmt")
+@verbose_option
 def command(
-    root: Path, state: Path, socket: Path, kernel_mount: Literal["auto", "erofs", "fuse"], log_format: str
+    root: Path,
+    state: Path,
+    socket: Path,
+    kernel_mount: Literal["auto", "erofs", "fuse"],
+    log_format: str,
+    verbose: bool,
 ) -> None:
     """Be containerd's snapshotter: weights are mounted at once, everything else is unpacked as usual.
 
@@ -62,12 +68,11 @@ def command(
       registry-shim snapshotter --state /mnt/nvme/snapshots --kernel-mount fuse
     """
     from modelcar.serving import logs
-    from modelcar.serving.settings import LogFormat, LogSettings
     from registry_shim.snapshotter.run import SnapshotterSettings, run
     from registry_shim.snapshotter.shim import ShimMounter
 
     settings = SnapshotterSettings(root=state, socket=socket)
-    logs.configure("registry-shim snapshotter", LogSettings(format=LogFormat(log_format)))
+    logs.configure("registry-shim snapshotter", log_settings(log_format, verbose=verbose))
     output = Output(as_json=False, quiet=False)
     mounter = ShimMounter(root, state, wanted=kernel_mount)
     run(settings, mounter, ready=lambda: output.line(f"listening at {socket}"))

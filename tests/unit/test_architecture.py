@@ -45,6 +45,7 @@ BASE = {
     "descriptors",
     "disk",
     "errors",
+    "exchanges",
     "files",
     "programs",
     "progress",

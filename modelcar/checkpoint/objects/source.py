@@ -6,12 +6,14 @@ store has the same version. They stay there, since images in the local store ref
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelcar.backoff import Backoff
 from modelcar.checkpoint.objects.hedging import Hedge
@@ -19,21 +21,25 @@ from modelcar.checkpoint.objects.names import Location
 from modelcar.checkpoint.objects.problems import changed, is_passing, translated
 from modelcar.checkpoint.objects.stores import endpoint_of, open_store
 from modelcar.checkpoint.provenance import Provenance
-from modelcar.checkpoint.remote import RemoteFile, read_piece, read_range
+from modelcar.checkpoint.remote import RemoteFile, read_range
 from modelcar.errors import EmptySource, SourceError, StorageError
+from modelcar.exchanges import told
 from modelcar.oci import Digest
 
 if TYPE_CHECKING:
-    from obstore import Bytes, ObjectMeta
+    from obstore import GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
     from modelcar.checkpoint.ranges import Write
 
 __all__ = ["ObjectSource", "cache_folder", "open_objects"]
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 4
 _BACKOFF: Final = Backoff(0.5, 2.0)
 _AT_ONCE: Final = 16  # ranges of one file: each connection to such a store is slow, and there may be many
+_PART: Final = 1 << 20  # bytes of a body in memory at once
 _PUBLISHED: Final = 0o644
 
 
@@ -125,17 +131,32 @@ class ObjectSource:
     def read(self, file: RemoteFile, start: int, stop: int) -> bytes | memoryview:
         if start >= stop:
             return b""
+        return self._tried(file, start, stop, lambda: memoryview(self._ask(file, start, stop).bytes()))
+
+    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
+        """A body is written as it comes: sixteen whole ones in memory, each put together from parts, are a lot."""
+        if start >= stop:
+            return
+        with _writing(write) as put:
+            self._tried(file, start, stop, lambda: self._stream(file, start, stop, put))
+
+    def _tried(self, file: RemoteFile, start: int, stop: int, ask: Callable[[], T]) -> T:
+        """What `ask` gives, which asks for these bytes: again where it is slow, and where it fails."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return memoryview(self._hedge.get(lambda: self._get(file, start, stop), stop - start))
+                with told(
+                    _log, "GET", f"{self._location.scheme}://{self._location.bucket}/{self._key(file)}"
+                ) as exchange:
+                    answer = self._hedge.get(ask, stop - start)
+                    exchange.status, exchange.received = 206, stop - start
+                return answer
             except Exception as e:  # the one boundary behind which none of the client's exceptions gets
                 if attempt == _ATTEMPTS or not is_passing(e):
                     raise translated(e, self._location, file.path) from e
-            time.sleep(_BACKOFF.after(attempt))
+            delay = _BACKOFF.after(attempt)
+            _log.debug("%s: bytes %d-%d of %s: again in %.1f s", self.name, start, stop - 1, file.path, delay)
+            time.sleep(delay)
         raise AssertionError  # the last attempt returns or raises
-
-    def copy(self, file: RemoteFile, start: int, stop: int, write: Write) -> None:
-        write(start, memoryview(read_piece(self, file, start, stop)))
 
     def bring(self, file: RemoteFile) -> Path:
         data = read_range(self, file, 0, file.size)
@@ -175,7 +196,15 @@ class ObjectSource:
     def _key(self, file: RemoteFile) -> str:
         return self._above + file.path
 
-    def _get(self, file: RemoteFile, start: int, stop: int) -> Bytes:
+    def _stream(self, file: RemoteFile, start: int, stop: int, put: Write) -> None:
+        offset = start
+        for part in self._ask(file, start, stop).stream(min_chunk_size=_PART):
+            put(offset, memoryview(part)[: stop - offset])
+            offset += len(part)
+        if offset != stop:
+            raise changed(self._location, file.path)
+
+    def _ask(self, file: RemoteFile, start: int, stop: int) -> GetResult:
         import obstore
 
         options: Any = {"range": (start, stop)}
@@ -184,4 +213,27 @@ class ObjectSource:
         answer = obstore.get(self._store, self._key(file), options=options)
         if _version(answer.meta) != file.version or answer.meta["size"] != file.size:
             raise changed(self._location, file.path)
-        return answer.bytes()
+        return answer
+
+
+class _TooLateError(Exception):
+    """Another request has brought these bytes."""
+
+
+@contextmanager
+def _writing(write: Write) -> Iterator[Write]:
+    """`write`, for as long as the block runs: of two requests for the same bytes, the slow one may still be at it when
+    their file has its name already."""
+    lock, over = threading.Lock(), False
+
+    def put(offset: int, data: memoryview) -> None:
+        with lock:
+            if over:
+                raise _TooLateError
+            write(offset, data)
+
+    try:
+        yield put
+    finally:
+        with lock:
+            over = True

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from modelcar.cli.options import NamedPath
 from modelcar.cli.output import Output
 from modelcar.errors import StorageError, UsageError
 from modelcar.store.disk import atomic_write
@@ -24,7 +25,7 @@ def html_option(what: str) -> Callable[[F], F]:
     """`--html FILE`, handed on as `html`; `what` says what the page shows."""
     return click.option(
         "--html",
-        type=click.Path(allow_dash=True),
+        type=NamedPath(allow_dash=True, path_type=str),
         metavar="FILE",
         help=f"Write {what} as one HTML page that needs nothing else; - is stdout.",
     )

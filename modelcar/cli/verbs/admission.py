@@ -66,7 +66,13 @@ def serve(
 
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together")
-    options = _Options(listen=listen, operations_listen=operations_listen, tls_cert=tls_cert, tls_key=tls_key)
+    options = _Options(
+        listen=listen,
+        operations_listen=operations_listen,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        verbose=output.verbose,
+    )
     settings = options.over(load_file(config, WebhookSettings) if config is not None else WebhookSettings())
     logs.configure(PROGRAM, settings.server.log)
 
@@ -107,14 +113,17 @@ class _Options:
     operations_listen: str | None
     tls_cert: Path | None
     tls_key: Path | None
+    verbose: bool
     namespace: str | None = None
 
     def over(self, settings: WebhookSettings) -> WebhookSettings:
-        from modelcar.serving.settings import Tls
+        from modelcar.serving.settings import Level, Tls
 
         server = settings.server
         if self.tls_cert is not None and self.tls_key is not None:
             server = replace(server, tls=Tls(certificate_file=self.tls_cert, key_file=self.tls_key))
+        if self.verbose:
+            server = replace(server, log=replace(server.log, level=Level.DEBUG))
         own = server.certificates
         server = replace(
             server,

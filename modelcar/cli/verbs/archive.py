@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import NAMED_PATH, location_argument, network_options, output_options
+from modelcar.cli.options import EXISTING_FILE, NAMED_PATH, location_argument, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.passwords import ask_password
 from modelcar.cli.places import image_source, open_place, show_carried
@@ -30,7 +30,7 @@ from modelcar.signing.keys.load import load_public_key
 @click.option("--key", "keys", metavar="KEY", multiple=True, help="A public key to take along; may be repeated.")
 @click.option(
     "--trusted-root",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="A Sigstore trusted_root.json to take along.",
 )
 @click.option("--remote", is_flag=True, help="Ask the registry even if the local store has the image.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from modelcar.cli.options import location_argument, network_options, output_options
+from modelcar.cli.options import EXISTING_FILE, NAMED_PATH, location_argument, network_options, output_options
 from modelcar.cli.output import Output
 from modelcar.cli.places import image_source, open_place
 from modelcar.cli.trust import SignatoryChoice, signatory_options
@@ -52,7 +52,7 @@ _Place = RegistryPlace | LayoutPlace
 @click.option(
     "--predicate",
     "predicate_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Take the predicate from this file.",
 )
 @signatory_options
@@ -63,9 +63,7 @@ _Place = RegistryPlace | LayoutPlace
     type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]),
     help="When it was made (UTC), to be written into the predicate; by default nothing says so.",
 )
-@click.option(
-    "--bundle", "bundle_file", type=click.Path(path_type=Path), help="Write the signed bundle to this file as well."
-)
+@click.option("--bundle", "bundle_file", type=NAMED_PATH, help="Write the signed bundle to this file as well.")
 @click.option("--allow-same-signer", is_flag=True, help="Attest with the key or identity that signed the image.")
 @click.option("--allow-hiding", is_flag=True, help="Attest even if cosign then overlooks a legacy signature.")
 @click.option("--dry-run", is_flag=True, help="Only print the predicate; nothing is signed.")

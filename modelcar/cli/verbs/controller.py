@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import kubeconfig_option, log_option, output_options
+from modelcar.cli.options import kubeconfig_option, log_option, log_settings, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import ModelcarError
 
@@ -42,11 +42,10 @@ def command(listen: str, kubeconfig: Path | None, log_format: str, output: Outpu
     from modelcar.cluster.controller.operator import run
     from modelcar.serving import logs
     from modelcar.serving.address import Address
-    from modelcar.serving.settings import LogFormat, LogSettings
 
     address = Address.parse(listen)
     access = find_access(kubeconfig)
-    logs.configure("modelcar controller", LogSettings(format=LogFormat(log_format)))
+    logs.configure("modelcar controller", log_settings(log_format, verbose=output.verbose))
     cluster = ApiServer(access)
     health = f"http://{address}/healthz" if address.port else None
     output.document({"cluster": access.server, "health": health})

@@ -9,14 +9,15 @@ import click
 from modelcar.cli.options import location_argument, network_options, output_options
 from modelcar.cli.output import Output
 from modelcar.cli.places import show_carried
-from modelcar.cli.progress import progress
+from modelcar.cli.progress import Written, progress
 from modelcar.cli.rates import limit_rate_option
 from modelcar.cli.uploads import moved_document, remembering
 from modelcar.errors import UsageError
-from modelcar.images.archive import archive_image
+from modelcar.images.archive import Archived, archive_image
 from modelcar.images.publish import publish_image
-from modelcar.oci import Descriptor, Reference
-from modelcar.packaging.fetch import LayoutSource
+from modelcar.oci import Descriptor, Digest, Reference
+from modelcar.packaging.fetch import LayoutSource, RegistrySource
+from modelcar.packaging.labels import image_labels
 from modelcar.packaging.locations import ArchiveLocation, LayoutLocation, Location, StoredLocation, open_target_layout
 from modelcar.progress import Progress
 from modelcar.registry import ClientSettings, Registry
@@ -47,18 +48,21 @@ def command(src: Location, dst: Location, limit_rate: float | None, settings: Cl
         raise UsageError(f"{src} would be copied onto itself")
     began = time.monotonic()
     settings = remembering(settings, limit_rate)
-    with progress(output, "copy") as report, Registry(settings, report) as registry:
-        if isinstance(dst, ArchiveLocation):
-            root, carried = _into_archive(src, dst, registry, report)
-        elif isinstance(dst, LayoutLocation):
-            root, carried = _into_layout(src, dst, registry, report)
-        elif isinstance(src, StoredLocation):
-            source = LayoutSource(src)
-            root = source.resolve()
-            carried = publish_image(registry, source.layout, root, dst)
-        else:
-            root, carried = _between_registries(src, dst, registry)
-        moved = moved_document(registry)
+    labels: dict[Digest, str] = {}
+    with progress(output, "copy", labels) as shown:
+        report = Written(shown)
+        with Registry(settings, report) as registry:
+            if output.tells_progress:
+                labels.update(_labels(src, registry))
+            if isinstance(dst, ArchiveLocation):
+                root, archived = _into_archive(src, dst, registry, report)
+                carried, moved = archived.carried, {"sent": archived.size, "reused": 0}
+            elif isinstance(dst, LayoutLocation):
+                root, carried = _into_layout(src, dst, registry, report)
+                moved = {"sent": report.written, "reused": report.reused}
+            else:
+                root, carried = _into_registry(src, dst, registry)
+                moved = moved_document(registry)
     attached = show_carried(carried, output)
     seconds = time.monotonic() - began
     output.document(
@@ -73,6 +77,12 @@ def command(src: Location, dst: Location, limit_rate: float | None, settings: Cl
     )
     output.line(f"copied {src} to {dst} in {seconds:.1f} s")
     output.line(str(root.digest))
+
+
+def _labels(src: Location, registry: Registry) -> dict[Digest, str]:
+    """What the layers are called; of a registry that takes a few small requests."""
+    source = LayoutSource(src) if isinstance(src, StoredLocation) else RegistrySource(src, registry)
+    return image_labels(source, source.resolve())
 
 
 def _into_layout(
@@ -96,7 +106,7 @@ def _into_layout(
 
 def _into_archive(
     src: Location, dst: ArchiveLocation, registry: Registry, report: Progress
-) -> tuple[Descriptor, Carried]:
+) -> tuple[Descriptor, Archived]:
     if isinstance(src, StoredLocation):
         source = LayoutSource(src)
         root, name = source.resolve(), dst.name or src.name
@@ -104,10 +114,14 @@ def _into_archive(
     else:
         root = registry.resolve(src)
         archived = archive_image(RegistryPlace(registry, src), root, dst.file, name=dst.name or src, progress=report)
-    return root, archived.carried
+    return root, archived
 
 
-def _between_registries(src: Reference, dst: Reference, registry: Registry) -> tuple[Descriptor, Carried]:
+def _into_registry(src: Location, dst: Reference, registry: Registry) -> tuple[Descriptor, Carried]:
+    if isinstance(src, StoredLocation):
+        held = LayoutSource(src)
+        root = held.resolve()
+        return root, publish_image(registry, held.layout, root, dst)
     document = registry.manifest(src)
     source, target = RegistryPlace(registry, src), RegistryPlace(registry, dst)
     root = registry.copy(source.at(document.digest), target.at(dst.digest or document.digest))

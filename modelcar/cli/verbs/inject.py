@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcar.cli.options import NAMED_PATH, network_options, output_options
+from modelcar.cli.options import NAMED_PATH, NamedPath, network_options, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import Denied, NotFound, StorageError, UsageError
 
@@ -35,6 +35,7 @@ _RESOLVE_SECONDS = 29.0
     "--filename",
     "files",
     metavar="FILE",
+    type=NamedPath(allow_dash=True, path_type=str),
     multiple=True,
     required=True,
     help="A file, a folder, or -; repeatable.",

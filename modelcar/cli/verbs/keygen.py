@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import output_options
+from modelcar.cli.options import NAMED_PATH, output_options
 from modelcar.cli.output import Output
 from modelcar.cli.passwords import ask_new_password
 from modelcar.signing.keys.generate import check_absent, generate_key, write_new
@@ -18,7 +18,7 @@ from modelcar.signing.keys.pem import cosign_pem
     "-o",
     "--output",
     "prefix",
-    type=click.Path(path_type=Path),
+    type=NAMED_PATH,
     default=Path("modelcar"),
     show_default=True,
     help="Write PREFIX.key and PREFIX.pub.",

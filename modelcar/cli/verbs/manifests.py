@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import output_options
+from modelcar.cli.options import NamedPath, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import UsageError
 from modelcar.files import read_bounded
@@ -32,7 +32,7 @@ _MODES = ("off", "audit", "warn", "enforce")
     "policies",
     metavar="FILE",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     help="A policy for the webhook. Repeatable.",
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Shims share what they have among them.")

@@ -109,6 +109,8 @@ def _plugin(scheme: str, reference: str) -> ServiceKey:
 
 def _check_names_a_key(reference: str) -> None:
     """Refuse a key in the place of its name, without repeating it: messages end up in logs."""
+    if not reference:
+        raise UsageError("an empty name names no key", hint="--key takes a file or env://NAME")
     name = reference.removeprefix("env://")
     if "PRIVATE KEY-----" in reference or "\n" in reference:
         raise UsageError(
