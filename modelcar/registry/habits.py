@@ -65,15 +65,14 @@ class Habits:
     def of(self, registry: str) -> Habit:
         """What is known of `registry` since less than a month."""
         with self._lock:
-            habit = self._all().get(canonical(registry), _NONE)
-        return habit if self._clock() - habit.at < _KEEP else _NONE
+            return self._recent(canonical(registry))
 
     def learn(self, registry: str, **changes: Any) -> None:
         """Remember these fields of its `Habit`."""
         registry = canonical(registry)
         with self._lock:
             known = self._all()
-            old = known.get(registry, _NONE)
+            old = self._recent(registry)
             new = replace(old, **changes)
             if new == old and self._clock() - old.at < _KEEP / 2:
                 return
@@ -82,6 +81,10 @@ class Habits:
             while len(known) > _MOST:
                 del known[next(iter(known))]
             self._write(known)
+
+    def _recent(self, registry: str) -> Habit:
+        habit = self._all().get(registry, _NONE)
+        return habit if self._clock() - habit.at < _KEEP else _NONE
 
     def _all(self) -> dict[str, Habit]:
         if self._known is None:

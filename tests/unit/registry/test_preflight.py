@@ -9,7 +9,7 @@ import pytest
 
 from modelcar.errors import TooLarge, UsageError
 from modelcar.registry.dialects import DIALECTS, UNKNOWN, Way, dialect_named, dialect_of
-from modelcar.registry.habits import Habits
+from modelcar.registry.habits import Habit, Habits
 from modelcar.registry.preflight import preflight
 
 from .conftest import Client, random_image, reference
@@ -101,6 +101,8 @@ def test_habits_last_a_month_and_no_longer(tmp_path: Path) -> None:
     assert (again.of("r.example").way, again.of("r.example").streams) == (Way.ONCE, True)
     now[0] += 31 * 86_400
     assert again.of("r.example").way is None
+    again.learn("r.example", rate=5.0)
+    assert again.of("r.example") == Habit(rate=5.0, at=now[0]), "what is new does not bring back what is old"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1, "registries": {"r": {"way": "sideways"}}}'])
