@@ -30,13 +30,23 @@ _SYNC: Final = 5.0  # seconds between two flushes of one entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An open upload session: its URL, the smallest piece that it takes, and what has turned out to be the way to go on
-    with it, with the largest piece. Sizes are bytes."""
+    """An open upload session. Sizes are bytes.
+
+    Attributes:
+        location: its URL.
+        least: the smallest piece that it takes.
+        way: what has turned out to be the way to go on with it.
+        piece: the largest piece, with `Way.PIECES`.
+        offset: what the registry has acknowledged.
+        sending: what was about to follow, and may be there, too.
+    """
 
     location: str
     least: int = 0
     way: Way | None = None
     piece: int = 0
+    offset: int = 0
+    sending: int = 0
 
 
 class Record:
@@ -44,6 +54,7 @@ class Record:
 
     def __init__(self, fd: int | None, path: Path | None, facts: dict[str, Any]) -> None:
         self._fd, self._path, self._facts = fd, path, facts
+        self._noted: Standing | None = None
         self._synced = float("-inf")
 
     @property
@@ -65,24 +76,28 @@ class Record:
                 least=int(entry["least"]),
                 way=Way(entry["way"]) if entry.get("way") else None,
                 piece=max(0, int(entry.get("piece", 0))),
+                offset=_within(entry.get("offset", 0), entry["size"]),
+                sending=_within(entry.get("sending", 0), entry["size"] - entry.get("offset", 0)),
             )
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def note(self, standing: Standing) -> None:
-        """The session is at this place now."""
-        if self._fd is None:
+        """The session is at this place now. Written only where that is news: about once for each request."""
+        if self._fd is None or standing == self._noted:
             return
         data = json.dumps({**self._facts, **asdict(standing), "at": time.time()}).encode()
         with suppress(OSError):
             os.pwrite(self._fd, data, 0)
             os.ftruncate(self._fd, len(data))
+            self._noted = standing
             if time.monotonic() - self._synced > _SYNC:
                 os.fsync(self._fd)
                 self._synced = time.monotonic()
 
     def clear(self) -> None:
         """There is no session any more."""
+        self._noted = None
         if self._fd is not None:
             with suppress(OSError):
                 os.ftruncate(self._fd, 0)
@@ -153,3 +168,10 @@ class Journal:
             with suppress(OSError):
                 if self._clock() - path.stat().st_mtime > _KEEP:
                     path.unlink()
+
+
+def _within(number: object, most: int) -> int:
+    """A number of bytes, of `most`. Raises `ValueError` for what is none."""
+    if not isinstance(number, int) or not 0 <= number <= most:
+        raise ValueError(f"{number!r} is not within 0 and {most}")
+    return number

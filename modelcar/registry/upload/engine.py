@@ -33,6 +33,8 @@ _ORPHANED: Final = 2  # how many sessions in a row may be gone before they had a
 _MUCH_IN_VAIN: Final = 8 << 20  # bytes of one request, where its answer says that it may pass
 _LITTLE_IN_VAIN: Final = 1 << 20  # bytes of a piece
 _ASKED: Final = 4  # how often, where replicas may not share sessions
+_BLIND: Final = 3  # how often in a row a session that cannot be asked may be tried where it was
+_FEELER: Final = 1 << 20  # bytes that it is tried with
 _REFUSALS: Final = 2  # how often a registry may refuse a piece that is in order, before it is taken for a rule
 _FINAL_CODES: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID", "UNAUTHORIZED", "DENIED"})
 _UNLIKED: Final = frozenset({202, 400, 405, 411, 413, 501})  # what registries say that want it another way
@@ -61,7 +63,9 @@ class Upload:
         self._moved = 0  # bytes of the request under way
         self._end = 0  # where it ends
         self._reported = 0  # bytes that progress has been told about
-        self._blind = False  # went on without having been able to ask
+        self._blind = 0  # how often the session could not be asked how far it is, since it took anything
+        self._feels = False  # nobody knows whether it is there at all, and where
+        self._ahead = 0  # where it is if the last request took effect, and only its answer was lost; else 0
         self._complaint: Exception | None = None
         self._damaged = 0
         self._alive = False  # the registry knew the session when it was last asked
@@ -126,42 +130,70 @@ class Upload:
         self._location = standing.location
         self._tactics.expect(self._context.after_cut)
         self._tactics.taken_over(standing.way, standing.piece, standing.least)
-        if self._resume():
+        self._offset, self._ahead = standing.offset, standing.offset + standing.sending
+        if self._resume(feels=True):
             return True
         self._abandon()
+        self._offset = 0
         return False
 
     def _enter(self, opened: Opened) -> None:
         self._tactics.opened(opened.least)
-        self._offset, self._blind = 0, False
+        self._offset = 0
+        self._is_sure()
         self._report(0)
         self._follow(opened.location)
 
     def _follow(self, location: str | None) -> None:
         """The session goes on there; `None`: where it was."""
         self._location = location or self._location
+        self._note()
+
+    def _note(self) -> None:
+        """For whoever goes on after us; before each request, because its bytes may arrive though we hear nothing."""
         if self._record is not None and self._location is not None:
             tactics = self._tactics
             self._record.note(
-                Standing(location=self._location, least=tactics.least, way=tactics.settled, piece=tactics.most)
+                Standing(
+                    location=self._location,
+                    least=tactics.least,
+                    way=tactics.settled,
+                    piece=tactics.most,
+                    offset=self._offset,
+                    sending=self._next(),
+                )
             )
 
-    def _resume(self) -> bool:
-        """Ask the session how far it has come, and go on from there. `False` if it has nothing, or is gone."""
+    def _next(self) -> int:
+        """How many bytes the next PATCH has."""
+        length = self._tactics.length(self._blob.size - self._offset)
+        return min(length, max(_FEELER, self._tactics.least)) if self._feels else length
+
+    def _is_sure(self) -> None:
+        """The registry has just said where the session is."""
+        self._blind, self._feels, self._ahead = 0, False, 0
+
+    def _resume(self, *, feels: bool = False) -> bool:
+        """Ask the session how far it has come, and go on from there. `False` if it has nothing, or is gone. One that
+        cannot be asked goes on where it was; `feels`: with few bytes, because it may be gone."""
         self._alive = False
         if self._location is None or not self._tactics.continues:
             return False
         asked = self._wire.ask(self._location)
         self._alive = asked is not None and asked.kept is not None
         if asked is None or asked.kept is None:
-            # Some know their sessions and cannot be asked; what was acknowledged may still be there.
-            blindly, self._blind = self._offset > 0 and not self._blind, True
+            blindly = self._offset > 0 and self._blind < _BLIND
+            if blindly:
+                self._blind, self._feels = self._blind + 1, feels
+                self._tactics.go_on()
+                self._report(self._offset)
             return blindly
         if asked.kept <= 1 or asked.kept > self._blob.size:
             return False  # "0-0" means one byte or none
-        self._follow(asked.location)
+        self._is_sure()
         self._offset = asked.kept - self._context.dialect.counts_one_more
         self._tactics.go_on()
+        self._follow(asked.location)
         self._report(self._offset)
         return True
 
@@ -237,7 +269,8 @@ class Upload:
 
     def _send_piece(self) -> None:
         self._moved, start = 0, self._offset
-        length = self._length = self._tactics.length(self._blob.size - start)
+        length = self._length = self._next()
+        self._note()
         alone = self._tactics.way is Way.STREAM and length == self._blob.size
         began = time.monotonic()
         body = self._pieces
@@ -246,14 +279,15 @@ class Upload:
             # ECR's way to say that it takes none, unless this was the rest of what it had: then it may be closed.
             error = ProtocolViolation(f"{self._remote.registry}: {self._wire.what}: it takes no pieces", status=201)
             raise Rejected(error, 201)
-        self._measure(length, time.monotonic() - began)
-        self._follow(self._wire.following(answer))
         reached = kept(answer)
         if reached is not None and not start <= reached <= start + length:
             raise ProtocolViolation(f"{self._remote.registry}: {self._wire.what}: it counts other bytes than were sent")
         self._offset = start + length if reached is None else reached
         self._tactics.took()
-        self._orphaned, self._refusals, self._blind = 0, 0, False
+        self._is_sure()
+        self._follow(self._wire.following(answer))
+        self._orphaned, self._refusals = 0, 0
+        self._measure(length, time.monotonic() - began)
         self._report(self._offset)
         if self._offset == start:
             raise Rejected(
@@ -296,7 +330,8 @@ class Upload:
         """Prepare another try that may go better; `False` if there is none."""
         status = rejected.status
         if status is None or status in RETRIED:
-            self._session.pause(max(BACKOFF.after(failures), rejected.wait))
+            delay = max(BACKOFF.after(failures), rejected.wait)
+            self._session.again_after(delay, str(rejected.error))
             return self._go_on(rejected, failures)
         if status == 416:
             return self._get_in_step()
@@ -325,7 +360,9 @@ class Upload:
         if rejected.status is not None and failures > 1 and self._tactics.way in (Way.WHOLE, Way.STREAM):
             self._tactics.smaller()  # Docker Hub answers large single requests with 504
         before, moved = self._offset, self._moved
-        if not self._resume():
+        if not self._feels:
+            self._ahead = self._end if before + moved >= self._end else 0
+        if not self._resume(feels=True):
             self._restart()
         if before < self._offset < self._end:
             self._tactics.kept()
@@ -339,6 +376,8 @@ class Upload:
 
     def _get_in_step(self) -> bool:
         """416: the session has other bytes than we think, or takes no pieces of this size."""
+        if self._feels:
+            return self._look_ahead()
         before = self._offset
         if not self._resume():
             self._restart()
@@ -354,6 +393,15 @@ class Upload:
         if self._tactics.way is Way.STREAM and before == 0:
             return self._go_another_way(Way.STREAM)
         return self._tactics.smaller(self._length) or self._go_another_way(self._tactics.way)
+
+    def _look_ahead(self) -> bool:
+        """A session that cannot be asked is not where its last answer said."""
+        self._offset, self._ahead = self._ahead, 0
+        if self._offset:
+            self._report(self._offset)
+        else:
+            self._restart()
+        return True
 
     def _find_session(self) -> bool:
         """404: the session is gone, or the request met a replica that does not know it."""

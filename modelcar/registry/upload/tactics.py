@@ -14,10 +14,10 @@ __all__ = ["Tactics"]
 _PIECE: Final = 32 << 20  # bytes, where a registry takes no request of any size
 _SMALL_PIECE: Final = 4 << 20
 _SMALLEST_PIECE: Final = 1 << 20
-_CAREFUL_PIECE: Final = 8 << 20  # bytes, where nothing is kept of a request that broke off
+_CAREFUL_PIECE: Final = 5 << 20  # bytes, where nothing is kept of a request that broke off: what S3 stores by itself
 _LARGEST_PIECE: Final = 64 << 20
-_STORED_PIECE: Final = 5 << 20  # the least that S3 stores by itself: of less, registries make more work than it saves
-_SHARE: Final = 32  # of a blob is the most that one request may lose
+_WORTH_CARE: Final = 16 << 20  # bytes; what is smaller goes in one request
+_SHARE: Final = 48  # of a blob is the most that one request may lose
 _STEADY: Final = 32  # pieces in a row until they grow: so a break costs half of one in 32, however often it comes
 _MUCH: Final = 64 << 20  # bytes not to be lost twice
 _LADDER: Final = (Way.WHOLE, Way.PIECES, Way.STREAM, Way.ONCE)
@@ -96,7 +96,7 @@ class Tactics:
     def expect(self, after_cut: Callable[[], AfterCut | None]) -> None:
         """Begin with pieces where a request that breaks off leaves nothing but what was acknowledged, or where nobody
         knows what it leaves. `after_cut` finds out, and is asked only where it matters."""
-        if self._asked_for or self.way not in (Way.WHOLE, Way.STREAM) or self._size <= 2 * _CAREFUL_PIECE:
+        if self._asked_for or self.way not in (Way.WHOLE, Way.STREAM) or self._size <= _WORTH_CARE:
             return
         if not self._open_to(Way.PIECES):
             return
@@ -173,7 +173,7 @@ class Tactics:
         floor = max(_SMALLEST_PIECE, self.least)
         if self.way is Way.PIECES:
             self._breaks += 1
-            lowest = floor if self._breaks > 1 else max(floor, _STORED_PIECE)
+            lowest = floor if self._breaks > 1 else max(floor, _CAREFUL_PIECE)
             self.piece, self._in_a_row = max(min(lowest, self.piece), self.piece // 2), 0
             return
         self._broken_off += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_repository_without_a_registry_is_dockers() -> None:
 
 
 def test_the_way_is_kept(tmp_path: Path) -> None:
-    standing = Standing(location="https://r/u", least=5, way=Way.PIECES, piece=4 << 20)
+    standing = Standing(location="https://r/u", least=5, way=Way.PIECES, piece=4 << 20, offset=6, sending=4)
     note(tmp_path, "r", standing)
     with Journal(tmp_path).upload("r", "org/model", CONTENT, 10) as record:
         assert record.find() == standing
@@ -55,14 +56,24 @@ def test_entries_of_an_older_version_are_taken(tmp_path: Path) -> None:
     note(tmp_path, "r", Standing(location="https://r/u"))
     (file,) = tmp_path.glob("*.json")
     entry = json.loads(file.read_bytes())
-    del entry["way"], entry["piece"]
+    del entry["way"], entry["piece"], entry["offset"], entry["sending"]
     file.write_text(json.dumps(entry))
     with Journal(tmp_path).upload("r", "org/model", CONTENT, 10) as record:
         assert record.find() == Standing(location="https://r/u")
 
 
-@pytest.mark.parametrize("change", [{"way": "sideways"}, {"piece": "x"}])
-def test_a_damaged_entry_is_none(tmp_path: Path, change: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"way": "sideways"},
+        {"piece": "x"},
+        {"offset": "1"},
+        {"offset": -1},
+        {"offset": 11},
+        {"offset": 6, "sending": 5},
+    ],
+)
+def test_a_damaged_entry_is_none(tmp_path: Path, change: dict[str, object]) -> None:
     note(tmp_path, "r", Standing(location="https://r/u"))
     (file,) = tmp_path.glob("*.json")
     file.write_text(json.dumps({**json.loads(file.read_bytes()), **change}))
@@ -76,3 +87,18 @@ def test_an_entry_that_was_killed_while_it_grew_shorter(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes() + b"0.5}")
     with Journal(tmp_path).upload("r", "org/model", CONTENT, 10) as record:
         assert record.find() == Standing(location="https://r/u")
+
+
+def test_what_is_no_news_is_not_written(tmp_path: Path) -> None:
+    standing = Standing(location="https://r/u", offset=1)
+    with Journal(tmp_path).upload("r", "org/model", CONTENT, 10) as record:
+        record.note(standing)
+        (file,) = tmp_path.glob("*.json")
+        file.write_bytes(b"")
+        record.note(standing)
+        assert file.stat().st_size == 0
+        record.note(replace(standing, offset=2))
+        assert record.find() == replace(standing, offset=2)
+        record.clear()
+        record.note(replace(standing, offset=2))
+        assert record.find() == replace(standing, offset=2)

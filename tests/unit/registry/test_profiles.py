@@ -92,20 +92,25 @@ with Registry(ClientSettings(state=Path(state))) as registry:
 """
 
 
+def kill_on_its_way(registry: MisbehavingRegistry, blob: Blob, state: Path, moved: int) -> None:
+    """Begin to upload, and kill the process after `moved` bytes."""
+    arguments = [str(reference(registry)), str(blob.descriptor.digest), str(blob.file), str(state)]
+    process = subprocess.Popen([sys.executable, "-c", _PUSH, *arguments])
+    try:
+        deadline = time.monotonic() + 60
+        while registry.moved() < moved:
+            assert time.monotonic() < deadline, "nothing arrives"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_kill_9_and_once_more(tmp_path: Path) -> None:
     blob = Blob(tmp_path, 12 * _MIB, 4)
     state = tmp_path / "state"
-    with running("distribution", rate=12 << 20) as registry:
-        arguments = [str(reference(registry)), str(blob.descriptor.digest), str(blob.file), str(state)]
-        process = subprocess.Popen([sys.executable, "-c", _PUSH, *arguments])
-        try:
-            deadline = time.monotonic() + 60
-            while registry.moved() < 3 * _MIB:  # of twelve, which take a second
-                assert time.monotonic() < deadline, "nothing arrives"
-                time.sleep(0.01)
-        finally:
-            process.kill()
-            process.wait()
+    with running("distribution", rate=4 << 20) as registry:
+        kill_on_its_way(registry, blob, state, 3 * _MIB)  # of twelve, which take three seconds
         assert not registry.digests()
         (entry,) = (state / "uploads").glob("*.json")
         assert entry.stat().st_mode & 0o077 == 0
@@ -113,6 +118,17 @@ def test_kill_9_and_once_more(tmp_path: Path) -> None:
         assert before > _MIB
         upload(registry, blob, state=state)
         assert registry.counts().received <= 1.05 * len(blob.bytes)
+    assert not list((state / "uploads").glob("*.json"))
+
+
+def test_kill_9_where_a_session_cannot_be_asked(tmp_path: Path) -> None:
+    """What was acknowledged is in our own books: only the piece under way goes twice."""
+    blob, state = Blob(tmp_path, 40 * _MIB, 8), tmp_path / "state"
+    with running("no-resume", rate=20 << 20) as registry:
+        kill_on_its_way(registry, blob, state, 20 * _MIB)  # of eight pieces, three are acknowledged
+        upload(registry, blob, state=state)
+        assert registry.counts().sessions == 2, "one to try it, and one"
+        assert registry.counts().received <= 45 * _MIB + (64 << 10)
     assert not list((state / "uploads").glob("*.json"))
 
 

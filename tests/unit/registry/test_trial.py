@@ -69,11 +69,11 @@ def test_pieces_from_the_beginning_where_nothing_is_kept(tmp_path: Path) -> None
     """The first request that breaks off costs a piece, not a layer."""
     blob = Blob(tmp_path, 40 * MIB, 1)
     with running("harbor") as registry:
-        registry.misbehave(Fault(wrong=Wrong.CUT, method="PATCH", after=6 * MIB, skip=1))
+        registry.misbehave(Fault(wrong=Wrong.CUT, method="PATCH", after=3 * MIB, skip=1))
         upload(registry, blob, state=tmp_path / "state")
         taken = [seen.received for seen in registry.journal() if seen.status == 202]
-        assert max(taken) == 8 * MIB
-        assert 6 * MIB <= registry.counts().fate(Fate.UNKEPT) < 7 * MIB
+        assert max(taken) == 5 * MIB
+        assert 3 * MIB <= registry.counts().fate(Fate.UNKEPT) < 4 * MIB
         assert registry.counts().sessions == 2
 
 
@@ -97,7 +97,7 @@ def test_what_is_seen_counts_more_than_what_was_tried(tmp_path: Path) -> None:
     blob, state = Blob(tmp_path, 24 * MIB, 5), tmp_path / "state"
     with running("distribution") as registry:
         Habits(state).learn(registry.address, streams=True, after_cut=AfterCut.DROPPED, family="")
-        registry.misbehave(Fault(wrong=Wrong.CUT, method="PATCH", after=5 * MIB))
+        registry.misbehave(Fault(wrong=Wrong.CUT, method="PATCH", after=3 * MIB))
         upload(registry, blob, state=state)
         assert registry.counts().received == 24 * MIB
         assert Habits(state).of(registry.address).after_cut is AfterCut.KEPT
@@ -106,7 +106,7 @@ def test_what_is_seen_counts_more_than_what_was_tried(tmp_path: Path) -> None:
 def test_quay_counts_one_byte_more_when_it_is_asked(tmp_path: Path) -> None:
     blob = Blob(tmp_path, 24 * MIB, 6)
     with running(replace(PROFILES["harbor"], name="counting", counts_one_more=True)) as registry:
-        registry.misbehave(Fault(wrong=Wrong.CUT, method="PATCH", after=5 * MIB, skip=1))
+        registry.misbehave(Fault(wrong=Wrong.CUT, method="PATCH", after=3 * MIB, skip=1))
         upload(registry, blob, dialect="Quay")
         statuses = [seen.status for seen in registry.journal()]
         assert 416 not in statuses
@@ -121,14 +121,17 @@ def test_pieces_grow_on_a_good_line_and_stay_a_small_share() -> None:
         sizes.append(tactics.length(left))
         left -= sizes[-1]
         tactics.took()
-    assert sizes[0] == 8 * MIB
+    assert sizes[0] == 5 * MIB
     assert max(sizes) == 64 * MIB
-    assert len(sizes) < 30 * 8, "requests a GiB"
-    assert careful(128 * MIB).most == 8 * MIB
+    assert len(sizes) < 32 * 8, "requests a GiB"
+    assert careful(256 * MIB).most == 5 * MIB
 
 
 def test_pieces_shrink_after_a_break_but_not_below_what_s3_stores_by_itself() -> None:
     tactics = careful(1 << 30)
+    for _ in range(32):
+        tactics.took()
+    assert tactics.piece == 10 * MIB
     tactics.broke_off(MIB, alive=True)
     assert tactics.piece == 5 * MIB
     tactics.took()
@@ -148,7 +151,7 @@ def test_a_session_that_was_left_goes_on_in_pieces_of_its_own(tmp_path: Path) ->
             upload(registry, blob, state=state)
         registry.reset_counts()
         upload(registry, blob, state=state)
-        assert [seen.received for seen in registry.journal() if seen.status == 202] == [8 * MIB, 8 * MIB, 8 * MIB]
+        assert [seen.received for seen in registry.journal() if seen.status == 202] == 6 * [5 * MIB]
         assert Habits(state).of(registry.address).way is None, "it has refused nothing"
 
 
