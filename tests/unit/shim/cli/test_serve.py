@@ -21,8 +21,7 @@ from modelcar.errors import StorageError, UsageError
 from modelcar.serving.address import Address
 from registry_shim.cli import main
 from registry_shim.testing import running_registry
-
-from .command import COMMAND, ROOT, serving
+from tests.unit.shim.command import COMMAND, ROOT, serving
 
 pytestmark = pytest.mark.slow
 
