@@ -59,7 +59,7 @@ def test_pieces_where_nothing_is_kept_of_what_broke_off(tmp_path: Path) -> None:
         upload(registry, first, state=tmp_path / "state")
         upload(registry, second, state=tmp_path / "state")
         requests = [seen.received for seen in registry.journal() if seen.received and seen.status in (201, 202)]
-        assert max(requests) == 8 * MIB
+        assert max(requests) == 5 * MIB
         assert registry.counts().fate(Fate.UNKEPT) == 20 * MIB
 
 
