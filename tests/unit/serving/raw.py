@@ -13,6 +13,29 @@ from modelcar.serving.http import Handler, Listening, listening
 from modelcar.serving.messages import Request, Response
 
 
+class LoopClock:
+    """The clock of the running loop, put forward where a test would wait: no pause of the machine is as long."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
+        self._ahead = 0.0
+        loop.time = self._now  # type: ignore[method-assign]
+
+    def _now(self) -> float:
+        return self._time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        self._ahead += seconds
+
+    async def until_done(self, task: asyncio.Task[bytes], step: float = 1.0) -> bytes:
+        """Let time go by, `step` seconds at a time, until `task` is done."""
+        while not task.done():
+            self.advance(step)
+            await asyncio.sleep(0.01)
+        return await task
+
+
 async def echo(request: Request) -> Response:
     """Says what it was asked, so that a test sees what a handler sees."""
     body = b"".join([b"".join(batch) async for batch in request.body.batches(1)])

@@ -24,7 +24,7 @@ from modelcar.serving.pace import Pace
 from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
 
-from .raw import ask, connected, echo, head, rest, running, until_running
+from .raw import LoopClock, ask, connected, echo, head, rest, running, until_running
 
 HEAD = head("Host: r")
 
@@ -226,21 +226,23 @@ def test_headers_that_come_byte_by_byte_come_too_late() -> None:
 
 def test_a_second_request_has_the_same_time_as_the_first() -> None:
     async def main() -> None:
-        async with running(limits=Limits(header_seconds=0.2)) as (_, port), connected(port) as (reader, writer):
+        clock = LoopClock()
+        async with running(limits=Limits(header_seconds=20)) as (_, port), connected(port) as (reader, writer):
             for _ in range(3):
                 writer.write(b"GET /v2/ HTTP/1.1\r\n")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.05)  # so that it has come; if it has not, this asks for less
+                clock.advance(10)
                 writer.write(b"Host: r\r\n\r\n")
                 assert await reader.readuntil(b"hello")
             writer.write(b"GET /v2/ HTTP/1.1\r\n")
-            assert await rest(reader) == b""
+            assert await clock.until_done(asyncio.ensure_future(rest(reader))) == b""
 
     asyncio.run(main())
 
 
 def test_requests_in_one_packet_are_all_answered() -> None:
     async def main() -> None:
-        async with running(limits=Limits(header_seconds=0.2)) as (_, port):
+        async with running() as (_, port):
             answer = await ask(port, b"GET /v2/ HTTP/1.1\r\nHost: r\r\n\r\n" * 3 + HEAD)
             assert answer.count(b"HTTP/1.1 200 ") == 4
 
@@ -286,21 +288,36 @@ def test_a_body_that_begins_before_the_last_answer_has_ended_is_no_header() -> N
 
 
 def test_a_body_that_drips_is_cut_off_and_one_that_flows_is_not() -> None:
-    async def pushed(port: int, piece: int, pause: float) -> bytes:
+    received = 0
+
+    async def handler(request: Request) -> Response:
+        nonlocal received
+        async for batch in request.body.batches(1):
+            received += sum(map(len, batch))
+        return Response(status=200)
+
+    async def pushed(port: int, clock: LoopClock, piece: int) -> bytes:
+        """Every second a piece, as the server sees it."""
+        nonlocal received
+        received = 0
         async with connected(port) as (reader, writer):
             writer.write(b"PUT /v2/a/blobs/uploads/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 262144\r\n")
             writer.write(b"Connection: close\r\n\r\n")
-            for _ in range(262144 // piece):
-                if writer.is_closing() or reader.at_eof():
-                    break
+            answer = asyncio.ensure_future(rest(reader))
+            for sent in range(piece, 262144 + 1, piece):
                 writer.write(bytes(piece))
-                await asyncio.sleep(pause)
-            return await rest(reader)
+                while received < sent and not answer.done():  # noqa: ASYNC110  # bytes have no event
+                    await asyncio.sleep(0)
+                if answer.done():
+                    break
+                clock.advance(1)
+            return await answer
 
     async def main() -> None:
-        async with running(limits=Limits(stall_seconds=0.5)) as (_, port):
-            assert await pushed(port, 64, 0.01) == b""
-            assert (await pushed(port, 16384, 0.1)).startswith(b"HTTP/1.1 200 ")
+        clock = LoopClock()
+        async with running(handler, limits=Limits(stall_seconds=10)) as (_, port):
+            assert await pushed(port, clock, 64) == b""
+            assert (await pushed(port, clock, 16384)).startswith(b"HTTP/1.1 200 ")
 
     asyncio.run(main())
 
