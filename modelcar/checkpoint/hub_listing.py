@@ -28,20 +28,18 @@ _PATIENCE: Final = 30.0  # seconds
 _NEXT: Final = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
 
-def list_files(wanted: Wanted, options: HubOptions, connections: Ranges | None) -> tuple[str, tuple[RemoteFile, ...]]:
-    """The commit that is wanted, and what there is at it.
+def list_files(
+    wanted: Wanted, options: HubOptions, headers: dict[str, str], connections: Ranges | None
+) -> tuple[str, tuple[RemoteFile, ...]]:
+    """The commit that is wanted, and what there is at it. `headers` are those of the library, with its token.
 
     Raises:
         Exception: whatever the library's client raises; see `hub_errors`.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
-        build_hf_headers,
-        validate_repo_id,
-    )
+    from huggingface_hub.utils import validate_repo_id
 
     validate_repo_id(wanted.repo)
-    headers = build_hf_headers(token=options.token, library_name="modelcar")
     model = f"{options.endpoint or constants.ENDPOINT}/api/models/{wanted.repo}"
     revision = quote(wanted.revision or constants.DEFAULT_REVISION, safe="")
     info, _ = _asked(f"{model}/revision/{revision}", headers, connections)

@@ -50,9 +50,12 @@ def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
 
     if options.offline or constants.HF_HUB_OFFLINE:
         return cached_snapshot(wanted, options)
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
+
     try:
         connections = direct_connections()
-        commit, listed = list_files(wanted, options, connections)
+        headers = build_hf_headers(token=options.token, library_name="modelcar")
+        commit, listed = list_files(wanted, options, headers, connections)
     except Exception as e:
         if is_final(e):
             raise translated(e, wanted) from e
@@ -62,7 +65,7 @@ def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
             raise translated(e, wanted) from e
     if not listed:
         raise EmptySource(f"no file of {wanted} is wanted", hint="look at the patterns of --allow and --ignore")
-    source = HubSource(wanted, options, commit, listed, connections)
+    source = HubSource(wanted, options, commit, listed, headers, connections)
     source.note_revision()
     return source
 
@@ -78,17 +81,17 @@ class HubSource:
         options: HubOptions,
         commit: str,
         files: tuple[RemoteFile, ...],
+        headers: dict[str, str],
         connections: Ranges | None,
     ) -> None:
         from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
 
         self._wanted, self._options, self.files = wanted, options, files
         self._endpoint = options.endpoint or constants.ENDPOINT
         cache = Path(options.cache or constants.HF_HUB_CACHE).expanduser().resolve()
         folder = cache / f"models--{wanted.repo.replace('/', '--')}"
         self.snapshot = HubSnapshot(folder=folder, repo=wanted.repo, commit=commit)
-        self._headers = build_hf_headers(token=options.token, library_name="modelcar")
+        self._headers = headers
         self._timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         self._agent = {name: value for name, value in self._headers.items() if name.lower() == "user-agent"}
         self._connections = connections

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from modelcar.errors import InvalidDocument, ProtocolViolation, SizeMismatch
 from modelcar.oci import Descriptor, Index, Manifest, Platform, Reference
 from modelcar.packaging.base import select
 from modelcar.packaging.locations import Location, StoredLocation, open_layout
 from modelcar.packaging.unpack import Readable
-from modelcar.registry import Registry
 from modelcar.store import LocalStore, Names, Store, read_document, write_document
 from modelcar.store.base import check_readable
 from modelcar.store.transfer import copy_image
 from modelcar.store.tree import is_document, load
+
+if TYPE_CHECKING:  # a scan of a folder, or of what the shim hands over, starts without it
+    from modelcar.registry import Registry
 
 __all__ = [
     "ImageSource",

@@ -9,18 +9,20 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import IO, Final, Protocol
+from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from modelcar.errors import SizeMismatch
 from modelcar.files import ReadAt, reading
 from modelcar.layers.bytemap import ByteMap
 from modelcar.oci import Descriptor, Reference
 from modelcar.progress import SILENT, Progress
-from modelcar.registry import Registry
 from modelcar.registry.cancel import current_scope
 from modelcar.scanning.content import Content, need_room, on_disk
 from modelcar.scanning.limits import LimitExceeded
 from modelcar.store import Store
+
+if TYPE_CHECKING:  # a scan of what is on this machine starts without it
+    from modelcar.registry import Registry
 
 __all__ = ["QUICK_BYTES", "Blobs", "DownloadedBlobs", "QuickBlobs", "StoredBlobs", "blocks"]
 

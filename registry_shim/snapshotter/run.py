@@ -30,7 +30,7 @@ __all__ = ["SnapshotterSettings", "listening", "opened", "overlay_options", "run
 
 _RECORDS: Final = "snapshots.db"
 _THREADS: Final = 64  # each may wait some seconds for a mount
-_LONGEST_SOCKET: Final = 102  # bytes; the kernel takes 107, and it is bound under a longer name
+_LONGEST_SOCKET: Final = 107  # bytes: it may be bound at any path, but containerd connects by the whole of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

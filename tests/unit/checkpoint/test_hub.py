@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import socket
 import subprocess
 import sys
@@ -49,6 +50,33 @@ def test_download(hub: FakeHub, repo: Repo, tmp_path: Path, capfd: pytest.Captur
     again = open_checkpoint(str(tmp_path / "cache" / "models--org--name"))
     assert again.facts() == checkpoint.facts(), "both doors give the same image"
     assert hub.endpoint not in str(checkpoint.facts())
+
+
+def test_the_log_tells_of_requests_and_of_no_secret(
+    hub: FakeHub, repo: Repo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.repos["org/name"], hub.signed = repo, "MARKED"
+    with caplog.at_level(logging.DEBUG, "modelcar"):
+        open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
+    ours = [record for record in caplog.records if record.name.startswith("modelcar.")]
+    told = [record.getMessage() for record in ours]
+    assert f"GET {hub.endpoint}/api/models/org/name/revision/main" in told
+    [weights] = [record for record in ours if record.getMessage().endswith("/storage/org/name/model.safetensors")]
+    assert (vars(weights)["status"], vars(weights)["bytes"]) == (206, len(repo.files["model.safetensors"]))
+    assert not [text for text in told if hub.signed in text or "hf_test" in text or "?" in text]
+
+
+def test_the_librarys_headers_are_made_once(
+    hub: FakeHub, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.utils as library
+
+    made: list[object] = []
+    build = library.build_hf_headers  # type: ignore[attr-defined, unused-ignore]
+    monkeypatch.setattr(library, "build_hf_headers", lambda **asked: made.append(asked) or build(**asked))
+    hub.repos["org/name"] = repo
+    open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
+    assert len(made) == 1
 
 
 def test_everything_is_asked_of_one_commit(hub: FakeHub, repo: Repo, tmp_path: Path) -> None:
