@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 
 from modelcar import errors
+from modelcar.cli import cli
+from registry_shim.cli import cli as shim
 
 ROOT = Path(__file__).parents[3]
 OURS = {
@@ -19,6 +22,7 @@ OURS = {
 }
 # Names that are written with a capital, and examples that are to be typed as they are.
 NAMES = re.compile(r"(Docker|Europe|In|Name|Fulcio|Rekor|Sigstore|Kubernetes|Linux|Python|Hugging|Btrfs)\b")
+OF_OTHERS = {"--format", "--help"}  # of the AWS command line, of everybody
 # Words that blame, plead or say nothing: the message says what is, the hint what to do.
 EMPTY_WORDS = re.compile(
     r"\b(please|sorry|oops|failed to|unable to|invalid|illegal|bad|can't|couldn't|don't|doesn't|isn't|won't"
@@ -87,3 +91,20 @@ def test_messages_begin_small_unless_with_a_name() -> None:
 
 def test_messages_neither_blame_nor_plead() -> None:
     assert not [f"{each.where}: {each.text}" for each in texts() if EMPTY_WORDS.search(each.text)]
+
+
+def options(group: click.Group) -> Iterator[str]:
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from options(command)
+        elif command is not None:
+            yield from (name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts))
+
+
+def test_options_that_are_named_exist() -> None:
+    """Hints of packages below the command line name its options, too: they must not outlive them."""
+    known = {*options(cli), *options(shim), *OF_OTHERS}
+    named = [(each, word) for each in texts() for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", each.text)]
+    assert len(named) > 50
+    assert not [f"{each.where}: {word} in {each.text!r}" for each, word in named if word not in known]

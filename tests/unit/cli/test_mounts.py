@@ -166,6 +166,7 @@ def test_gc_frees_what_mounts_have_fetched_and_none_uses(modelcar: ModelcarCli, 
         for name, each in {"used": image, "unused": other}.items():
             ask(socket_of(root), "mount", mount_request(each, layout_of(each, tmp_path / name), name))
             eventually(partial(is_whole, name), "all of it comes")
+        eventually(lambda: not list((root / "partial").iterdir()), "and is put where whole blobs are")
         ask(socket_of(root), "remove", {"id": "unused"})
         told = modelcar.json("gc")["mounts"]
         assert told["freed"] == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from modelcar.cli import tags as cli_tags
 from modelcar.oci import Reference
 from modelcar.registry import Registry
 from modelcar.store import Names, OciLayout
-from modelcar.testing.registry import MisbehavingRegistry, running
+from modelcar.testing.registry import Fault, MisbehavingRegistry, Wrong, running
 from tests.support.checkpoints import files_of
 from tests.support.images import validate_in
 from tests.unit.cli.conftest import ModelcarCli
@@ -158,6 +161,7 @@ def test_copy_between_registries_and_layouts(
     modelcar: ModelcarCli, checkpoint: Path, digest: str, ref: str, tmp_path: Path
 ) -> None:
     first, second = f"oci:{tmp_path / 'first'}:v1", f"oci:{tmp_path / 'second'}"
+    size = modelcar.json("push", ref)["size"]
     back, across = ref.replace("/tiny:v1", "/back:v1"), ref.replace("/tiny:v1", "/across:v2")
     for source, target in ((ref, first), (first, second), (second, back), (back, across)):
         lines = modelcar("copy", source, target).splitlines()
@@ -166,6 +170,7 @@ def test_copy_between_registries_and_layouts(
         answer = modelcar.json("copy", source, target)
         assert list(answer) == ["source", "target", "digest", "sent", "reused", "attachments", "seconds"]
         assert (answer["source"], answer["target"], answer["digest"]) == (source, target, digest)
+        assert (answer["sent"], answer["reused"]) == (0, size)
     assert remote_digest(across) == digest
     for name in ("first", "second"):
         layout = OciLayout(tmp_path / name)
@@ -173,6 +178,75 @@ def test_copy_between_registries_and_layouts(
         validate_in(layout, Names(layout).get("v1"))
     modelcar("pull", second, "--remote", "-o", tmp_path / "copy")
     assert files_of(tmp_path / "copy") == files_of(checkpoint)
+
+
+def test_copy_says_what_it_wrote(modelcar: ModelcarCli, digest: str, ref: str, tmp_path: Path) -> None:
+    first, second, archive = f"oci:{tmp_path / 'a'}:v1", f"oci:{tmp_path / 'b'}:v1", tmp_path / "image.tar"
+    size = modelcar.json("push", ref)["size"]
+    for source, target, sent in ((ref, first, size), (first, second, size), (first, f"{ref}-copy", 0)):
+        answer = modelcar.json("copy", source, target)
+        assert (answer["sent"], answer["reused"]) == (sent, size - sent), target
+    answer = modelcar.json("copy", first, f"oci-archive:{archive}:v1")
+    assert (answer["sent"], answer["reused"]) == (archive.stat().st_size, 0)
+
+
+def test_copy_calls_layers_by_their_files(
+    modelcar: ModelcarCli, digest: str, ref: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = f"oci:{tmp_path / 'layout'}:v1"
+    for source, target in ((ref, layout), (layout, f"{ref}-copy"), (ref, f"oci-archive:{tmp_path / 'image.tar'}")):
+        status, _, err = modelcar.run("copy", source, target, "-v")
+        assert status == 0, err
+        assert "modelcar: copy model-00001-of-00003.safetensors (105 kB): " in err
+
+
+def test_a_tag_that_is_not_there_is_answered_with_those_that_are(
+    modelcar: ModelcarCli, digest: str, ref: str, tmp_path: Path
+) -> None:
+    for number in range(12):
+        modelcar("copy", ref, ref.replace(":v1", f":{number:02}-other"))
+    missing, place = ref.replace(":v1", ":v11"), ref.removesuffix(":v1")
+    for words in (
+        ["pull", missing],
+        ["pull", missing, "-o", tmp_path / "out"],
+        ["inspect", missing],
+        ["copy", missing, f"oci:{tmp_path / 'layout'}"],
+        ["verify", missing, "--source"],
+        ["mount", missing, tmp_path / "mount"],
+    ):
+        complaint = modelcar.refusal(3, *words)
+        assert "404" in complaint.line
+        assert complaint.hint.startswith(f"the tags of {place} are v1, "), words
+        assert complaint.hint.endswith(", and others")
+        assert complaint.hint.count(",") == 10
+    assert not (tmp_path / "layout").exists()
+
+
+def test_where_tags_are_not_listed_the_hint_is_the_usual_one(modelcar: ModelcarCli) -> None:
+    with running() as registry:
+        registry.misbehave(Fault(wrong=Wrong.STATUS, path="/tags/list", status=403, times=99))
+        complaint = modelcar.refusal(3, "inspect", f"{registry.address}/org/model:v1")
+        assert complaint.hint.startswith("check the name")
+        asked = [seen for seen in registry.journal() if "/tags/list" in seen.path]
+    assert len(asked) == 1
+
+
+def test_nobody_waits_long_for_a_hint(modelcar: ModelcarCli, ref: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def slow(_self: Registry, _ref: Reference) -> Iterator[str]:
+        asked.set()
+        answers.wait(60)
+        yield "v1"
+
+    monkeypatch.setattr(cli_tags, "_PATIENCE", 0.2)
+    monkeypatch.setattr(Registry, "tags", slow)
+    try:
+        complaint = modelcar.refusal(3, "inspect", ref)
+    finally:
+        answers.set()
+    assert asked.wait(60)
+    assert complaint.hint.startswith("check the name")
 
 
 def test_copy_adds_to_a_layout(modelcar: ModelcarCli, digest: str, ref: str, tmp_path: Path) -> None:
