@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from modelcar.errors import ModelcarError, NotFound, Refused, StorageError, UsageError, WorldError
+from modelcar.exchanges import told
 from modelcar.serving.sockets import at
 from registry_shim.operations.admin.api import PREFIX
 from registry_shim.operations.admin.control import CONTROL
 
 __all__ = ["AdminClient"]
 
+_log = logging.getLogger(__name__)
 _KINDS: Final[dict[str, type[ModelcarError]]] = {
     "not-found": NotFound,
     "usage": UsageError,
@@ -78,10 +81,16 @@ class AdminClient:
         target = PREFIX + path + ("?" + urlencode(query, errors="replace") if query else "")
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
         try:
-            with closing(_Connection(self._root, self._timeout)) as connection:
+            with (
+                told(_log, method, f"unix://{self._root / CONTROL}{PREFIX}{path}") as exchange,
+                closing(_Connection(self._root, self._timeout)) as connection,
+            ):
+                exchange.sent = len(content or b"")
                 connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
                 response = connection.getresponse()
-                answer = json.loads(response.read(), object_hook=_Answer)
+                exchange.status, said = response.status, response.read()
+                exchange.received = len(said)
+            answer = json.loads(said, object_hook=_Answer)
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as e:
             raise self._explained(e) from None
         if not isinstance(answer, dict):
