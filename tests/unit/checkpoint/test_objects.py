@@ -173,6 +173,64 @@ def test_a_straggler_is_asked_for_again(door: Door) -> None:
     assert hedge.again == 1
 
 
+def test_bytes_are_written_as_they_come(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And never again once they are here: a straggler may end when their file has its name."""
+    monkeypatch.setattr("modelcar.checkpoint.objects.source._PART", 10_000)
+    source = opened()
+    source._hedge = hedge = Hedge(at_first=0.2)
+    file = next(file for file in source.files if file.path == "model.safetensors")
+    over, late = threading.Event(), threading.Lock()
+    written: list[tuple[int, bytes]] = []
+
+    def stall(_: BaseHTTPRequestHandler) -> bool:
+        if late.acquire(blocking=False):
+            over.wait(60)
+        return False
+
+    door.trouble = stall
+    source.copy(file, 1000, 200_000, lambda offset, data: written.append((offset, bytes(data))))
+    assert hedge.again == 1
+    assert b"".join(data for _, data in written) == BIG[1000:200_000]
+    assert [offset for offset, _ in written] == [
+        1000 + sum(len(d) for _, d in written[:n]) for n in range(len(written))
+    ]
+    parts = len(written)
+    assert parts > 1
+    over.set()
+    for thread in threading.enumerate():
+        if thread.name == "modelcar-objects":
+            thread.join(60)
+    assert len(written) == parts
+
+
+def test_a_body_that_ends_early_goes_on(door: Door) -> None:
+    source = opened()
+    file = next(file for file in source.files if file.path == "model.safetensors")
+    cut = threading.Lock()
+    content = bytearray(len(BIG))
+
+    def hang_up(request: BaseHTTPRequestHandler) -> bool:
+        if not cut.acquire(blocking=False):
+            return False
+        request.send_response(206)
+        request.send_header("Content-Range", f"bytes 0-{len(BIG) - 1}/{len(BIG)}")
+        request.send_header("ETag", file.version)
+        request.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        request.send_header("Content-Length", str(len(BIG)))
+        request.end_headers()
+        request.wfile.write(BIG[:1000])
+        request.close_connection = True
+        return True
+
+    def write(offset: int, data: memoryview) -> None:
+        content[offset : offset + len(data)] = data
+
+    door.trouble = hang_up
+    source.copy(file, 0, len(BIG), write)
+    assert content == BIG
+    assert door.asked[-1].range == f"bytes=1000-{len(BIG) - 1}"
+
+
 def test_a_failure_that_passes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     source = opened()
     file = next(file for file in source.files if file.path == "model.safetensors")
