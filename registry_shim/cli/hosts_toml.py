@@ -54,7 +54,7 @@ _OWNERS = {
 @click.option(
     "--snapshotter",
     metavar="SOCKET",
-    type=NamedPath(path_type=PurePosixPath),
+    type=NamedPath(path_type=PurePosixPath, readable=False),
     help="containerd shall use `registry-shim snapshotter`, which is there.",
 )
 @click.option("--uninstall", is_flag=True, help="Put back what was there before.")
