@@ -1,8 +1,9 @@
 """Moving request bodies into a socket with as little work as possible, and noticing when nobody wants them any more.
 
 A registry may answer in the middle of an upload (401, 413) and stop reading. Its answer is worth more than the "broken
-pipe" that follows, so every wait for room in the socket also watches for something to read. `BrokenPipeError` then
-means "stop sending, and look for an answer", which is how urllib3 understands it too.
+pipe" that follows, so every wait for room in the socket also watches for something to read; and where there is always
+room, because somebody takes and drops what comes, it is looked for now and then. `BrokenPipeError` then means "stop
+sending, and look for an answer", which is how urllib3 understands it too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from modelcar.layers.bytemap import FileSlice
 __all__ = ["send_bytes", "send_slice"]
 
 _BLOCK = 1 << 20
+_STEP = 512 << 10  # bytes between two looks for an answer
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN})
 _local = threading.local()
@@ -49,9 +51,13 @@ def send_slice(sock: socket.socket, piece: FileSlice) -> None:
         _send_slice_tls(sock, piece)
         return
     offset, end, target = piece.offset, piece.offset + piece.size, sock.fileno()
+    poll = select.poll()
+    poll.register(target, select.POLLIN)
     while offset < end:
+        if poll.poll(0) and not _is_interim(sock):
+            raise BrokenPipeError(errno.EPIPE, "the peer answers instead of reading")
         try:
-            n = os.sendfile(target, piece.fd, offset, end - offset)
+            n = os.sendfile(target, piece.fd, offset, min(_STEP, end - offset))
         except BlockingIOError:
             _wait_for_room(sock)
             continue
