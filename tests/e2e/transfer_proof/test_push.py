@@ -87,12 +87,13 @@ def check_restarts(counts: Counts, uploads: list[Seen], blobs: int, killed: int)
 
 
 def check_pieces(counts: Counts, uploads: list[Seen], size: int, killed: int) -> None:
-    """Nothing larger than a piece is ever lost, from the first request on, and at most a twentieth in all. A kill loses
-    the pieces that are under way; in the short form these, and those that break, are more than that by themselves."""
+    """Nothing larger than a piece is ever lost, from the first request on; and of all that had to move, what the
+    registry lost included, a twentieth at most moves twice. In the short form the pieces that break, and those under
+    way at the kills, are more than that by themselves."""
     assert max(seen.received for seen in uploads) <= _PIECE
     forced = counts.fate(Fate.LOST, Fate.DAMAGED)
-    pieces = killed * _AT_ONCE + (0 if FULL else _ended(counts))
-    assert counts.received - forced - pieces * _PIECE <= (1 + _TWICE) * size
+    pieces = 0 if FULL else killed * _AT_ONCE + _ended(counts)
+    assert counts.received - forced - pieces * _PIECE <= size + _TWICE * (size + forced)
 
 
 def _ended(counts: Counts) -> int:
