@@ -30,7 +30,8 @@ def opened(root: Path, *, keeps: bool) -> Iterator[OciLayout]:
             if keeps:
                 layout.sweep_ingest()
         except OSError as e:
-            raise StorageError(f"cannot use {root}: {e.strerror}", hint="choose another --root") from None
+            reason = "it is not a folder" if isinstance(e, FileExistsError) else e.strerror
+            raise StorageError(f"cannot use {root}: {reason}", hint="choose another --root") from None
         yield layout
 
 

@@ -26,7 +26,8 @@ class Address:
         if "@" in text:  # never shown: it may be a password
             raise UsageError("an address takes no credentials", hint="it looks like 127.0.0.1:5000")
         host, colon, port = text.rpartition(":")
-        if not colon or not host or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
+        is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536
+        if not colon or not host or "/" in host or not is_port:
             raise UsageError(
                 f"{text!r} is not an address", hint="it looks like 127.0.0.1:5000; port 0 picks a free one"
             )

@@ -119,7 +119,7 @@ class MirrorSettings:
         if len(set(names)) != len(names):
             raise UsageError("an upstream is listed twice", hint="several URLs of one are written HOST=URL1,URL2")
         if self.default_registry is not None and self.default_registry not in (u.registry for u in self.upstreams):
-            raise UsageError(f"the default registry {self.default_registry} is not among the upstreams")
+            raise UsageError(f"the default registry {self.default_registry!r} is not among the upstreams")
         if not _SUFFIX.fullmatch(self.host_suffix):
             raise UsageError(f"{self.host_suffix!r} cannot end a host name", hint="it looks like shim.local")
         for name in ("tag", "missing", "access", "refused", "grace", "index"):

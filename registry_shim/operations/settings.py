@@ -10,6 +10,7 @@ from typing import Any
 from modelcar.cache.settings import CacheSettings
 from modelcar.errors import UsageError
 from modelcar.lazy.settings import FetchSettings
+from modelcar.serving.address import Address
 from modelcar.serving.settings import Authentication, Limits, LogSettings, Tls
 from registry_shim.engines.settings import ImportSettings
 from registry_shim.gate.settings import GateSettings
@@ -92,6 +93,12 @@ class NodeSettings:
     def __post_init__(self) -> None:
         if self.stop_seconds < 0:
             raise UsageError("stop_seconds is not negative")
+        for name, text in (("listen", self.listen), ("metrics_listen", self.metrics_listen)):
+            try:
+                if text is not None:
+                    Address.parse(text)
+            except UsageError as e:
+                raise UsageError(f"{name}: {e}", hint=e.hint) from None
 
     def overridden(self, overrides: Mapping[str, Any]) -> NodeSettings:
         """With these values instead; `peers.advertise` is the `advertise` of `peers`.

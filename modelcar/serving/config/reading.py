@@ -156,6 +156,8 @@ class _Reader:
             return self._mapping(node, typing.get_args(kind)[1], unit, path)
         if not isinstance(node, ScalarNode):
             raise self._bad(node, path, f"is {_wanted(kind, unit)}, not {_what(node)}")
+        if kind is Path and node.value.startswith("~"):  # a folder of that name would be made
+            raise self._bad(node, path, f"is a path written out in full, not {node.value[:60]!r}: no shell reads it")
         value = _scalar(node, kind, unit)
         if value is None:
             raise self._bad(node, path, f"is {_wanted(kind, unit)}, not {node.value[:60]!r}")

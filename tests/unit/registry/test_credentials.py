@@ -167,6 +167,8 @@ def test_places(tmp_path: Path) -> None:
     assert config_files(None, full) == [Path(p) for p in expected]
     assert config_files(None, {**full, "REGISTRY_AUTH_FILE": "/a.json"}) == [Path("/a.json")]
     assert config_files(tmp_path, full) == [tmp_path / "config.json"]
+    for unreadable in (tmp_path / ("a" * 300), tmp_path / "file" / "config.json"):
+        assert config_files(unreadable, full) == [unreadable]
     assert config_files(tmp_path / "f.json", full) == [tmp_path / "f.json"]
 
 

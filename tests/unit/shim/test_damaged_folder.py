@@ -15,6 +15,7 @@ from modelcar.oci.media_types import INDEX
 from modelcar.store.layout import OciLayout
 from modelcar.store.memory import MemoryStore
 from registry_shim.distribution.repositories import Repositories
+from registry_shim.folder import opened
 from registry_shim.gate.lineage import Lineage
 from registry_shim.gate.verdicts import VerdictStore
 from registry_shim.mirror.facts import Facts
@@ -152,3 +153,10 @@ def test_links_among_what_a_killed_push_left(tmp_path: Path) -> None:
     layout.sweep_ingest()
     assert list(ingest.iterdir()) == []
     assert (tmp_path / "precious" / "file").exists()
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_root_that_is_a_file(tmp_path: Path, keeps: bool) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="is not a folder"), opened(tmp_path / "file", keeps=keeps):
+        pass

@@ -55,6 +55,7 @@ def test_names_that_collide() -> None:
     ("settings", "problem"),
     [
         ({"default_registry": "ghcr.io"}, "not among the upstreams"),
+        ({"default_registry": "a\nb"}, r"the default registry .a.nb. is not among the upstreams"),
         ({"host_suffix": ".local"}, "cannot end a host name"),
         ({"tag_seconds": -1}, "tag_seconds is negative"),
         ({"asking": 0}, "at least 1"),

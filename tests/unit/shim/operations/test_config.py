@@ -112,6 +112,13 @@ def test_an_empty_document_is_the_defaults() -> None:
     assert load("", Tree) == load("# nothing\n", Tree) == load("{best: null, opens: ~}", Tree) == Tree()
 
 
+@pytest.mark.parametrize("path", ["~", "~/cache", "~shim/cache"])
+def test_a_home_folder_is_written_out(path: str) -> None:
+    """A folder of the name `~` would be made, wherever the shim was started."""
+    expected = f"node.yaml:1: file is a path written out in full, not '{path}': no shell reads it"
+    assert problems(f"file: '{path}'") == [expected]
+
+
 def test_every_problem_is_told_with_its_line_and_path() -> None:
     text = """\
 colours: red

@@ -24,6 +24,13 @@ def test_a_value_of_a_part_that_is_not_there() -> None:
         NodeSettings().overridden({"peers.listen": "10.0.0.7:5443"})
 
 
+@pytest.mark.parametrize("text", ["", "5000", "https://127.0.0.1:5000", "127.0.0.1:99999", "127.0.0.1:" + "0" * 60])
+@pytest.mark.parametrize("name", ["listen", "metrics_listen"])
+def test_an_address_that_is_none_is_told_with_its_setting(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: '.*' is not an address"):
+        NodeSettings(**{name: text})
+
+
 def test_a_value_that_its_part_refuses() -> None:
     settings = NodeSettings(peers=PeerSettings(dns="shim.example:5443"))
     with pytest.raises(UsageError, match="cannot reach"):
