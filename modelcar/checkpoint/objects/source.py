@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 4
 _BACKOFF: Final = Backoff(0.5, 2.0)
 _AT_ONCE: Final = 16  # ranges of one file: each connection to such a store is slow, and there may be many
-_PART: Final = 1 << 20  # bytes of a body in memory at once
+_PART: Final = 256 << 10  # bytes of a body in memory at once
 _PUBLISHED: Final = 0o644
 
 
