@@ -22,7 +22,7 @@ from modelcar.layers.bytemap import FileSlice
 __all__ = ["send_bytes", "send_slice"]
 
 _BLOCK = 1 << 20
-_STEP = 512 << 10  # bytes between two looks for an answer
+_STEP = 256 << 10  # bytes between two looks for an answer
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENOTCONN})
 _local = threading.local()
