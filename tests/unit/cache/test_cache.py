@@ -337,12 +337,23 @@ def test_or_only_for_as_long_as_is_wished(make_cache: MakeCache, content: Conten
         assert read(lease) == content.data
 
 
-def test_who_comes_back_in_time_keeps_it_going(make_cache: MakeCache, content: Content, source: MemorySource) -> None:
-    cache = make_cache(settings=CacheSettings(linger=0.2))
+def test_who_comes_back_in_time_keeps_it_going(
+    make_cache: MakeCache, content: Content, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers: list[threading.Timer] = []
+
+    class Noted(threading.Timer):
+        def start(self) -> None:
+            timers.append(self)
+            super().start()
+
+    monkeypatch.setattr(threading, "Timer", Noted)
+    cache = make_cache(settings=CacheSettings(linger=60))
     source.gate = threading.Event()
     cache.lease(ORIGIN, content.descriptor).close()
     with cache.lease(ORIGIN, content.descriptor) as lease:
-        time.sleep(0.4)
+        (timer,) = timers
+        assert timer.finished.is_set(), "it was cancelled"
         source.gate.set()
         assert read(lease) == content.data
     assert source.sent == len(content.data)

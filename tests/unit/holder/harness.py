@@ -78,10 +78,10 @@ def tree(folder: Path) -> dict[str, str]:
 
 def end(process: Process, with_signal: signal.Signals = signal.SIGKILL) -> int:
     process.send_signal(with_signal)
-    return process.wait(timeout=10)
+    return process.wait(timeout=60)
 
 
-def eventually(condition: Callable[[], object], within: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"

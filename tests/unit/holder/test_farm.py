@@ -36,7 +36,7 @@ def test_the_farm_looks_like_the_model(holder: Holder, to: Path) -> None:
 def test_publishing_stops_like_holding(holder: Holder, to: Path) -> None:
     process = holder.publish(to)
     process.terminate()
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
 
 
 def test_a_restart_moves_everything_by_the_one_link(holder: Holder, to: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_sender_that_never_begins_is_not_waited_for() -> None:
     failure = SourceChanged("it has changed")
     tail = Tail(given_up=lambda: failure)
     with pytest.raises(SourceChanged):
-        tail.has_left(10)
+        tail.has_left(0.1)
 
 
 def test_what_goes_on_far_behind_the_start_lets_the_hasher_come_there(content: ByteMap) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -282,11 +281,11 @@ def test_a_registry_that_stops_reading(server: ScriptedRegistry, client: Client,
         f.truncate(size)
     descriptor = Descriptor(media_type="x", digest=blob(1)[0].digest, size=size)
 
-    def sleep(_request: Request, _default: Default) -> Reply:
-        time.sleep(1)
+    def hang(_request: Request, _default: Default) -> Reply:
+        server.closing.wait(60)
         return Reply(DROP)
 
-    server.on("PUT", "/uploads/", sleep, reads=1000)
+    server.on("PUT", "/uploads/", hang, reads=1000)
     with pytest.raises(Unreachable, match="nothing moved"):
         client(timeout=0.3, attempts=1).upload_blob(reference(server), descriptor, ByteMap.of_file(file, size))
 

@@ -62,7 +62,7 @@ def test_a_new_folder_serves_and_stops_whatever_clients_are_doing(tmp_path: Path
             while call(address, "GET", location)[1]["Range"] == "0-0":
                 pass  # until the upload has begun for good
             process.send_signal(number)
-            output, errors = process.communicate(timeout=8)
+            output, errors = process.communicate(timeout=60)
         assert (process.returncode, output, errors) == (0, "", "")
     assert not list((root / "ingest").iterdir())
     with running_registry(root) as address:

@@ -23,7 +23,7 @@ from modelcar.oci import Digest
 from modelcar.packaging.annotations import LAYER
 from modelcar.registry import ClientSettings
 from tests.support.tars import make_tar
-from tests.unit.registry.server import DROP, Reply, Request, changed, cut_after, error
+from tests.unit.registry.server import DROP, Default, Reply, Request, changed, cut_after, error
 
 from .conftest import PASSWD, Asker, Stocked
 
@@ -243,7 +243,7 @@ def test_one_dead_registry_does_not_hide_what_others_say(registry: Stocked, aski
     away, _ = dead.put(User="vllm")
     dead.on("HEAD", "/", Reply(200, stall=30), times=100)
     asked = Asked(models=(model(image),), images=(away, image))
-    settings = AdmissionSettings(trust=TrustSettings(seconds=1))
+    settings = AdmissionSettings(trust=TrustSettings(seconds=3))
     facts = ask.images.facts(pod(away), asked, BOB, settings)
     dead.close()
     assert facts[image] == ImageFact(digest=digest, publisher=Publisher.HOLDER)
@@ -251,18 +251,23 @@ def test_one_dead_registry_does_not_hide_what_others_say(registry: Stocked, aski
 
 
 def test_what_came_too_late_is_there_for_the_next_one(registry: Stocked, asking: Asking) -> None:
-    patient, hasty = asking(), {"seconds": 0.2}
+    patient, hasty, late = asking(), asking(seconds=2), threading.Event()
     image, digest = registry.put(User="vllm")
-    ask = asking(**hasty)
     layer = str(Digest.of(make_tar({"etc/passwd": PASSWD})))
-    registry.on("GET", layer, changed(stall=1))
-    first = ask.server(image)
+
+    def wait(_: Request, default: Default) -> Reply:
+        late.wait(60)
+        return default()
+
+    registry.on("GET", layer, wait)
+    first = hasty.server(image)
+    late.set()
     assert (first.digest, first.user) == (digest, None)
     assert first.problem == "who runs it is not known: there was no answer in time"
     deadline = time.monotonic() + 60
-    while ask.server(image).user is None and time.monotonic() < deadline:
+    while hasty.server(image).user is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert ask.server(image).user == patient.server(image).user == User(uid=2000, gid=2001)
+    assert hasty.server(image).user == patient.server(image).user == User(uid=2000, gid=2001)
     assert len(registry.requests("GET", layer)) == 2  # one for each of the two resolvers
 
 

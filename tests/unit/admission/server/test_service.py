@@ -208,8 +208,7 @@ def test_an_end_under_load_loses_no_request(tmp_path: Path) -> None:
             clients = [asyncio.ensure_future(load(webhook)) for _ in range(8)]
             await asyncio.wait_for(some.wait(), 60)
             webhook.service.drain()
-            await asyncio.sleep(0.2)  # `drain_seconds`, in which those hear of it who are sending now
-        await asyncio.gather(*clients)
+            await asyncio.gather(*clients)  # in `drain_seconds`, those hear of it who are sending now
         return sent, answered
 
     sent, answered = asyncio.run(main())

@@ -69,12 +69,15 @@ def test_it_holds_on_where_giving_up_would_show_what_was_never_there(tmp_path: P
 
 def test_it_does_not_give_up_on_those_that_serve_for_a_while(tmp_path: Path) -> None:
     tries = tmp_path / "tries"
-    worker = f"echo >> {tries}; test -e {tmp_path}/enough && exit 0; sleep 0.1; exit 1"
+    told = f"until test -e {tmp_path}/told$(wc -l < {tries}); do sleep 0.02; done"
+    worker = f"echo >> {tries}; test -e {tmp_path}/enough && exit 0; {told}; exit 1"
     with supervised("exit 1", worker) as (process, workers):
         for count in range(1, 8):
             eventually(lambda count=count: tries.exists() and len(tries.read_text()) >= count, "the next one starts")  # type: ignore[misc]
             workers.send(b"\1")
-        (tmp_path / "enough").touch()
+            if count == 7:
+                (tmp_path / "enough").touch()
+            (tmp_path / f"told{count}").touch()
         assert process.wait(timeout=20) == 0
 
 
@@ -92,6 +95,7 @@ def test_workers_do_not_hold_the_end_of_the_socket_that_says_that_it_lives() -> 
 def test_a_worker_that_falls_silent_is_replaced(tmp_path: Path) -> None:
     stopped = f"echo $$ > {tmp_path}/first; kill -STOP $$; exit 1"
     with supervised(stopped, f"touch {tmp_path}/next; exit 0", limit=0.2) as (process, workers):
+        eventually(lambda: (tmp_path / "first").exists() and (tmp_path / "first").read_text(), "it begins")
         workers.send(b"\1")
         assert process.wait(timeout=60) == 0
     assert (tmp_path / "next").exists()
