@@ -1,7 +1,7 @@
 """Model files to try scanners on: malicious ones made by script, and benign ones.
 
     python -m tests.corpus DIR              write all of them into a folder
-    python -m tests.corpus.detonate …       load one of them and see what it does
+    python -m tests.corpus.detonate         load those that say how, and see what they do
     python -m tests.corpus.peers            what other scanners say of them
 
 The corpus was written without a look at the scanner and shares no code with it. Malicious files are never stored: they

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.corpus import Specimen, malicious
-from tests.corpus.detonate import ROOT, can_load, detonate
+from tests.corpus.detonate import LOAD, ROOT, can_load, detonate
 from tests.corpus.formats.pickles import stream
 from tests.corpus.malicious.common import HARMLESS, pickled
 from tests.corpus.specimen import MALICIOUS
@@ -107,7 +106,8 @@ def test_what_is_harmless_leaves_no_marker() -> None:
 def test_without_a_marker_to_make_a_payload_does_nothing(tmp_path: Path) -> None:
     specimen = next(s for s in SPECIMENS if s.name == "pickle-protocol-0")
     folder = specimen.write(tmp_path)
-    command = [sys.executable, "-m", "tests.corpus.detonate", "pickle", "model.pkl"]
-    done = subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, timeout=60)
+    done = subprocess.run(
+        [*LOAD, "pickle", "model.pkl"], cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, timeout=60
+    )
     assert done.returncode == 0
     assert [path.name for path in tmp_path.rglob("*")] == [specimen.name, "model.pkl"]
