@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,28 +27,39 @@ class Estargz:
 
     def file(self, name: str) -> bytes:
         """A file's bytes, each chunk unpacked on its own from where the table says, and checked."""
-        parts: list[bytes] = []
-        inside = False
-        for entry in self.entries:
-            inside = entry["name"] == name if entry["type"] != "chunk" else inside
-            if inside and entry.get("offset"):
-                size = entry.get("chunkSize") or self._size(name) - entry.get("chunkOffset", 0)
-                part = one_member(self.blob[entry["offset"] :])[:size]
-                assert entry["chunkDigest"] == f"sha256:{hashlib.sha256(part).hexdigest()}"
-                assert entry.get("chunkOffset", 0) == sum(map(len, parts))
-                parts.append(part)
-        data = b"".join(parts)
-        assert len(data) == self._size(name)
-        return data
+        (entries,) = [entries for entries in self._files() if entries[0]["name"] == name]
+        return self._content(entries)
 
     def files(self) -> dict[str, bytes]:
         """All of them."""
-        return {entry["name"]: self.file(entry["name"]) for entry in self.entries if entry["type"] == "reg"}
+        files = list(self._files())
+        assert len({entries[0]["name"] for entries in files}) == len(files)
+        return {entries[0]["name"]: self._content(entries) for entries in files}
 
-    def _size(self, name: str) -> int:
-        sizes = [entry.get("size", 0) for entry in self.entries if entry["name"] == name and entry["type"] == "reg"]
-        assert len(sizes) == 1, name
-        return int(sizes[0])
+    def _files(self) -> Iterator[list[dict[str, Any]]]:
+        """The entries of each file: its own, and those of its further chunks."""
+        found: list[dict[str, Any]] = []
+        for entry in self.entries:
+            if entry["type"] != "chunk":
+                if found:
+                    yield found
+                found = [entry] if entry["type"] == "reg" else []
+            elif found:
+                found.append(entry)
+        if found:
+            yield found
+
+    def _content(self, entries: list[dict[str, Any]]) -> bytes:
+        size, data = int(entries[0].get("size", 0)), b""
+        for entry in entries:
+            if entry.get("offset"):
+                length = entry.get("chunkSize") or size - entry.get("chunkOffset", 0)
+                part = one_member(self.blob[entry["offset"] :])[:length]
+                assert entry["chunkDigest"] == f"sha256:{hashlib.sha256(part).hexdigest()}"
+                assert entry.get("chunkOffset", 0) == len(data)
+                data += part
+        assert len(data) == size
+        return data
 
 
 def read_estargz(blob: bytes) -> Estargz:

@@ -25,7 +25,7 @@ from tests.support.leaks import open_files
 from .conftest import ORIGIN
 from .test_cache import read, until
 
-SECONDS = 6.0
+SECONDS = 3.0
 CONTENTS = [Content(300_000 + 50_000 * n, seed=n) for n in range(6)]
 
 
