@@ -8,7 +8,7 @@ from modelcar.checkpoint.formats.reader import printable
 from modelcar.errors import UnsafePath
 from modelcar.holder import RESERVED_NAMES
 
-__all__ = ["MAX_DEPTH", "MAX_NAME_BYTES", "MAX_PATH_BYTES", "Collisions", "check_name", "check_path"]
+__all__ = ["MAX_DEPTH", "MAX_NAME_BYTES", "MAX_PATH_BYTES", "Collisions", "check_name", "check_path", "folded"]
 
 MAX_NAME_BYTES = 255  # NAME_MAX of every file system that matters
 MAX_PATH_BYTES = 4096 - 256  # PATH_MAX, less what a mount point may put in front
@@ -68,7 +68,7 @@ class Collisions:
         prefix = ""
         for part in path.split("/"):
             prefix = f"{prefix}/{part}" if prefix else part
-            other = self._seen.setdefault(_folded(prefix), prefix)
+            other = self._seen.setdefault(folded(prefix), prefix)
             if other != prefix:
                 raise UnsafePath(
                     f"{printable(other, 200)} and {printable(prefix, 200)} are one and the same path "
@@ -77,5 +77,6 @@ class Collisions:
                 )
 
 
-def _folded(path: str) -> str:
+def folded(path: str) -> str:
+    """What all paths have in common that a file system may take for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

@@ -22,6 +22,7 @@ from modelcar.lazy.download import Downloads
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, SourceKind
 from modelcar.oci import Descriptor, Digest, compact_json, media_types
+from modelcar.packaging.distinct import require_distinct
 from modelcar.packaging.fetch import RangedSource, RangeStream
 from modelcar.packaging.staging import Staging, open_staging
 from modelcar.packaging.unpack import Unpacked
@@ -78,7 +79,7 @@ def pull_files(
         here: finds layers that need not be downloaded.
 
     Raises:
-        UsageError: `target` has something in it.
+        UsageError: `target` has something in it, or its file system takes two of the files for one.
         NotFound: no pattern fits a file.
         InvalidContent: what came is not what was promised; nothing is visible then.
         WorldError: the registry refuses or cannot be reached, or the disk fails.
@@ -92,6 +93,7 @@ def pull_files(
     whole = reader.manifest.digest
     identity = whole if not include else Digest.of(compact_json({"manifest": str(whole), "files": sorted(wanted)}))
     with open_staging(target, identity) as staging:
+        require_distinct(wanted, staging.folder)
         pulling = _Pulling(reader, downloads, staging, wanted, progress, here)
         run_parallel(pulling.jobs(), workers)
         files = [staging.files / path for path in wanted]

@@ -21,6 +21,7 @@ from modelcar.images.reader import ModelLayer, ModelReader, parse_config
 from modelcar.layers.index import IndexedFile
 from modelcar.lazy.download import Downloads
 from modelcar.oci import Descriptor, Digest, compact_json
+from modelcar.packaging.distinct import require_distinct
 from modelcar.packaging.staging import Staging, open_staging
 from modelcar.packaging.subset import subset
 from modelcar.progress import SILENT, Progress
@@ -62,7 +63,8 @@ def pull_ranks(
         downloads: what brings a layer.
 
     Raises:
-        UsageError: `target` has something in it, or the model has a file of our name.
+        UsageError: `target` has something in it, its file system takes two of the files for one, or the model has one
+            of our name.
         InvalidContent: what came is not what was promised; nothing is visible then.
         WorldError: the registry refuses or cannot be reached, or the disk fails.
     """
@@ -71,6 +73,7 @@ def pull_ranks(
     check_owners(reader.layers)
     record = _record(reader, plan, name)
     with open_staging(target, Digest.of(compact_json(record))) as staging:
+        require_distinct([RANK_FILE, *(file["path"] for file in record["files"])], staging.folder)
         _Pulling(reader, downloads, staging, plan).run(workers, progress)
         (staging.files / RANK_FILE).write_text(json.dumps(record, indent=1) + "\n")
         files = [path for path in staging.files.rglob("*") if path.is_file()]

@@ -218,8 +218,11 @@ def _locked(folder: Path, work: str) -> Iterator[Staging]:
             if not _is_same(fd, folder):
                 continue
             found = os.fstat(fd)
-            if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+            if found.st_uid != os.geteuid():
                 raise StorageError(f"{folder} belongs to someone else", hint="remove it, or choose another folder")
+            if stat.S_IMODE(found.st_mode) & 0o022:  # as all of an NTFS or FAT volume may be
+                hint = "remove it; or mount the volume with umask=022, or choose another folder"
+                raise StorageError(f"others may write to {folder}, who could change what was verified", hint=hint)
             yield Staging(folder)
             return
         finally:

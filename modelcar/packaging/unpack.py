@@ -17,6 +17,7 @@ from typing import IO, Final, Protocol, cast
 from modelcar.errors import InvalidContent, InvalidDocument, NotFound
 from modelcar.oci import Descriptor, Digest, Manifest, media_types
 from modelcar.packaging.annotations import LAYER
+from modelcar.packaging.distinct import DistinctPaths
 from modelcar.packaging.plan import MODEL_ROOT, LayerKind
 from modelcar.packaging.staging import Staging, open_staging
 from modelcar.progress import SILENT, Progress
@@ -58,7 +59,7 @@ def unpack_model(
     others layer by layer, with whiteouts, as an engine would.
 
     Raises:
-        UsageError: `target` has something in it.
+        UsageError: `target` has something in it, or its file system takes two of the files for one.
         NotFound: the image has no `/models`.
         InvalidContent: a layer is not what its digest says, or holds what a model must not; nothing is visible then.
     """
@@ -71,7 +72,8 @@ def unpack_model(
             run_parallel([partial(unpacking.unpack, d) for d in in_order], workers)
         else:
             staging.start_over()
-            run_parallel([partial(unpack_layer, d, open_layer, staging.files, progress) for d in in_order], 1)
+            claim = DistinctPaths(staging.folder).add
+            run_parallel([partial(unpack_layer, d, open_layer, staging.files, progress, claim) for d in in_order], 1)
         files = [p for p in staging.files.rglob("*") if not p.is_dir() or p.is_symlink()]
         if not files:
             raise NotFound("the image has no files under /models", hint="`modelcar inspect` shows what it is")
@@ -86,6 +88,7 @@ class _Unpacking:
         self._open_layer = open_layer
         self._progress = progress
         self._owners: dict[str, Digest] = {}
+        self._distinct = DistinctPaths(staging.folder)
 
     def unpack(self, descriptor: Descriptor) -> None:
         digest = descriptor.digest
@@ -104,6 +107,7 @@ class _Unpacking:
         """`setdefault` is atomic, so of two layers with one path exactly one fails."""
         if (owner := self._owners.setdefault(path, layer)) != layer:
             raise InvalidContent(f"{path} is in two layers of the image: {owner} and {layer}")
+        self._distinct.add(path)
 
 
 def unpack_layer(

@@ -161,7 +161,7 @@ def test_two_pulls_do_not_work_in_one_folder(target: Path) -> None:
 def test_a_folder_that_others_may_write_is_not_trusted(target: Path) -> None:
     staging_of(target).mkdir(parents=True)
     staging_of(target).chmod(0o777)
-    with pytest.raises(StorageError, match="belongs to someone else"), open_staging(target, IMAGE):
+    with pytest.raises(StorageError, match="others may write to"), open_staging(target, IMAGE):
         pass
 
 
