@@ -86,6 +86,9 @@ install-debian:
 fuzz: install  ## ten minutes of coverage-guided fuzzing for each of the scanner's parsers
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+properties: install  ## the property tests with all their examples, others each time; some minutes
+	$(FAST) MODELCAR_EXAMPLES=all $(PYTEST) $(SPREAD) tests/property $(ARGS)
+
 soak: install install-debian  ## the proofs of shim, mounts and transfers at full size: GiB, thousands of faults; some hours
 	SHIM_PROOF_MIB=2048 SHIM_PROOF_KILLS=200 $(PYTEST) -x tests/e2e/shim_proof $(ARGS)
 	LAZY_PROOF_RUNS=1000 $(PYTEST) -x tests/e2e/mounts/proof $(ARGS)
@@ -102,4 +105,4 @@ scan-table: install  ## ask picklescan, modelscan and fickling about the corpus,
 clean:  ## remove what the targets above made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .zig-cache modelcar/holder/bin
 
-.PHONY: help install demo test-unit test test-cluster test-gpu coverage check lint types readme site docs format install-debian soak bench fuzz scan-table clean
+.PHONY: help install demo test-unit test test-cluster test-gpu coverage check lint types readme site docs format install-debian soak bench fuzz properties scan-table clean

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
+from tests.support.examples import use_profile
 from tests.support.skips import unavailable
+from tests.support.start import after_collection, before_collection
 
-settings.register_profile("modelcar", deadline=None)  # a machine that has other work is no defect
-settings.load_profile("modelcar")
+use_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +22,16 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Whatever is collected lives as long as the process."""
+    before_collection()
+    try:
+        return (yield)
+    finally:
+        after_collection()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import yaml
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from modelcar.admission.admit import Outcome, Pod, admit
@@ -17,6 +17,7 @@ from modelcar.admission.patch import patch_of
 from modelcar.admission.settings import AdmissionSettings
 from modelcar.errors import Denied
 from modelcar.oci import Digest
+from tests.support.examples import examples
 from tests.support.pod_rules import validate_pod
 from tests.support.pods import CALLER, Known, load_settings
 
@@ -218,7 +219,7 @@ def outcome_of(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> Outcome 
 
 
 @given(pods(), known, choices)
-@settings(max_examples=300)
+@examples(300)
 def test_rewriting_is_valid_and_done_once(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> None:
     before = copy.deepcopy(pod)
     once = outcome_of(pod, resolver, wanted)
@@ -236,7 +237,7 @@ def test_rewriting_is_valid_and_done_once(pod: Pod, resolver: Known, wanted: Adm
 
 
 @given(pods(), known, choices)
-@settings(max_examples=300)
+@examples(300)
 def test_what_is_the_authors_stays(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> None:
     outcome = outcome_of(pod, resolver, wanted)
     if outcome is None:
@@ -289,7 +290,7 @@ def check_affinity(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 @given(pods(), known, choices)
-@settings(max_examples=300)
+@examples(300)
 def test_what_is_added_may_do_nothing(pod: Pod, resolver: Known, wanted: AdmissionSettings) -> None:
     outcome = outcome_of(pod, resolver, wanted)
     if outcome is None:

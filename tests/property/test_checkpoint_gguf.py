@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.checkpoint import Header
@@ -13,6 +13,7 @@ from modelcar.checkpoint.formats.ggml import GGML_TYPES
 from modelcar.checkpoint.formats.gguf import read_gguf
 from modelcar.checkpoint.formats.gguf_values import LongArray
 from modelcar.errors import MalformedFile
+from tests.support.examples import examples
 from tests.support.headers import check_refusal, frugal, read_bytes
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -100,7 +101,7 @@ def test_read_as_written(described: Described) -> None:
     assert {t.name: (t.dtype, t.shape, t.offset - header.size, t.size) for t in header.tensors} == tensors
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(files(), st.data())
 def test_damage_is_refused_or_harmless(described: Described, data: st.DataObject) -> None:
     content = bytearray(described[0])

@@ -7,12 +7,13 @@ import struct
 from typing import Any
 
 import safetensors
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.checkpoint import Header
 from modelcar.checkpoint.formats.safetensors import DTYPE_BITS, read_safetensors
 from modelcar.errors import MalformedFile
+from tests.support.examples import examples
 from tests.support.headers import check_refusal, frugal, read_bytes
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda name: name != "__metadata__")
@@ -81,7 +82,7 @@ def test_the_reference_reader_agrees(described: Described) -> None:
     assert {t.name: (t.dtype, t.shape) for t in read(content).tensors} == reference
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(files(), st.data())
 def test_damage_is_refused_or_harmless(described: Described, data: st.DataObject) -> None:
     content = bytearray(described[0])

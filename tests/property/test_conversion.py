@@ -10,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.conversion import convert
 from modelcar.errors import ModelcarError
+from tests.support.examples import examples
 from tests.support.torch_writer import KINDS, Ordered, Storage, Tensor, legacy, zipped
 from tests.unit.conversion.reading import metadata_of, tensors_of
 
@@ -96,7 +97,7 @@ def check(content: bytes, tensors: Mapping[str, Tensor]) -> None:
 
 
 @given(tensors=state_dicts(), wrapped=st.sampled_from(["plain", "ordered", "pairs", "state_dict"]))
-@settings(max_examples=60)
+@examples(60)
 def test_what_was_saved_is_there(tensors: dict[str, Tensor], wrapped: str) -> None:
     items = tuple(tensors.items())
     value: Any = {
@@ -110,7 +111,7 @@ def test_what_was_saved_is_there(tensors: dict[str, Tensor], wrapped: str) -> No
 
 
 @given(data=st.data(), tensors=state_dicts())
-@settings(max_examples=150)
+@examples(150)
 def test_damage_is_refused_or_harmless(data: st.DataObject, tensors: dict[str, Tensor]) -> None:
     content = bytearray(data.draw(st.sampled_from(files(tensors, tensors))))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -121,7 +122,7 @@ def test_damage_is_refused_or_harmless(data: st.DataObject, tensors: dict[str, T
 
 
 @given(numbers=st.lists(st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-3, 50), min_size=7, max_size=7))
-@settings(max_examples=150)
+@examples(150)
 def test_tensors_that_lie(numbers: list[int]) -> None:
     """Whatever the pickle says of a tensor, nothing outside of its storage is read."""
     storage = Storage(key="0", data=struct.pack("<6f", *range(6)))

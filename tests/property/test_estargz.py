@@ -7,7 +7,7 @@ import io
 import random
 import tarfile
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.layers.bytemap import Literal
@@ -17,6 +17,7 @@ from modelcar.layers.hashing import CHUNK_SIZE, chunk_bounds
 from modelcar.layers.tar import Entry
 from modelcar.oci import Digest
 from tests.support.estargz import read_estargz
+from tests.support.examples import examples
 from tests.support.trees import segment_bytes, trees
 
 BLOCK = 65_535
@@ -46,14 +47,14 @@ def check(entries: list[Entry]) -> None:
     assert all(c.digest == Digest.of(tar[c.offset : c.offset + c.size]) for c in found.chunks)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(sizes, max_size=4), st.integers(0, 2**32))
 def test_files_around_every_border(sizes: list[int], seed: int) -> None:
     randomness = random.Random(seed)
     check([Entry(path=f"models/{i}", content=Literal(randomness.randbytes(n))) for i, n in enumerate(sizes)])
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(trees())
 def test_trees_with_all_kinds_of_names(entries: list[Entry]) -> None:
     check([entry for entry in entries if entry.path not in (".no.prefetch.landmark", "stargz.index.json")])

@@ -7,7 +7,7 @@ import os
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from modelcar.layers.bytemap import ByteMap, FileSlice, Segment
@@ -15,9 +15,10 @@ from modelcar.layers.hashing import CHUNK_SIZE, chunk_bounds, hash_layer
 from modelcar.layers.plan import pack
 from modelcar.layers.tar import ALIGN_FROM, ALIGNMENT, Entry, Payload, build_tar
 from tests.golden.independent_tar import chunk_table, write_layer
+from tests.support.examples import examples
 from tests.support.trees import Source, segment_bytes, segments_of, trees
 
-_tmp = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+_tmp = examples(100, HealthCheck.function_scoped_fixture)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_ranges_outside_a_blob_are_refused(sources: list[Source], data: st.DataO
         content.segments(offset, length)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(trees())
 def test_layers_equal_what_an_independent_writer_makes(entries: list[Entry]) -> None:
     layer = build_tar(entries)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -15,6 +14,7 @@ from modelcar.lazy.demand import Demands
 from modelcar.lazy.partial import PartialBlob
 from modelcar.lazy.whole_digest import WholeDigest
 from tests.support.chunks import Content
+from tests.support.examples import examples
 
 CONTENT = Content(10_007)
 CHUNKS = 14
@@ -189,6 +189,6 @@ class DemandsMachine(RuleBasedStateMachine):
 
 
 TestPartialBlob = PartialBlobMachine.TestCase
-TestPartialBlob.settings = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+TestPartialBlob.settings = examples(60)
 TestDemands = DemandsMachine.TestCase
-TestDemands.settings = settings(max_examples=60)
+TestDemands.settings = examples(60)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.checkpoint.formats.header import Tensor
@@ -20,6 +20,7 @@ from modelcar.loading.frameworks import RawTensor
 from modelcar.loading.load import load, stream
 from modelcar.loading.parts import WHOLE, Part, Strips
 from modelcar.loading.plan import pieces_of, plan_reads, want
+from tests.support.examples import examples
 from tests.support.weights import safetensors_bytes
 
 BYTE_DTYPES = sorted(dtype for dtype, bits in DTYPE_BITS.items() if bits % 8 == 0)
@@ -55,7 +56,7 @@ def cut(data: bytes, dtype: str, shape: tuple[int, ...], part: Part) -> tuple[tu
     return array.shape, array.tobytes()
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(contents(), st.data(), st.integers(0, 3), st.integers(1, 3))
 def test_what_is_loaded_is_what_lies_there(
     tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]], data: st.DataObject, pad: int, workers: int
@@ -101,7 +102,7 @@ class Chunked(DiskFile):
         assert position == self.chunk + offset + size
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(contents(), st.data(), st.integers(1, 9), st.integers(0, 20), st.integers(1, 40))
 def test_reads_are_whole_units_in_order_and_bring_every_byte_once(
     tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]], data: st.DataObject, chunk: int, gap: int, size: int

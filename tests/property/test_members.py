@@ -6,12 +6,13 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modelcar.errors import InvalidContent
 from modelcar.layers.members import locate_members
 from modelcar.layers.tar import Entry, build_tar
+from tests.support.examples import examples
 from tests.support.tars import FORMATS, make_tar, reseal
 from tests.support.trees import paths, trees
 
@@ -80,7 +81,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(tar)
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(damaged())
 def test_damage_is_refused_or_changes_nothing_that_python_would_not_see_too(tar: bytes) -> None:
     try:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -18,6 +18,7 @@ from modelcar.signing.policy import SCAN_VERDICT, Default, parse
 from modelcar.signing.policy.documents import parse_documents
 from modelcar.signing.policy.globs import Glob, image_names
 from modelcar.signing.regexes import Regex
+from tests.support.examples import examples
 from tests.support.policies import (
     DIGEST,
     Someone,
@@ -56,7 +57,7 @@ def plainly_matches(glob: str, name: str) -> bool:
 
 
 @given(_globs, _names)
-@settings(max_examples=1000)
+@examples(1000)
 def test_globs_mean_what_they_say(glob: str, name: str) -> None:
     assert Glob(glob).matches((name,)) == plainly_matches(glob, name)
 
@@ -135,7 +136,7 @@ def schemas() -> dict[str, Draft202012Validator]:
 
 
 @given(mutated())
-@settings(max_examples=400)
+@examples(400)
 def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
     from tests.unit.signing.policy.test_examples import BEYOND_SCHEMAS
 
@@ -214,7 +215,7 @@ _YAML = st.lists(st.sampled_from(_PIECES), max_size=30).map("".join)
 
 
 @given(st.binary(max_size=60) | _YAML.map(str.encode))
-@settings(max_examples=1500)
+@examples(1500)
 def test_whatever_a_file_holds_is_read_or_refused_in_one_line(raw: bytes) -> None:
     try:
         json.dumps(parse_documents(raw, "f"), allow_nan=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modelcar.errors import UsageError
@@ -14,8 +14,9 @@ from modelcar.packaging.subset import subset
 from modelcar.ranks import RankPlan, Topology, merge_plans, plan_rank
 from modelcar.ranks.slices import merge_ranges
 from tests.support.architectures import ARCHITECTURES, Model
+from tests.support.examples import examples
 
-_few = settings(max_examples=120)
+_few = examples(120)
 SIZES = st.sampled_from([1, 2, 3, 4, 8, 16])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.layers.hashing import CHUNK_SIZE, Chunk
@@ -12,6 +12,7 @@ from modelcar.lazy.grid import Grid
 from modelcar.oci import Digest
 from registry_shim.peers.members import Member
 from registry_shim.peers.ring import assign, ranking
+from tests.support.examples import examples
 
 SEEDS = st.integers(0, 1 << 30)
 ABSENT = Digest.of(b"")
@@ -33,7 +34,7 @@ def test_nobody_is_the_home_of_much_more_than_its_share(seed: int, chunks: int, 
     assert max(load.values()) <= chunks * 1.05 / count + 1
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seed=SEEDS, count=st.integers(2, 30))
 def test_one_who_leaves_takes_little_with_it(seed: int, count: int) -> None:
     grid, everyone = grid_of(seed, 600), members(count, seed)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.protobufs import message
 from tests.support.scanning import rules_found
 
@@ -19,7 +20,7 @@ BEGINNINGS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(st.sampled_from(NAMES), st.sampled_from(BEGINNINGS), st.binary(max_size=200))
 def test_noise(name: str, beginning: bytes, data: bytes) -> None:
     assert "scan.failed" not in rules_found(name, beginning + data)
@@ -33,7 +34,7 @@ graphs = st.lists(st.tuples(st.integers(1, 16), small | tensors | nodes), max_si
 )
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(st.lists(st.tuples(st.integers(1, 26), small | graphs), max_size=6))
 def test_messages_of_any_shape(fields: list[tuple[int, int | bytes | str]]) -> None:
     for name in ("m.onnx", "tokenizer.model"):
@@ -54,7 +55,7 @@ def ordinary_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.data())
 def test_bytes_that_are_added_to_a_png_are_noticed(data: st.DataObject) -> None:
     whole = ordinary_png()
@@ -63,7 +64,7 @@ def test_bytes_that_are_added_to_a_png_are_noticed(data: st.DataObject) -> None:
     assert rules_found("a.png", whole[:at] + more + whole[at:])
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.binary(min_size=1, max_size=30))
 def test_what_is_appended_to_a_model_is_a_known_field_or_noticed(more: bytes) -> None:
     """Fields that the format knows may be appended: to every reader they are part of the model."""

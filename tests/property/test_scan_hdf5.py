@@ -9,11 +9,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.scanning.formats.hdf5.scan import FORMATS
 from tests.support.containers import found_in, rules_in
+from tests.support.examples import examples
 
 LAYER = {"module": "keras.utils", "class_name": "function", "config": "get_file"}
 ATTACK = json.dumps({"class_name": "Sequential", "config": {"layers": [LAYER]}})
@@ -41,7 +42,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(st.sampled_from(["old", "new"]), changes)
 def test_damage_is_survived_and_hides_nothing(kind: str, damage: list[tuple[float, int, int]]) -> None:
     data = bytearray(original(kind))

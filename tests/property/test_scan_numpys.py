@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelcar.scanning.formats.numpys.literals import LiteralError, parse_literal
 from modelcar.scanning.formats.numpys.scan import FORMATS
 from tests.support.containers import rules_in
+from tests.support.examples import examples
 
 kinds = st.sampled_from(["?", "i1", "<i8", ">f4", "<f2", "<c16", "<U3", "S4", "V2", "<M8[ms]"])
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)
@@ -36,7 +37,7 @@ def test_additions_are_noticed(kind: str, shape: tuple[int, ...], more: bytes) -
 
 
 @pytest.mark.filterwarnings("ignore:Reading `.npy`:UserWarning")  # headers as Python 2 wrote them, which numpy mends
-@settings(max_examples=500)
+@examples(500)
 @example("?", (0,), 62, b"L")
 @given(kinds, shapes, st.integers(0, 130), st.binary(min_size=1, max_size=3))
 def test_a_damaged_header_that_is_clean_is_one_that_numpy_reads_without_pickles(
@@ -67,7 +68,7 @@ def test_literals_are_read_as_python_reads_them(value: Any) -> None:
     assert parse_literal(repr(value)) == value
 
 
-@settings(max_examples=2000)
+@examples(2000)
 @given(st.text("[](){},: 'a1TrueFals", max_size=30))
 def test_no_text_is_read_otherwise_than_by_python(text: str) -> None:
     try:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.scanning.content import literal
@@ -21,6 +21,7 @@ from modelcar.scanning.formats.pickles.probe import is_pickle
 from modelcar.scanning.formats.pickles.rules import DANGEROUS
 from tests.corpus.formats import pickles as p
 from tests.support.containers import found_in
+from tests.support.examples import examples
 
 scalars = (
     st.none()
@@ -130,7 +131,7 @@ def test_additions_are_noticed_or_are_pickles_that_python_reads(value: object, p
         assert (imported, ends[-1]) == ([], len(data))
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(soups)
 def test_python_imports_nothing_that_was_overlooked(data: bytes) -> None:
     imported, ends = loaded_by(pickle._Unpickler, data)
@@ -145,13 +146,13 @@ def test_python_imports_nothing_that_was_overlooked(data: bytes) -> None:
         assert ends == ends_by_c
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=300), st.sampled_from(["model.pkl", "README.md"]))
 def test_arbitrary_bytes_neither_fail_nor_hang(data: bytes, name: str) -> None:
     assert not any(finding.rule.id == "scan.failed" for finding in found_in(FORMATS, data, name=name))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(values, st.integers(0, 5), st.data())
 def test_mutated_pickles_neither_fail_nor_hang(value: object, protocol: int, data: st.DataObject) -> None:
     mutated = bytearray(pickle.dumps(value, protocol))

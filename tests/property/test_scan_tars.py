@@ -7,12 +7,13 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.scanning.formats.tars.scan import FORMATS
 from tests.property.test_members import damaged
 from tests.support.containers import PLAIN, contained, rules_in
+from tests.support.examples import examples
 from tests.support.tars import make_tar
 
 contents = st.binary(max_size=600).map(lambda data: PLAIN + data)
@@ -33,7 +34,7 @@ def _handed_out(data: bytes) -> Iterator[tuple[str, bytes]]:
                 yield info.name, file.read()
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(damaged())
 def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) -> None:
     rules = rules_in(FORMATS, data)

@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from modelcar.scanning.findings import Outcome
 from modelcar.scanning.templates.judge import judge_template
+from tests.support.examples import examples
 from tests.support.scanning import findings_in, outcome, rules_found
 
 NAMES = [
@@ -34,7 +35,7 @@ documents: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(
     st.sampled_from(NAMES), st.binary(max_size=300) | st.text("{}[]\"':,\\u0 \n-&*!<%#a1", max_size=60).map(str.encode)
 )
@@ -48,7 +49,7 @@ def test_documents_are_read_as_python_reads_them(document: Any, escaped: bool) -
     assert not rules_found("a.json", data) & {"file.malformed", "json.duplicate-key", "scan.failed"}
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(documents, st.data())
 def test_damaged_json_is_clean_only_if_python_reads_the_same(document: Any, data: st.DataObject) -> None:
     whole = json.dumps(document).encode()
@@ -58,7 +59,7 @@ def test_damaged_json_is_clean_only_if_python_reads_the_same(document: Any, data
         json.loads(spoiled.decode("utf-8-sig"))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text("abc:-[]{}&*!|>'\"#,\n ~/", max_size=40))
 def test_clean_yaml_loads_safely(text: str) -> None:
     findings = findings_in("a.yaml", text.encode())
@@ -77,7 +78,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=800)
+@examples(800)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_harmless_templates_never_leave_the_sandbox(source: str) -> None:
     """Whatever is called harmless is rendered by the sandbox without touching anything that it guards."""

@@ -7,11 +7,12 @@ import struct
 import zipfile
 import zlib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.scanning.formats.zips.scan import FORMATS
 from tests.support.containers import PLAIN, contained, rules_in
+from tests.support.examples import examples
 from tests.support.zips import DEFLATED, Member, extra, make_zip
 
 names = st.sampled_from([b"a", b"b", b"d/", b"d/a", b"A", "ä".encode(), b"../a", b"a\0b", b"x" * 300])
@@ -80,7 +81,7 @@ def zips(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(zips())
 def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) -> None:
     scanned = {content for _, content in contained(FORMATS, data)}
@@ -90,7 +91,7 @@ def test_what_python_hands_out_has_been_scanned_or_it_is_not_clean(data: bytes) 
     assert not missing or rules_in(FORMATS, data)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(members(honest=True), max_size=4), st.data())
 def test_bytes_that_are_added_or_changed_are_noticed(entries: list[Member], data: st.DataObject) -> None:
     original = make_zip(entries)
@@ -99,7 +100,7 @@ def test_bytes_that_are_added_or_changed_are_noticed(entries: list[Member], data
     assert rules_in(FORMATS, original[:at] + added + original[at:])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(zips(), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8))
 def test_damage_is_survived(data: bytes, changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(data)

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from typing import Final
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.settings import Limits
+from tests.support.examples import examples
 from tests.unit.serving.raw import ask, connected, echo, head, rest, running
 
 LIMITS: Final = Limits(header_seconds=0.3, idle_seconds=0.3, stall_seconds=0.3, header_bytes=4096)
@@ -61,7 +62,7 @@ class Seen(logging.Handler):
         self.records.append(f"{record.name}: {record.getMessage()} {record.exc_info}")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(st.lists(requests() | st.binary(max_size=300), min_size=1, max_size=3), st.integers(1, 50))
 @example([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 7)
 @example([b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET / HTTP/1.1\r\n\r\n"], 40)

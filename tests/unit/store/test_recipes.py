@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from modelcar.errors import NotFound, SourceChanged, StorageError
@@ -17,6 +17,7 @@ from modelcar.layers.tar import build_tar
 from modelcar.oci import Digest
 from modelcar.store import OciLayout
 from modelcar.store.recipes import dump_recipe, load_recipe
+from tests.support.examples import examples
 from tests.support.trees import Source, entries_of, random_tree, segments_of
 
 DIGEST = Digest.of(b"some layer")
@@ -26,7 +27,7 @@ MAP = ByteMap(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@examples(50, HealthCheck.function_scoped_fixture)
 @given(st.data())
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     source = Source(tmp_path_factory.getbasetemp() / "recipe source", b"x" * 300)

@@ -6,13 +6,14 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.admission.files.edits import CannotEdit, edited, style_of
 from modelcar.admission.files.meaning import composed, meant, same
 from modelcar.admission.files.render import Style, entry
 from modelcar.admission.files.roundtrip import rewritten
+from tests.support.examples import examples
 
 
 def change(text: str, **new: Any) -> str:
@@ -194,7 +195,7 @@ def test_what_is_rendered_means_what_it_should(value: dict[str, Any]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200)
+@examples(200)
 def test_any_change_is_made_or_refused(data: st.DataObject) -> None:
     old = data.draw(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4))
     text = "\n".join(line for key, inner in old.items() for line in [*entry(key, inner, Style()), "# a comment"]) + "\n"

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.admission.resolve import layers as module
 from modelcar.admission.resolve.layers import has_one_of, read_file
 from modelcar.errors import InvalidContent
 from modelcar.oci import Descriptor, media_types
+from tests.support.examples import examples
 from tests.support.tars import FORMATS, header, make_tar, reseal
 
 if sys.version_info >= (3, 14):
@@ -223,7 +224,7 @@ _GOOD = make_tar({"bin/sh": b"x" * 600, PATH: b"content", "usr/" + "n" * 120: b"
 _PACKED = (_GOOD, gzip.compress(_GOOD, mtime=0), zstd.compress(_GOOD))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     blob=st.sampled_from(_PACKED),
     changes=st.lists(st.tuples(st.integers(0, 6000), st.binary(max_size=20)), max_size=4),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.mounts.fuse.server import Server
@@ -23,6 +23,7 @@ from modelcar.mounts.fuse.wire import Opcode, Read, Request
 from modelcar.mounts.process.journal import Journal, Left, create_journal
 from modelcar.mounts.testing import ScriptedDoor
 from tests.e2e.support.commands import eventually
+from tests.support.examples import examples
 from tests.support.plans import plan_of
 
 CONTENT = random.Random(7).randbytes(40_000)
@@ -99,7 +100,7 @@ def expected(offset: int, size: int) -> bytes:
 
 
 @given(st.lists(st.tuples(st.integers(0, 31_000), st.integers(0, 20_000)), min_size=1, max_size=20))
-@settings(max_examples=30)
+@examples(30)
 def test_reads_are_whole_but_at_the_end_of_the_file(ranges: list[tuple[int, int]]) -> None:
     with served(step=4096) as kernel:
         for number, (offset, size) in enumerate(ranges):
@@ -219,7 +220,7 @@ def test_a_signal_that_ends_nobody_ends_no_read() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=200), st.integers(0, 60)), max_size=30), st.randoms())
-@settings(max_examples=40)
+@examples(40)
 def test_noise_does_not_end_the_loop(noise: list[bytes | int], randomness: random.Random) -> None:
     with served(step=4096) as kernel:
         for number, item in enumerate(noise):
