@@ -65,12 +65,12 @@ def test_every_request_retry_and_decision_and_no_secret(
     assert all(line.startswith("modelcar: ") for line in lines)
     requests = [line for line in lines if re.match(r"modelcar: [A-Z]{3,6} ", line)]
     assert [line for line in requests if not REQUEST.fullmatch(line)] == []
-    assert any(" PUT " in line and re.search(r"status=201 sent=1\d{5} ", line) for line in requests)
+    assert any(re.match(r"modelcar: (PUT|PATCH) .* sent=105472 ", line) for line in requests)
     assert any(" GET " in line and "status=307" in line for line in requests), "a redirect, and where it led to:"
     assert any(f" GET http://{registry.elsewhere}/blobs/" in line and "bytes=105472" in line for line in requests)
     assert any(f" GET http://{registry.elsewhere}/token status=200" in line for line in requests)
-    assert re.search(r"manifest.*: 503 .*: again in 0\.\d s$", pushed, re.MULTILINE)
-    assert re.search(r"the connection was cut.*status=200", pulled)
+    assert re.search(r"writing manifest .*: the answer was 503: again in \d\.\d s$", pushed, re.MULTILINE)
+    assert re.search(r"the connection was cut.*status=20[06]", pulled)
     assert re.search(r"^modelcar: push model-00001-of-00003\.safetensors \(105 kB\): ", pushed, re.MULTILINE)
     assert f"the login for org/model comes by way of {tmp_path / 'config.json'}" in pushed
     assert len(secrets) > 3
