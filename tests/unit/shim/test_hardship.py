@@ -94,7 +94,7 @@ def check_everything(address: str) -> dict[str, dict[str, Digest]]:
 def test_killed_at_random_while_clients_push(tmp_path: Path) -> None:
     moment = random.Random(20)
     promised: dict[str, dict[str, Digest]] = {"one": {}, "two": {}}
-    for attempt in range(8):
+    for attempt in range(5):
         with serving("--root", tmp_path, "--listen", "127.0.0.1:0", "--writable") as (process, line):
             address = line.removeprefix("listening on http://").strip()
             found = check_everything(address)
@@ -155,7 +155,7 @@ def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_what_is_pushed(tmp_path: Path) -> None:
-    content = bytes(128 << 20)
+    content = bytes(64 << 20)
     digest = Digest.of(content)
     with serving("--root", tmp_path, "--listen", "127.0.0.1:0", "--writable") as (process, line):
         address = line.removeprefix("listening on http://").strip()
