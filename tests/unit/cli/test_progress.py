@@ -132,21 +132,21 @@ def test_tasks_of_many_threads(screen: Screen, monkeypatch: pytest.MonkeyPatch) 
     with drawn(screen, monkeypatch) as report:
 
         def work(name: int) -> None:
-            for i in range(20):
+            for i in range(5):
                 key = f"{name}.{i}"
                 report.start(key, key, 10)
                 for _ in range(10):
                     report.advance(key, 1)
                 report.finish(key)
 
-        report.expect(8 * 20 * 10)
+        report.expect(8 * 5 * 10)
         threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         total = report._bars.tasks[0]
-        assert total.completed == total.total == 8 * 20 * 10
+        assert total.completed == total.total == 8 * 5 * 10
 
 
 def test_nothing_is_drawn_where_nothing_is_to_be_done(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:

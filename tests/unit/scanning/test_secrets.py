@@ -112,7 +112,7 @@ def test_what_only_looks_like_one_is_a_note() -> None:
 
 @pytest.mark.slow
 def test_hostile_repetitions_take_no_more_than_a_look_each() -> None:
-    """Each would take hours if a pattern went over the same bytes again and again."""
+    """Each would take an hour if a pattern went over the same bytes again and again."""
     for unit in (
         b"eyJ",
         b"://",
@@ -125,4 +125,4 @@ def test_hostile_repetitions_take_no_more_than_a_look_each() -> None:
         b"machine \n",
         b"a" * 999,
     ):
-        assert list(find_secrets(unit * (300_000 // len(unit)))) == []
+        assert list(find_secrets(unit * (100_000 // len(unit)))) == []

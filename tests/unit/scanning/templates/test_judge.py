@@ -151,7 +151,7 @@ def test_what_cannot_be_parsed_is_unverified(source: str) -> None:
 
 @pytest.mark.slow
 def test_a_long_chain_is_judged_or_refused_but_never_a_crash() -> None:
-    assert rules("{{ x['a'" + " ~ 'b'" * 50_000 + "] }}") <= {UNREADABLE.id, BEYOND.id}
+    assert rules("{{ x['a'" + " ~ 'b'" * 20_000 + "] }}") <= {UNREADABLE.id, BEYOND.id}
 
 
 def test_keys_that_only_look_like_internals() -> None:

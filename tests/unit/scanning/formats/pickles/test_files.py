@@ -337,27 +337,27 @@ def test_opcodes_at_the_end_of_the_view(at: int) -> None:
 @pytest.mark.parametrize(
     ("bound", "data"),
     [
-        ("_MOST_BLOCKS", p.EMPTY_TUPLE + b"\x85" * 1_300_000),
-        ("_MOST_BLOCKS", p.MARK + p.EMPTY_LIST * 1_300_000),
-        ("_MOST_WIDE", (b"(" + b"N" * 1000 + b"t") * 1300 + b"0" * 1300 + b"N"),
-        ("_MOST_VALUES", b"N" * 1_300_000),
-        ("_MOST_VALUES", b"(" * 1_300_000),
+        ("_MOST_BLOCKS", p.EMPTY_TUPLE + b"\x85" * 200_000),
+        ("_MOST_BLOCKS", p.MARK + p.EMPTY_LIST * 200_000),
+        ("_MOST_WIDE", (b"(" + b"N" * 1000 + b"t") * 200 + b"0" * 200 + b"N"),
+        ("_MOST_VALUES", b"N" * 200_000),
+        ("_MOST_VALUES", b"(" * 200_000),
     ],
 )
 def test_values_within_values_take_bounded_memory(monkeypatch: pytest.MonkeyPatch, bound: str, data: bytes) -> None:
-    monkeypatch.setattr(machine, bound, 100_000)
+    monkeypatch.setattr(machine, bound, 30_000)
     assert rules(p.stream(2, data)) == {"scan.limit-exceeded"}
 
 
 @pytest.mark.slow
 def test_memory_that_others_let_go_of_hides_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    others: list[list[int]] = [[] for _ in range(3_000_000)]
+    others: list[list[int]] = [[] for _ in range(300_000)]
     check = machine.Machine._check_memory
 
     def check_after_others(ours: machine.Machine) -> None:
         others.clear()
         check(ours)
 
-    monkeypatch.setattr(machine, "_MOST_BLOCKS", 100_000)
+    monkeypatch.setattr(machine, "_MOST_BLOCKS", 30_000)
     monkeypatch.setattr(machine.Machine, "_check_memory", check_after_others)
-    assert rules(p.stream(2, p.MARK + p.EMPTY_LIST * 1_300_000)) == {"scan.limit-exceeded"}
+    assert rules(p.stream(2, p.MARK + p.EMPTY_LIST * 200_000)) == {"scan.limit-exceeded"}
