@@ -30,6 +30,8 @@ _WORTH_MEASURING: Final = 32 << 20  # bytes
 _AT_ONCE: Final = 64 << 10  # bytes at least, where the rate is limited
 _DAMAGED: Final = 5  # how often a registry may say that the digest is wrong
 _ORPHANED: Final = 2  # how many sessions in a row may be gone before they had anything
+_FEW: Final = 8  # pieces
+_SHORT_LIVED: Final = 3  # how many sessions in a row may be gone after so few
 _MUCH_IN_VAIN: Final = 8 << 20  # bytes of one request, where its answer says that it may pass
 _LITTLE_IN_VAIN: Final = 1 << 20  # bytes of a piece
 _ASKED: Final = 4  # how often, where replicas may not share sessions
@@ -72,6 +74,8 @@ class Upload:
         self._length = 0  # of the last piece
         self._orphaned = 0  # sessions in a row that were gone before they had anything
         self._lost_sessions = 0  # of all of them
+        self._taken = 0  # pieces of this session
+        self._short_lived = 0  # sessions in a row that were gone after a few pieces
         self._refusals = 0  # pieces in a row that were in order and not taken
         self._closing = False  # the registry has had every byte
         self._done = False
@@ -139,7 +143,7 @@ class Upload:
 
     def _enter(self, opened: Opened) -> None:
         self._tactics.opened(opened.least)
-        self._offset = 0
+        self._offset, self._taken = 0, 0
         self._is_sure()
         self._report(0)
         self._follow(opened.location)
@@ -287,6 +291,9 @@ class Upload:
         self._is_sure()
         self._follow(self._wire.following(answer))
         self._orphaned, self._refusals = 0, 0
+        self._taken += 1
+        if self._taken > _FEW:
+            self._short_lived = 0
         self._measure(length, time.monotonic() - began)
         self._report(self._offset)
         if self._offset == start:
@@ -405,6 +412,8 @@ class Upload:
 
     def _find_session(self) -> bool:
         """404: the session is gone, or the request met a replica that does not know it."""
+        if self._is_short_lived():
+            return self._go_another_way(Way.PIECES)
         orphaned = self._offset == 0 and self._is_orphaned()
         self._restart()
         if not orphaned or self._done:
@@ -413,6 +422,14 @@ class Upload:
             self._orphaned = 0  # two accidents in a row
             return True
         return self._leave_sessions()
+
+    def _is_short_lived(self) -> bool:
+        """A session was there for a few pieces, and then unknown. If that happens again and again, replicas share the
+        first piece (and answer questions by that), and no other one."""
+        if self._tactics.way is not Way.PIECES or not self._offset or self._feels or self._taken > _FEW:
+            return False
+        self._short_lived += 1
+        return self._short_lived >= _SHORT_LIVED
 
     def _is_known_everywhere(self) -> bool:
         """Whether whoever is asked for the session knows it, as far as a few times can tell."""

@@ -63,6 +63,18 @@ def test_pieces_where_nothing_is_kept_of_what_broke_off(tmp_path: Path) -> None:
         assert registry.counts().fate(Fate.UNKEPT) == 20 * MIB
 
 
+def test_replicas_that_share_only_the_first_piece(tmp_path: Path) -> None:
+    """They answer questions by that, so the trial tells nothing: sessions that end after a few pieces do."""
+    first, second = Blob(tmp_path, 128 * MIB, 7), Blob(tmp_path, 40 * MIB, 8)
+    with running("artifactory") as registry:
+        Habits(tmp_path / "state").learn(registry.address, streams=True, after_cut=AfterCut.DROPPED, family="")
+        upload(registry, first, state=tmp_path / "state")
+        assert registry.counts().received <= len(first.bytes) + 3 * 9 * 5 * MIB
+        registry.reset_counts()
+        upload(registry, second, state=tmp_path / "state")
+        assert registry.counts().received == len(second.bytes), "they are not tried again"
+
+
 def test_pieces_where_the_registry_says_how_small_they_may_be(tmp_path: Path) -> None:
     blob = Blob(tmp_path, 24 * MIB, 6)
     with running("r2") as registry:
