@@ -16,6 +16,7 @@ import yaml
 
 from modelcar.errors import StorageError, UsageError
 from modelcar.files import read_bounded
+from modelcar.tls import client_context
 
 __all__ = ["Access", "find_access", "from_kubeconfig", "in_cluster"]
 
@@ -143,7 +144,7 @@ def _named(document: Mapping[str, Any], section: str, name: object, key: str, pa
 
 def _context(authority: bytes | None, pair: bytes | None, path: Path) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+        context = client_context(authorities=authority.decode() if authority else None)
         if pair is not None:
             with tempfile.TemporaryDirectory() as folder:  # ssl takes key pairs from files alone
                 file = Path(folder) / "pair.pem"

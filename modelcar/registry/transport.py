@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -42,7 +41,7 @@ from modelcar.registry.cancel import CancelScope, current_scope
 from modelcar.registry.sending import send_bytes, send_slice
 from modelcar.registry.settings import ClientSettings
 from modelcar.renewed import Renewed
-from modelcar.tls import add_authorities
+from modelcar.tls import client_context
 
 __all__ = ["Answer", "Body", "Broken", "Transport"]
 
@@ -339,14 +338,7 @@ def _renewed(settings: ClientSettings) -> Renewed[ssl.SSLContext]:
     if settings.mutual_tls is not None:
         return Renewed("the certificate for peers", settings.mutual_tls.client_context, settings.mutual_tls.files)
     ca_file = settings.ca_file
-    return Renewed("the CA file", partial(_trusting, ca_file), (ca_file,) if ca_file else ())
-
-
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        add_authorities(context, ca_file)
-    return context
+    return Renewed("the CA file", partial(client_context, ca_file), (ca_file,) if ca_file else ())
 
 
 def _broken(error: Exception) -> Broken:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from modelcar.doctor.finding import Finding, note, ok, problem
 from modelcar.errors import WorldError
+from modelcar.tls import verifying
 from registry_shim.engines.canary import MARK, canary_of
 
 __all__ = ["ask_shim"]
@@ -62,7 +63,7 @@ def _get(base: str, path: str, ca: Path | None) -> tuple[int, str]:
     connection: http.client.HTTPConnection
     try:
         if url.scheme == "https":
-            context = ssl.create_default_context(cafile=ca)
+            context = verifying(ssl.create_default_context(cafile=ca))
             connection = http.client.HTTPSConnection(url.netloc, timeout=_SECONDS, context=context)
         else:
             connection = http.client.HTTPConnection(url.netloc, timeout=_SECONDS)

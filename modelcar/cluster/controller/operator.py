@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from modelcar.cluster.resources import MODEL_CACHES, Resource
 from modelcar.errors import ClusterError, ObjectNotFound, WorldError
 from modelcar.registry.cancel import Cancelled, CancelScope
 from modelcar.serving.threads import in_thread
+from modelcar.tls import verifying
 
 __all__ = ["Controller", "ControllerSettings", "run"]
 
@@ -202,10 +204,17 @@ def _follow(registry: kopf.OperatorRegistry, resource: Resource, controller: Con
             controller.changed.set()
 
 
+class _Connection(kopf.ConnectionInfo):
+    """Verifies as our own `Access` does."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        return verifying(super().as_ssl_context())
+
+
 def connection(access: Access) -> kopf.ConnectionInfo:
     """The same API server and identity, in kopf's words."""
     pair = access.certificate.decode() if access.certificate else None
-    return kopf.ConnectionInfo(
+    return _Connection(
         server=access.server,
         ca_data=access.authority.decode() if access.authority else None,
         certificate_data=pair,
