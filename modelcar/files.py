@@ -19,6 +19,7 @@ __all__ = [
     "ReadAt",
     "check_unchanged",
     "ends_early",
+    "is_there",
     "open_unchanged",
     "read_bounded",
     "read_own",
@@ -126,6 +127,20 @@ def open_unchanged(path: Path, stamp: FileStamp) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is at `path`, links followed.
+
+    Raises:
+        OSError: nobody can tell: a folder on the way may not be entered, say. From Python 3.14 on `Path.exists` says
+            no there, as if one could begin anew.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a NUL in its name
+        return False
+    return True
 
 
 def read_bounded(path: Path, limit: int, what: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelcar.errors import StorageError
+from modelcar.files import is_there
 from modelcar.oci import Descriptor
 from modelcar.store import LocalStore, Store, default_home
 from modelcar.store.tree import is_document, walk
@@ -23,7 +24,7 @@ def open_local_store() -> LocalStore:
 def existing_local_store() -> LocalStore | None:
     """The same for those who only look: nothing is created."""
     try:
-        there = (default_home() / "store" / "oci-layout").exists()
+        there = is_there(default_home() / "store" / "oci-layout")
     except OSError:
         there = True  # or not: opening it says what is in the way
     return open_local_store() if there else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modelcar.errors import StorageError, Unauthorized, UsageError
-from modelcar.files import read_bounded
+from modelcar.files import is_there, read_bounded
 
 __all__ = ["Credentials", "GivenLogin", "Login", "LoginSource", "config_files"]
 
@@ -159,7 +159,7 @@ class Credentials:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = read_bounded(path, _MAX_FILE, "a file of logins") if path.is_file() else b"{}"
+        raw = read_bounded(path, _MAX_FILE, "a file of logins") if is_there(path) and path.is_file() else b"{}"
         config = json.loads(raw or b"{}")
     except OSError as e:
         raise Unauthorized(f"cannot read the logins in {path}: {e.strerror}") from None

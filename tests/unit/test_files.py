@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.errors import SourceChanged, StorageError, UsageError
-from modelcar.files import FileStamp, open_unchanged, read_bounded, read_own
+from modelcar.files import FileStamp, is_there, open_unchanged, read_bounded, read_own
 from tests.support.trees import Source, open_files
 
 SECOND = 10**9
@@ -162,6 +162,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "small").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot read"):
         read_bounded(tmp_path / name, 100, "a policy")
+
+
+@pytest.mark.parametrize(
+    ("name", "there"), [("small", True), (".", True), ("none", False), ("small/x", False), ("a\0b", False)]
+)
+def test_whether_something_is_there(tmp_path: Path, name: str, there: bool) -> None:
+    (tmp_path / "small").touch()
+    assert is_there(tmp_path / name) == there
+
+
+@pytest.mark.parametrize("name", ["loop", "a" * 300])
+def test_where_nobody_can_tell(tmp_path: Path, name: str) -> None:
+    """`Path.exists` says no to some on one Python, to all on another."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match=r"links|too long"):
+        is_there(tmp_path / name)
 
 
 def test_a_small_file_of_our_own(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelcar.errors import NotFound, UsageError
+from modelcar.files import is_there
 from modelcar.signing.policy.authorities import AuthoritySpec
 from modelcar.signing.policy.clusterimage import ClusterImagePolicy, parse_cluster_image_policy
 from modelcar.signing.policy.denylist import DigestDenyList, parse_deny_list
@@ -141,7 +142,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> bytes:
-    if not path.exists():
+    if not is_there(path):
         raise NotFound(f"{path} does not exist")
     if not path.is_file():
         raise UsageError(f"{path} is not a file")
