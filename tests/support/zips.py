@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["DEFLATED", "STORED", "Member", "extra", "inflatable", "make_zip"]
+__all__ = ["DEFLATED", "STORED", "Member", "extra", "inflatable", "make_zip", "zeros"]
 
 STORED, DEFLATED = 0, 8
 
@@ -49,6 +49,16 @@ class Member:
 def inflatable(data: bytes, level: int = 9) -> bytes:
     compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
     return compressor.compress(data) + compressor.flush()
+
+
+def zeros(name: bytes, mebibytes: int) -> Member:
+    """A member that inflates to so many zeros: one MiB of them deflated, over and over."""
+    compressor, piece, crc = zlib.compressobj(9, zlib.DEFLATED, -15), bytes(1 << 20), 0
+    raw = (compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)) * mebibytes + compressor.flush()
+    for _ in range(mebibytes):
+        crc = zlib.crc32(piece, crc)
+    fields = {"crc": crc, "size": mebibytes << 20}
+    return Member(name=name, raw=raw, method=DEFLATED, central=fields, local=fields)
 
 
 def extra(kind: int, data: bytes) -> bytes:

@@ -138,8 +138,21 @@ COMMANDS = ("modelcar/cli/", "modelcar/__main__.py", "registry_shim/cli/")
 
 
 @cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def parsed(path: Path) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(ast.parse(path.read_text())))
+    return tuple(ast.walk(tree(path)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_do_not_outlive_their_tests() -> Iterator[None]:
+    """They are some hundred megabytes, and each garbage collection would go through them."""
+    yield
+    tree.cache_clear()
+    parsed.cache_clear()
 
 
 @cache
@@ -236,7 +249,7 @@ def test_no_module_needs_itself(heads: bool) -> None:
         if path == ROOT / "modelcar/__init__.py":
             continue
         graph[module] = set()
-        for source, what in imports_of(ast.parse(path.read_text()), heads=heads):
+        for source, what in imports_of(tree(path), heads=heads):
             imported = f"{source}.{what}" if f"{source}.{what}" in known else source
             if imported in known and imported not in ("modelcar", module):
                 graph[module].add(imported)

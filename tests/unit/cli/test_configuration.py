@@ -158,11 +158,16 @@ def names(group: type, path: str = "") -> Iterator[str]:
 
 OUR_NAME = re.compile(r"(MODELCAR|REGISTRY_SHIM)_[A-Z][A-Z_]*")
 ENVIRONMENTS = ("environ", "environment", "env")
+MAY_READ = re.compile(rf"{OUR_NAME.pattern}|\b({'|'.join(ENVIRONMENTS)})\b|\benvvar\b")
+"""What stands in every module in which there is something to find."""
 
 
 def variables_read(path: Path) -> Iterator[str]:
     """The names of variables that a module asks the environment for, and of ours wherever they stand."""
-    tree = ast.parse(path.read_text())
+    text = path.read_text()
+    if not MAY_READ.search(text):
+        return
+    tree = ast.parse(text)
     constants = {}
     for statement in tree.body:
         if (

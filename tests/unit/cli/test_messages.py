@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 OURS = {
     name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.ModelcarError)
 }
+RAISED = re.compile(rf"\b({'|'.join(OURS)})\(")
 # Names that are written with a capital, and examples that are to be typed as they are.
 NAMES = re.compile(r"(Docker|Europe|In|Name|Fulcio|Rekor|Sigstore|Kubernetes|Linux|Python|Hugging|Btrfs)\b")
 OF_OTHERS = {"--format", "--help"}  # of the AWS command line, of everybody
@@ -52,7 +53,8 @@ def texts() -> tuple[Text, ...]:
     return tuple(
         Text(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", text)
         for path in [*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*.py")]
-        for node in ast.walk(ast.parse(path.read_text()))
+        if RAISED.search(content := path.read_text())
+        for node in ast.walk(ast.parse(content))
         for text in texts_of(node)
     )
 

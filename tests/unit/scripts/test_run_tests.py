@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STEADY = "def test_steady():\n    pass\n"
 BROKEN = "def test_broken_{}():\n    assert False\n"
 UNSTEADY = """
@@ -17,6 +19,8 @@ def test_unsteady(once=__import__("pathlib").Path(__file__).with_name("once")):
     once.touch()
     assert there
 """
+ONLY_XDIST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
+"""What it calls pytest with, and nothing that would take longer to load than the tests."""
 
 
 def run(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +30,7 @@ def run(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "scripts.run_tests", "test_here.py"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), "GITHUB_ACTIONS": "true"},
+        env={**os.environ, **ONLY_XDIST, "PYTHONPATH": str(root), "GITHUB_ACTIONS": "true"},
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +62,7 @@ def test_one_that_is_steady_in_failing_outweighs_one_that_is_not(tmp_path: Path)
 
 
 def test_many_failures_are_no_accident(tmp_path: Path) -> None:
-    done = run(tmp_path, UNSTEADY, *(BROKEN.format(n) for n in range(3)))
+    done = run(tmp_path, UNSTEADY, *(BROKEN.format(n) for n in range(5)))
     assert (done.returncode, "once more" in done.stdout) == (1, False)
 
 
