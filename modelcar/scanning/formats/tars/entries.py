@@ -16,6 +16,7 @@ _SPECIAL: Final = (b"3", b"4", b"6")
 _WITHOUT_CONTENT: Final = (_HARD_LINK, _SYMBOLIC_LINK, _FOLDER, *_SPECIAL)
 _EXTENSIONS: Final = (b"x", b"X", b"g", b"L", b"K")
 _MAX_EXTENSION: Final = 1 << 20  # bytes of a long name, or of PAX records
+_ASCII: Final = bytes(range(128))
 _LARGE: Final = 8 << 30  # bytes; what a size in octal digits cannot say
 
 
@@ -88,8 +89,9 @@ def is_header(block: bytes) -> bool:
     if len(block) < BLOCK or (stated := _number(block[148:156])) is None:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
+    total = sum(rest)
     # Some old programs took bytes for signed.
-    return stated in (sum(rest), sum(rest) - 256 * sum(byte > 127 for byte in rest))
+    return stated == total or stated == total - 256 * len(rest.translate(None, _ASCII))
 
 
 def entries(scan: FileScan) -> Iterator[Entry]:
