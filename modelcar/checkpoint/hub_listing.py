@@ -37,7 +37,7 @@ def list_files(
         Exception: whatever the library's client raises; see `hub_errors`.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
 
     validate_repo_id(wanted.repo)
     model = f"{options.endpoint or constants.ENDPOINT}/api/models/{wanted.repo}"

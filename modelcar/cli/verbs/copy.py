@@ -16,7 +16,7 @@ from modelcar.errors import UsageError
 from modelcar.images.archive import Archived, archive_image
 from modelcar.images.publish import publish_image
 from modelcar.oci import Descriptor, Digest, Reference
-from modelcar.packaging.fetch import LayoutSource, RegistrySource
+from modelcar.packaging.fetch import ImageSource, LayoutSource, RegistrySource
 from modelcar.packaging.labels import image_labels
 from modelcar.packaging.locations import ArchiveLocation, LayoutLocation, Location, StoredLocation, open_target_layout
 from modelcar.progress import Progress
@@ -81,7 +81,7 @@ def command(src: Location, dst: Location, limit_rate: float | None, settings: Cl
 
 def _labels(src: Location, registry: Registry) -> dict[Digest, str]:
     """What the layers are called; of a registry that takes a few small requests."""
-    source = LayoutSource(src) if isinstance(src, StoredLocation) else RegistrySource(src, registry)
+    source: ImageSource = LayoutSource(src) if isinstance(src, StoredLocation) else RegistrySource(src, registry)
     return image_labels(source, source.resolve())
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined, unused-ignore]
@@ -73,7 +74,13 @@ def test_the_librarys_headers_are_made_once(
 
     made: list[object] = []
     build = library.build_hf_headers  # type: ignore[attr-defined, unused-ignore]
-    monkeypatch.setattr(library, "build_hf_headers", lambda **asked: made.append(asked) or build(**asked))
+
+    def noted(**asked: Any) -> dict[str, str]:
+        made.append(asked)
+        headers: dict[str, str] = build(**asked)
+        return headers
+
+    monkeypatch.setattr(library, "build_hf_headers", noted)
     hub.repos["org/name"] = repo
     open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
     assert len(made) == 1
