@@ -63,6 +63,7 @@ def compile_holder(architecture: str, output: Path, *, cache: Path, root: Path =
     source = root / "modelcar/holder/src"
     environment = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
     environment |= {"ZIG_GLOBAL_CACHE_DIR": str(cache / "global"), "ZIG_LOCAL_CACHE_DIR": str(cache / "local")}
+    environment |= {"ZIG_LIB_DIR": str(_library(cache, pinned_zig(root)))}
     done = subprocess.run(
         [
             *(sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[architecture], *FLAGS),
@@ -79,6 +80,20 @@ def compile_holder(architecture: str, output: Path, *, cache: Path, root: Path =
     if done.returncode != 0:
         raise HolderError(f"the compiler failed for {architecture}:\n{done.stdout.strip()}")
     output.chmod(0o755)
+
+
+def _library(cache: Path, version: str) -> Path:
+    """Zig's own sources by one path, wherever pip has put them, so that the musl compiled by one build serves the next.
+
+    Caches go by path, and pip builds in an environment that it makes anew each time.
+    """
+    found = importlib.util.find_spec("ziglang")
+    folders = list(found.submodule_search_locations or ()) if found else []
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".new-") as temporary:
+        link = Path(temporary) / "lib"
+        link.symlink_to(Path(folders[0]).resolve() / "lib")
+        return link.replace(cache / version.replace("==", "-"))
 
 
 @contextmanager

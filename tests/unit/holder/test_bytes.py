@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shutil
 import struct
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,22 @@ def test_the_bytes_come_from_the_source(architecture: Architecture, hatch_build:
     with hatch_build.cache_folder(ROOT) as cache:
         hatch_build.compile_holder(architecture, tmp_path / "made", cache=cache, root=tmp_path)
     assert (tmp_path / "made").read_bytes() == holder_bytes(architecture)
+
+
+def test_the_compiler_has_one_place_wherever_it_is_installed(
+    hatch_build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zig's cache goes by path: what pip's environment has compiled of musl need not be compiled for the next one."""
+    places = []
+    for name in ("one", "other"):
+        (tmp_path / name / "ziglang/lib").mkdir(parents=True)
+        (tmp_path / name / "ziglang/__init__.py").touch()
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path / name)
+            patch.delitem(sys.modules, "ziglang", raising=False)
+            places.append(hatch_build._library(tmp_path / "cache", "ziglang==1"))
+        assert places[-1].resolve() == tmp_path / name / "ziglang/lib"
+    assert places[0] == places[1]
 
 
 def test_one_version_of_the_compiler_everywhere(hatch_build: ModuleType) -> None:
