@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         upload, came = "/blobs/uploads/" in self.path, 0
         end = size if cut is None else cut
         while came < end:
-            block = self.rfile.read1(min(_BLOCK, end - came))  # type: ignore[attr-defined]
+            block = self.rfile.read1(min(_BLOCK, end - came))
             came += len(block)
             if upload:
                 proxy.came(len(block))
