@@ -30,6 +30,7 @@ from urllib3.exceptions import (
     ProxyError,
     ReadTimeoutError,
     SSLError,
+    SystemTimeWarning,
 )
 
 from modelcar import __version__
@@ -51,7 +52,10 @@ Body = bytes | Iterable[bytes | FileSlice]
 _CONNECT_TIMEOUT = 15.0  # seconds, unless the settings allow less
 _UNSENT = 1 << 20  # bytes that the kernel may hold without sending them
 _SMALL = 64 << 10  # bytes worth reading to keep a connection alive
+_TIMES = (9, 10)  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and ..._HAS_EXPIRED
+_NAME_ITS_CA = "give its CA with --ca-file"
 _log = logging.getLogger(__name__)
+urllib3.disable_warnings(SystemTimeWarning)  # what a wrong clock does to certificates is told as an error
 
 
 class Broken(Exception):
@@ -406,9 +410,8 @@ def _tls_broken(error: Exception) -> Broken:
     text = str(inner)
     if isinstance(inner, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in text:
         why = getattr(inner, "verify_message", "") or "it cannot be verified"
-        return Broken(
-            f"its certificate is not accepted: {why}", hint="give its CA with --ca-file", final=True, connected=False
-        )
+        hint = "renew it, or set the clock here right" if getattr(inner, "verify_code", 0) in _TIMES else _NAME_ITS_CA
+        return Broken(f"its certificate is not accepted: {why}", hint=hint, final=True, connected=False)
     if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text or "RECORD_LAYER_FAILURE" in text:
         return Broken("it does not speak TLS", hint="use --plain-http if that is intended", final=True, connected=False)
     if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):

@@ -128,7 +128,8 @@ def _login(secret: PullSecret, entry: object) -> Login | None:
     username, password = entry.get("username", ""), entry.get("password", "")
     if encoded := entry.get("auth"):
         try:
-            padded = encoded + "=" * (-len(encoded) % 4)
+            bare = encoded.rstrip("=")
+            padded = bare + "=" * (-len(bare) % 4)
             username, colon, password = base64.b64decode(padded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             colon = ""

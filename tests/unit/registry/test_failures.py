@@ -159,6 +159,20 @@ def test_tls_without_its_ca(secure_server: ScriptedRegistry, client: Client) -> 
     assert "--ca-file" in str(caught.value.hint)
 
 
+@pytest.mark.debian("faketime", "openssl")
+@pytest.mark.parametrize(
+    ("clock", "why"), [("-10y", "certificate is not yet valid"), ("+10y", "certificate has expired")]
+)
+def test_tls_by_a_wrong_clock(secure_server: ScriptedRegistry, authority: Authority, clock: str, why: str) -> None:
+    """Two lines, and nothing from libraries."""
+    asking = [sys.executable, "-m", "modelcar", "inspect", str(reference(secure_server)), "--ca-file", authority.ca]
+    done = subprocess.run(["faketime", "-f", clock, *asking], capture_output=True, text=True)
+    first, hint = done.stderr.splitlines()
+    assert first.endswith(f"its certificate is not accepted: {why}")
+    assert hint == "  hint: renew it, or set the clock here right"
+    assert done.returncode == 3
+
+
 def test_tls_with_plain_http_asked_for(secure_server: ScriptedRegistry, client: Client) -> None:
     with pytest.raises(Unreachable):
         client(plain_http=True, attempts=1).resolve(reference(secure_server))
