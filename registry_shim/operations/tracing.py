@@ -6,11 +6,12 @@ there. Nothing of OpenTelemetry is imported unless traces are configured.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from modelcar import __version__
 from modelcar.errors import ModelcarError, UsageError
@@ -22,11 +23,13 @@ from registry_shim.operations.routes import route_of
 from registry_shim.operations.settings import TraceSettings
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
     from opentelemetry.trace import Span
 
 __all__ = ["Tracing"]
 
+_log = logging.getLogger(__name__)
 _NOTES: Final = ("cache", "repository", "digest", "upstream", "peer", "mirror")
 _MAX_HEADERS: Final = 64 << 10  # bytes
 _WAITING: Final = 10_000  # spans of requests that run; more are not traced
@@ -51,7 +54,7 @@ class Tracing:
         resource = Resource.create({"service.name": "registry-shim", "service.version": __version__})
         sampler = ParentBased(TraceIdRatioBased(settings.share))
         self._provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or _exporter(settings)))
+        self._provider.add_span_processor(BatchSpanProcessor(_telling(exporter or _exporter(settings), settings)))
         self._tracer = self._provider.get_tracer("registry_shim", __version__)
         self._open: dict[int, Span] = {}
 
@@ -101,6 +104,37 @@ class Tracing:
     def close(self) -> None:
         """Waits for the collector, for some seconds at most."""
         self._provider.shutdown()
+
+
+class _Telling:
+    """A `SpanExporter` that says when the collector stops taking spans, and when it takes them again."""
+
+    def __init__(self, exporter: SpanExporter, collector: str) -> None:
+        self._exporter, self._collector = exporter, collector
+        self._takes = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
+        result = self._exporter.export(spans)
+        takes = result is SpanExportResult.SUCCESS
+        if takes != self._takes:
+            self._takes = takes
+            what = "takes traces again" if takes else "takes no traces; they are dropped until it does"
+            _log.warning("%s %s", self._collector, what)
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _telling(exporter: SpanExporter, settings: TraceSettings) -> SpanExporter:
+    """In place of the library's own words, which are several lines a batch, with the names of its classes."""
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+    return cast("SpanExporter", _Telling(exporter, settings.endpoint.partition("?")[0]))
 
 
 def _exporter(settings: TraceSettings) -> SpanExporter:

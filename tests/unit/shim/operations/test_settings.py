@@ -28,7 +28,7 @@ def test_a_value_of_a_part_that_is_not_there() -> None:
 @pytest.mark.parametrize("name", ["listen", "metrics_listen"])
 def test_an_address_that_is_none_is_told_with_its_setting(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=f"^{name}: '.*' is not an address"):
-        NodeSettings(**{name: text})
+        NodeSettings().overridden({name: text})
 
 
 def test_a_value_that_its_part_refuses() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from modelcar.errors import ModelcarError, StorageError, UsageError
@@ -100,6 +102,40 @@ def test_requests_that_never_end_are_not_kept_for_ever(monkeypatch: pytest.Monke
         tracing.begun(each)
     assert len(tracing._open) == 3
     tracing.close()
+
+
+class Collector(InMemorySpanExporter):
+    """Takes a batch where `answers` has yes for it."""
+
+    def __init__(self, *answers: bool) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS if self.answers.pop(0) else SpanExportResult.FAILURE
+
+
+def test_a_collector_that_goes_and_comes_is_told_of_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    tracing = Tracing(TraceSettings(endpoint=f"{ENDPOINT}?key=secret", share=1.0), Collector(True, False, False, True))
+    for _ in range(4):
+        tracing.fetched(SourceKind.UPSTREAM, Outcome.DONE, 0.1)
+        tracing._provider.force_flush()
+    tracing.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{ENDPOINT} takes no traces; they are dropped until it does",
+        f"{ENDPOINT} takes traces again",
+    ]
+
+
+@pytest.mark.slow
+def test_nobody_listens(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    tracing = Tracing(TraceSettings(endpoint=ENDPOINT, share=1.0))
+    tracing.fetched(SourceKind.UPSTREAM, Outcome.DONE, 0.1)
+    tracing.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{ENDPOINT} takes no traces; they are dropped until it does"
+    ]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_headers_for_the_collector(tmp_path: Path) -> None:
