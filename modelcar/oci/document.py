@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from modelcar.errors import InvalidDocument
 
 __all__ = ["MAX_DOCUMENT", "Fields", "compact_json", "parse_object"]
 
 MAX_DOCUMENT = 4 << 20  # bytes; what registries must at least accept as a manifest
+_MAX_DEPTH: Final = 200  # some tens are in use; where Python itself gives up differs by its version, and by who calls
 
 
 def compact_json(value: Any) -> bytes:
@@ -29,7 +30,7 @@ def compact_json(value: Any) -> bytes:
 def parse_object(raw: bytes, what: str, *, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
     """Parse a JSON object of at most `limit` bytes strictly, so that whatever passes can be written again.
 
-    UTF-8 without lone surrogates, no duplicate names, no NaN, no number too large for a float.
+    UTF-8 without lone surrogates, no duplicate names, no NaN, no number too large for a float, at most 200 levels.
 
     Raises:
         InvalidDocument: naming `what`.
@@ -61,7 +62,17 @@ def parse_object(raw: bytes, what: str, *, limit: int = MAX_DOCUMENT) -> dict[st
         raise InvalidDocument(f"{what} is not JSON: {_first_line(e)}") from None
     if not isinstance(value, dict):
         raise InvalidDocument(f"{what} is not a JSON object")
+    if raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH and _is_deep(value):
+        raise InvalidDocument(f"{what} is not JSON: it is nested too deeply")
     return value
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [child for children in inside for child in children if isinstance(child, (dict, list))]
+    return bool(level)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,12 +13,24 @@ import click
 from modelcar.cli.options import NAMED_PATH
 from registry_shim.operations.admin.client import AdminClient
 
-__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "root_option"]
+__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "neighbour_option", "root_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ROOT_VARIABLE: Final = "REGISTRY_SHIM_ROOT"
 _DEFAULT: Final = "/var/lib/registry-shim"
+
+
+neighbour_option: Final = click.option(
+    "--root",
+    metavar="DIR",
+    type=NAMED_PATH,
+    envvar=ROOT_VARIABLE,
+    default=_DEFAULT,
+    show_default=True,
+    help="The folder of the shim beside it.",
+)
+"""`--root`, of those who work on the same node."""
 
 
 def root_option(command: F) -> F:

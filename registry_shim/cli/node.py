@@ -10,7 +10,7 @@ import click
 
 from modelcar.cli.options import NAMED_PATH, kubeconfig_option, log_option, log_settings, verbose_option
 from modelcar.errors import UsageError
-from registry_shim.cli.asking import ROOT_VARIABLE
+from registry_shim.cli.asking import neighbour_option
 
 __all__ = ["command"]
 
@@ -18,15 +18,7 @@ _ANSWER_SECONDS = 30.0
 
 
 @click.command("node")
-@click.option(
-    "--root",
-    metavar="DIR",
-    type=NAMED_PATH,
-    envvar=ROOT_VARIABLE,
-    default="/var/lib/registry-shim",
-    show_default=True,
-    help="The folder of the shim beside it.",
-)
+@neighbour_option
 @click.option("--node-name", metavar="NAME", envvar="NODE_NAME", help="This node's name; also $NODE_NAME.")
 @click.option("--lists", metavar="DIR", type=NAMED_PATH, help="Its `precache.folder`, if it has one.")
 @click.option(

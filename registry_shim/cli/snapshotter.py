@@ -9,21 +9,13 @@ import click
 
 from modelcar.cli.options import KERNEL_MOUNTS, NAMED_PATH, log_option, log_settings, verbose_option
 from modelcar.cli.output import Output
-from registry_shim.cli.asking import ROOT_VARIABLE
+from registry_shim.cli.asking import neighbour_option
 
 __all__ = ["command"]
 
 
 @click.command("snapshotter")
-@click.option(
-    "--root",
-    metavar="DIR",
-    type=NAMED_PATH,
-    envvar=ROOT_VARIABLE,
-    default="/var/lib/registry-shim",
-    show_default=True,
-    help="The folder of the shim beside it.",
-)
+@neighbour_option
 @click.option(
     "--state",
     metavar="DIR",

@@ -26,6 +26,8 @@ from modelcar.oci.document import Fields, compact_json, parse_object
         (b"\xef\xbb\xbf{}", "BOM"),
         (b'{"a":"\n"}', "control character"),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", "nested too deeply"),
+        (b'{"a":' * 201 + b"1" + b"}" * 201, "nested too deeply"),
         (b'{"a":"' + b"x" * (4 << 20) + b'"}', "more than"),
     ],
 )
@@ -88,3 +90,10 @@ def test_a_name_that_go_takes_for_another_is_refused(name: str) -> None:
 
 def test_other_unknown_names_are_kept() -> None:
     assert Fields({"layers": [], "Other": 1, "other": 2}, "m").rest(frozenset({"layers"})) == {"Other": 1, "other": 2}
+
+
+def test_how_deep_a_document_may_be_does_not_depend_on_python() -> None:
+    raw = b'{"a":' + b"[" * 199 + b"]" * 199 + b',"b":' + b'{"a":' * 199 + b"1" + b"}" * 200
+    assert set(parse_object(raw, "it")) == {"a", "b"}
+    wide = b'{"a":[' + b",".join([b"[{}]"] * 1000) + b"]}"
+    assert len(parse_object(wide, "it")["a"]) == 1000

@@ -165,8 +165,8 @@ def test_tls_without_its_ca(secure_server: ScriptedRegistry, client: Client) -> 
 )
 def test_tls_by_a_wrong_clock(secure_server: ScriptedRegistry, authority: Authority, clock: str, why: str) -> None:
     """Two lines, and nothing from libraries."""
-    asking = [sys.executable, "-m", "modelcar", "inspect", str(reference(secure_server)), "--ca-file", authority.ca]
-    done = subprocess.run(["faketime", "-f", clock, *asking], capture_output=True, text=True)
+    asking = ["-m", "modelcar", "inspect", str(reference(secure_server)), "--ca-file", str(authority.ca)]
+    done = subprocess.run(["faketime", "-f", clock, sys.executable, *asking], capture_output=True, text=True)
     first, hint = done.stderr.splitlines()
     assert first.endswith(f"its certificate is not accepted: {why}")
     assert hint == "  hint: renew it, or set the clock here right"
