@@ -7,10 +7,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from modelcar.serving.http import Handler, Listening, listening
 from modelcar.serving.messages import Request, Response
+
+BUFFER: Final = 1 << 18
+"""Bytes that a socket holds for a client that takes nothing: else each machine has its own idea, up to 32 MiB."""
 
 
 class LoopClock:
@@ -46,6 +49,7 @@ async def echo(request: Request) -> Response:
 async def running(handler: Handler = echo, **options: Any) -> AsyncIterator[tuple[Listening, int]]:
     """A listener and its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)  # connections inherit it
         async with listening(handler, listener, **options) as served:
             yield served, listener.getsockname()[1]
 
@@ -55,7 +59,16 @@ async def connected(
     port: int, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A client's connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    connection.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    except BaseException:
+        connection.close()
+        raise
+    name = "127.0.0.1" if context is not None else None
+    reader, writer = await asyncio.open_connection(sock=connection, ssl=context, server_hostname=name)
     try:
         yield reader, writer
     finally:
@@ -69,7 +82,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
     try:
         async with asyncio.timeout(60):
             return await reader.read()
-    except ConnectionResetError:
+    except ConnectionError:  # a pipe is broken for who was still writing
         return b""
 
 
