@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from modelcar.errors import UsageError
 from modelcar.registry.mutual import MutualTls
@@ -13,6 +15,7 @@ from registry_shim.peers.members import Member, parse_members
 __all__ = ["KubernetesSettings", "PeerSettings"]
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - they are refused
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # as Kubernetes has them; parts of URLs here
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -33,6 +36,13 @@ class KubernetesSettings:
     port: str = "peers"
     api: str | None = None
     account: Path = _ACCOUNT
+
+    def __post_init__(self) -> None:
+        for what, name in (("service", self.service), ("namespace", self.namespace), ("port", self.port)):
+            if name is not None and not _NAME.fullmatch(name):
+                raise UsageError(f"{name!r} is not the name of a {what}", hint="lower case, digits and -, 63 at most")
+        if self.api is not None:
+            _check_api(self.api)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +113,15 @@ class PeerSettings:
     def name(self) -> str:
         """What the others call this node."""
         return self.advertise or self.listen
+
+
+def _check_api(url: str) -> None:
+    if "@" in url:  # never shown: it may be a password
+        raise UsageError("the URL of an API server takes no credentials", hint="the service account's token is sent")
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("https", "http") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        is_url = False
+    if not is_url or not url.isprintable() or " " in url:
+        raise UsageError(f"{url!r} is not the URL of an API server", hint="it looks like https://10.96.0.1")

@@ -110,13 +110,17 @@ class Records:
         self._path = path
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
-        with self._explained():
-            database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._database = database
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("PRAGMA foreign_keys = ON")
-        self._migrate()
+        try:
+            with self._explained():
+                database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                self._database = database
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA foreign_keys = ON")
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         with self._lock:

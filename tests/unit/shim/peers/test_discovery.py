@@ -167,6 +167,28 @@ def test_outside_of_a_cluster_one_must_say_where_it_is(monkeypatch: pytest.Monke
         KubernetesMembers(KubernetesSettings(service="shim", account=tmp_path))
 
 
+@pytest.mark.parametrize("name", ["", "a b", "../..", "user:pw@host", "Upper", "-a", "a" * 64, "a\nb"])
+@pytest.mark.parametrize("what", ["service", "namespace", "port"])
+def test_names_that_kubernetes_does_not_have(what: str, name: str) -> None:
+    given: dict[str, str] = {"service": "shim", what: name}
+    with pytest.raises(UsageError, match=f"is not the name of a {what}"):
+        KubernetesSettings(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "api", ["", "10.0.0.1", "ftp://a", "https://", "https://a:99999", "https://[::1", "https://a b"]
+)
+def test_an_api_server_that_is_none(api: str) -> None:
+    with pytest.raises(UsageError, match="is not the URL of an API server"):
+        KubernetesSettings(service="shim", api=api)
+
+
+def test_a_password_for_the_api_server_is_not_shown() -> None:
+    with pytest.raises(UsageError, match="takes no credentials") as caught:
+        KubernetesSettings(service="shim", api="https://user:s3cret@10.0.0.1")
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_list_is_told_once() -> None:
     told = Told()
     StaticMembers(["10.0.0.1=a", "10.0.0.2:7=b"]).run(told)

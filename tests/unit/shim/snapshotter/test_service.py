@@ -206,8 +206,10 @@ def test_a_socket_as_far_down_as_containerd_can_connect() -> None:
 def test_a_damaged_database_is_one_line(root: Path, mounter: RememberingMounter) -> None:
     root.mkdir()
     (root / "snapshots.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match=r"snapshots\.db: file is not a database"), opened(root, mounter):
+    with pytest.raises(StorageError, match=r"snapshots\.db: file is not a database") as caught, opened(root, mounter):
         pytest.fail("it opens")
+    assert root / "snapshots.db" not in {fd.resolve() for fd in Path("/proc/self/fd").iterdir()}
+    del caught  # its traceback has held what was not closed
 
 
 def test_a_folder_that_holds_other_things_stays_as_it_is(tmp_path: Path, mounter: RememberingMounter) -> None:
