@@ -337,7 +337,7 @@ class Upload:
         """Prepare another try that may go better; `False` if there is none."""
         status = rejected.status
         if status is None or status in RETRIED:
-            delay = max(BACKOFF.after(failures), rejected.wait)
+            delay = max(BACKOFF.after(max(1, self._patience.still)), rejected.wait)
             self._session.again_after(delay, str(rejected.error))
             return self._go_on(rejected, failures)
         if status == 416:

@@ -19,6 +19,8 @@ class Patience:
 
     Attributes:
         failures: in a row, since the registry got more than it had.
+        still: of these, the last ones in a row that moved next to nothing. A registry that takes most of a blob is not
+            one to be left alone, even if it keeps none of it.
     """
 
     def __init__(self, attempts: int, size: int) -> None:
@@ -30,20 +32,23 @@ class Patience:
         self._reached = 0
         self._weight = 0.0
         self.failures = 0
+        self.still = 0
 
     def failed(self, *, moved: int, wait: float) -> bool:
         """A request failed after `moved` bytes, and the registry asks to `wait` so many seconds. Returns whether it may
         be tried again."""
         self._in_vain += moved
         self.failures += 1
-        self._weight += _MOVING if moved and moved >= self._worthwhile else 1.0
+        moving = moved > 0 and moved >= self._worthwhile
+        self.still = 0 if moving else self.still + 1
+        self._weight += _MOVING if moving else 1.0
         spent = self._in_vain > self._budget or self._beginnings > _BEGINNINGS * self._attempts
         return self._attempts > 1 and self._weight < self._attempts and not spent and wait <= _MAX_WAIT
 
     def reached(self, offset: int) -> None:
         """The registry has so many bytes; fewer than before, if it began again."""
         if offset > self._reached:
-            self.failures, self._weight = 0, 0.0
+            self.failures, self.still, self._weight = 0, 0, 0.0
         elif offset < self._reached:
             self._in_vain += self._reached - offset
         self._reached = offset

@@ -13,6 +13,7 @@ from modelcar.registry.dialects import UNKNOWN, AfterCut, Way
 from modelcar.registry.habits import Habit, Habits
 from modelcar.registry.upload import Blob as Unhashed
 from modelcar.registry.upload import Tail, Upload, UploadContext, map_source
+from modelcar.registry.upload.patience import Patience
 from modelcar.registry.upload.tactics import Tactics
 from modelcar.registry.uploader import Uploader
 from modelcar.testing.registry import Fate, Fault, Wrong, running
@@ -61,6 +62,16 @@ def test_pieces_where_nothing_is_kept_of_what_broke_off(tmp_path: Path) -> None:
         requests = [seen.received for seen in registry.journal() if seen.received and seen.status in (201, 202)]
         assert max(requests) == 5 * MIB
         assert registry.counts().fate(Fate.UNKEPT) == 20 * MIB
+
+
+def test_rests_do_not_grow_while_bytes_move() -> None:
+    """Where a layer goes in one request, nothing is ever acknowledged: after six breaks it rested for half a minute."""
+    patience = Patience(5, 256 * MIB)
+    assert [(patience.failed(moved=100 * MIB, wait=0), patience.still) for _ in range(6)] == 6 * [(True, 0)]
+    assert patience.failures == 6
+    assert [(patience.failed(moved=0, wait=0), patience.still) for _ in range(3)] == [(True, 1), (True, 2), (True, 3)]
+    patience.reached(1)
+    assert (patience.failures, patience.still) == (0, 0)
 
 
 def test_replicas_that_share_only_the_first_piece(tmp_path: Path) -> None:
