@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from modelcar.errors import UsageError
+from modelcar.files import is_there
 from modelcar.oci import Reference
 
 __all__ = [
@@ -220,9 +221,10 @@ def read_files(environment: Mapping[str, str] = os.environ) -> tuple[Configurati
         StorageError: one is there and cannot be read.
     """
     found = []
+    named = bool(environment.get(VARIABLE))
     for path in configuration_files(environment):
-        if not _is_there(path):
-            if environment.get(VARIABLE):
+        if not _is_there(path, named=named):
+            if named:
                 raise UsageError(f"{path} is not there", hint=f"{VARIABLE} names it")
             found.append(ConfigurationFile(path=path, said=None))
             continue
@@ -232,12 +234,13 @@ def read_files(environment: Mapping[str, str] = os.environ) -> tuple[Configurati
     return tuple(found)
 
 
-def _is_there(path: Path) -> bool:
-    """A file in a folder that we may not enter, such as another user's home, is nobody's configuration."""
+def _is_there(path: Path, *, named: bool) -> bool:
+    """A file in a folder that we may not enter, such as another user's home, is nobody's configuration, unless somebody
+    named it: then reading it says what is in the way."""
     try:
-        return path.exists()
-    except PermissionError:
-        return False
+        return is_there(path)
+    except OSError:
+        return named
 
 
 def in_force(files: Sequence[ConfigurationFile], environment: Mapping[str, str] = os.environ) -> dict[str, InForce]:

@@ -17,7 +17,7 @@ import pytest
 from modelcar.cli import cli, configuration
 from modelcar.cli.configuration import Configuration, defaults_of, in_force, read_files
 from modelcar.cli.variables import OTHERS, OURS
-from modelcar.errors import UsageError
+from modelcar.errors import StorageError, UsageError
 from modelcar.registry import ClientSettings
 from tests.unit.cli.conftest import ModelcarCli
 
@@ -71,6 +71,15 @@ def test_one_file_may_be_named_and_none(own: Path, tmp_path: Path, monkeypatch: 
     assert "engine" not in values()
     monkeypatch.setenv("MODELCAR_CONFIG", str(tmp_path / "none.yaml"))
     with pytest.raises(UsageError, match="is not there"):
+        read_files()
+
+
+def test_one_that_cannot_be_looked_at(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's configuration, unless somebody named it."""
+    own.symlink_to(own.name)
+    assert "engine" not in values()
+    monkeypatch.setenv("MODELCAR_CONFIG", str(own))
+    with pytest.raises(StorageError, match=r"cannot read .*: Too many levels"):
         read_files()
 
 
