@@ -142,6 +142,8 @@ class Chooser:
             size += grid.bounds(stop)[1]
             if size > limit or partial.claims(stop) or not (background or self._is_asked_for(stop)):
                 break
+            if partial.arrived(stop):  # the rest of it is asked for by itself
+                break
             best, _ = self._standing.choose(self._router.candidates(grid, stop), stop, now)
             if best is None or best.name != source.name:
                 break

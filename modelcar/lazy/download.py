@@ -80,7 +80,7 @@ class _Filling:
         self._told = 0
         self._ended = threading.Event()
         self._error: ModelcarError | None = None
-        self._transfer = Transfer(blob, router, scheduler, finished=self._finished)
+        self._transfer = Transfer(blob, router, scheduler, finished=self._finished, in_parts=True)
 
     def whole(self) -> None:
         try:

@@ -49,7 +49,7 @@ class Laggards:
             or self._standing.abandoned(window.current) >= _CHANCES
         ):
             return False
-        return self._may_waste(window.partial) and window.received / age < usual * self._settings.straggler_share
+        return self._may_waste(window.losing) and window.received / age < usual * self._settings.straggler_share
 
     def second(self, first: Window, now: float) -> ChunkSource | None:
         """Who is asked as well for the chunk that `first` is at, if that takes longer than is usual: another source, or

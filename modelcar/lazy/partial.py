@@ -2,7 +2,8 @@
 
 A chunk is checked in memory and written once, and only then marked in `have`. So a process that is killed loses
 nothing and another one goes on. After a crash of the machine the disk may have kept either without the other: what
-`have` says is then a claim, which `confirm` checks chunk by chunk.
+`have` says is then a claim, which `confirm` checks chunk by chunk. Where nobody reads the data before all is here, a
+chunk may also be kept while it comes (`arrive`), so that a process that is killed loses no more than a part of it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from modelcar.errors import ModelcarError, StorageError
+from modelcar.errors import DigestMismatch, ModelcarError, StorageError
 from modelcar.files import read_own
 from modelcar.lazy.data import BlobData, Place
 from modelcar.lazy.grid import Grid
+from modelcar.lazy.parts import PART, Arrival, Parts
 from modelcar.store.disk import explain
 
 __all__ = ["MAX_GRID", "PartialBlob"]
@@ -35,7 +37,7 @@ _SURE, _DOUBTED = b"\1", b"\2"  # what `have` says of chunks that are here
 class PartialBlob:
     """Safe to use from several threads; by one process at a time. Close it.
 
-    Nothing here waits for the disk but `put`, `confirm`, `read`, `hash_into` and `sync`.
+    Nothing here waits for the disk but `put`, `arrive`, `resume`, `keep`, `confirm`, `read`, `read_into` and `sync`.
     """
 
     def __init__(self, folder: Path, grid: Grid, data: BlobData, have: int) -> None:
@@ -49,6 +51,7 @@ class PartialBlob:
         self._doubted = bytearray(len(grid))
         self._left = len(grid)
         self._present = 0
+        self._parts = Parts(have, _BOOT_SIZE + len(grid), len(grid))
         self._writing: set[int] = set()
         self._waiting: dict[int, list[_Waiter]] = {}  # by the first chunk of theirs that is not here
         self._failure: ModelcarError | None = None
@@ -83,11 +86,12 @@ class PartialBlob:
             data = BlobData.open(folder / "data", grid.size, places)
             opened.append(data)
             have = _open(folder / "have", opened)
-            known = os.pread(have, _BOOT_SIZE + len(grid) + 1, 0)
-            if len(known) != _BOOT_SIZE + len(grid):
+            known = os.pread(have, _BOOT_SIZE + 2 * len(grid) + 1, 0)
+            boot, marks, counts = known[:_BOOT_SIZE], known[_BOOT_SIZE:][: len(grid)], known[_BOOT_SIZE + len(grid) :]
+            if len(marks) != len(grid) or len(counts) not in (0, len(grid)):
                 raise StorageError(f"{folder} is damaged")
             partial = cls(folder, grid, data, have)
-            partial._take_over(known[:_BOOT_SIZE].rstrip() == _boot(), known[_BOOT_SIZE:])
+            partial._take_over(boot.rstrip() == _boot(), marks, counts)
         except OSError as e:
             _close(opened)
             raise explain(e, f"cannot open {folder}") from None
@@ -163,23 +167,75 @@ class PartialBlob:
         end = self.size if stop < 0 else self.grid.bounds(stop)[0]
         return max(0, end - offset)
 
-    def put(self, number: int, data: bytes | bytearray | memoryview, *, doubtful: bool = False) -> bool:
+    def arrived(self, number: int) -> int:
+        """Bytes of the beginning of a chunk that have come and are kept, though it is not here."""
+        return self._parts.of(number)
+
+    def arrive(self, number: int, *, anew: bool = False) -> Arrival | None:
+        """Begin to keep a chunk while it comes: `resume`, `keep` and then `put`. Whoever did so before keeps no more of
+        it. `None` if it is here, or may be. Unverified bytes are in `data` from then on, though no `read` returns them.
+
+        Args:
+            anew: it comes from its beginning, whatever was kept.
+
+        Raises: `StorageError`.
+        """
+        if self._claimed[number] or not self._begin(number):
+            return None
+        with self._ending(number):
+            return self._parts.begin(number, anew=anew)
+
+    def resume(self, arrival: Arrival, view: memoryview) -> None:
+        """Fill the beginning of `view` with what was kept of the chunk. Raises `StorageError`."""
+        offset, _ = self.grid.bounds(arrival.number)
+        try:
+            n = self._data.read_into(view[: arrival.resumed], offset)
+        except OSError as e:
+            raise explain(e, f"cannot read {self.folder / 'data'}") from None
+        if n < arrival.resumed:
+            raise StorageError(f"{self.folder / 'data'} ends early")
+
+    def keep(self, arrival: Arrival, data: memoryview) -> None:
+        """Keep what has come of a chunk, `data` from its beginning, in whole parts. Raises `StorageError`."""
+        number, size = arrival.number, len(data) // PART * PART
+        if size <= arrival.kept or not self._begin(number):
+            return
+        with self._ending(number):
+            if self._parts.is_of(arrival):
+                self._data.write(data[arrival.kept : size], self.grid.bounds(number)[0] + arrival.kept)
+                self._parts.grows(arrival, size)
+
+    def put(
+        self,
+        number: int,
+        data: bytes | bytearray | memoryview,
+        *,
+        doubtful: bool = False,
+        arrival: Arrival | None = None,
+    ) -> bool:
         """Keep a chunk; returns False if it was here already. `doubtful`: its bytes may be anybody's, which only the
-        digest of the whole will tell; that is remembered with it.
+        digest of the whole will tell; that is remembered with it. `arrival`: how it was kept while it came.
 
         Raises:
-            DigestMismatch: these are not its bytes.
+            DigestMismatch: these are not its bytes; what was kept of them is no more.
             StorageError: the disk does not take them.
         """
         if self._here[number]:
             return False
-        self.grid.check(number, data)
+        try:
+            self.grid.check(number, data)
+        except DigestMismatch:
+            if arrival is not None and self._begin(number):
+                with self._ending(number):
+                    self._parts.discard(arrival)
+            raise
         # Whoever comes second with other bytes, which no digest may forbid, must not write over those of the first.
         if not self._begin(number):
             return False
         offset, _ = self.grid.bounds(number)
         try:
-            self._data.write(data, offset)
+            kept = self._parts.end(number, arrival)  # first: bytes of two who bring it are never taken for one's
+            self._data.write(memoryview(data)[kept:], offset + kept)
             _write(self._have, _DOUBTED if doubtful else _SURE, _BOOT_SIZE + number)
         except OSError as e:
             self._end(number)
@@ -277,6 +333,7 @@ class PartialBlob:
         """What waits is left waiting: `fail` it before."""
         with self._state:
             have, self._have = self._have, -1
+            self._parts.close()
             _close([self._data, have] if have >= 0 else [])
 
     def remove(self) -> None:
@@ -290,19 +347,25 @@ class PartialBlob:
             (self.folder / "grid.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _take_over(self, sure: bool, have: bytes) -> None:
-        """Begin with what another process had."""
+    def _take_over(self, sure: bool, marks: bytes, counts: bytes) -> None:
+        """Begin with what another process had. `counts`: of the parts of each chunk, or nothing."""
+        if not sure:
+            self._parts.forget()  # first, and never again to be believed
         if not sure and self.grid.verifiable:
-            self._claimed[:] = bytes(map(bool, have))
+            self._claimed[:] = bytes(map(bool, marks))
             if not any(self._claimed):
                 _write(self._have, _boot().ljust(_BOOT_SIZE), 0)
         elif not sure:
-            _write(self._have, bytes(len(have)), _BOOT_SIZE)
+            _write(self._have, bytes(len(marks)), _BOOT_SIZE)
             _write(self._have, _boot().ljust(_BOOT_SIZE), 0)  # second: claims must never pass for certain
         else:
-            for number, here in enumerate(have):
+            for number, here in enumerate(marks):
                 if here:
                     self._mark(number, doubtful=here == _DOUBTED[0])
+            for number in (n for n, count in enumerate(counts) if count):
+                if marks[number] or counts[number] * PART >= self.grid.bounds(number)[1]:
+                    raise StorageError(f"{self.folder} is damaged")
+            self._parts.take_over(counts)
 
     def _begin(self, number: int) -> bool:
         """Take the right to write a chunk; False if it is here, perhaps only after another thread has written it."""
@@ -315,6 +378,16 @@ class PartialBlob:
                 return False
             self._writing.add(number)
             return True
+
+    @contextmanager
+    def _ending(self, number: int) -> Iterator[None]:
+        """Of what was begun, and has not brought the chunk."""
+        try:
+            yield
+        except OSError as e:
+            raise explain(e, f"cannot write {self.folder}") from None
+        finally:
+            self._end(number)
 
     def _end(self, number: int, *, here: bool = False, settled: bool = False, doubtful: bool = False) -> None:
         """Done with it. `settled`: what `have` says of it is true from now on, so it is a claim no more."""

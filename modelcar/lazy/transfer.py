@@ -11,13 +11,21 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, ProtocolViolation, StorageError
+from modelcar.errors import (
+    DigestMismatch,
+    InvalidContent,
+    ModelcarError,
+    ProtocolViolation,
+    RegistryError,
+    StorageError,
+)
 from modelcar.lazy.backlog import Backlog
 from modelcar.lazy.choice import Ask, Chooser, Confirm, Nobody
 from modelcar.lazy.demand import Demands
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.laggards import Laggards
 from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.parts import Arrival
 from modelcar.lazy.scheduler import Job, Scheduler, Slots, Task
 from modelcar.lazy.sources import ChunkSource, Outcome, Router, SourceKind
 from modelcar.lazy.standing import Standing
@@ -71,9 +79,12 @@ class Transfer:
         *,
         priority: int = 0,
         finished: Callable[[ModelcarError | None], None] = lambda _: None,
+        in_parts: bool = False,
     ) -> None:
+        """`in_parts`: chunks are kept while they come; only where nobody reads the data before all of it is here."""
         self.partial, self.router = blob, router
         self.priority = priority
+        self._in_parts = in_parts
         self.background = True
         """Whether more is fetched than what somebody waits for."""
         self._scheduler, self._settings = scheduler, scheduler.settings
@@ -280,10 +291,24 @@ class Transfer:
         if window.kind is SourceKind.PEER:
             self._scheduler.wake()  # it may be asked for what comes next
 
+    def begins(self, window: Window, number: int) -> Arrival | None:
+        if not self._in_parts or window.kind is SourceKind.PEER:  # part of whose chunks would be anybody's
+            return None
+        return self.partial.arrive(number, anew=number > window.numbers.start)
+
+    def resume(self, arrival: Arrival, view: memoryview) -> None:
+        self.partial.resume(arrival, view)
+
+    def keep(self, arrival: Arrival, data: memoryview) -> None:
+        self.partial.keep(arrival, data)
+
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
+        arrival = window.arrival
         try:
-            fresh = self.partial.put(number, data, doubtful=self._may_doubt(window))
-        except DigestMismatch:
+            fresh = self.partial.put(number, data, doubtful=self._may_doubt(window), arrival=arrival)
+        except DigestMismatch as e:
+            if arrival is not None and arrival.resumed:  # nobody knows whose part is wrong: it comes anew, from one
+                raise RegistryError(f"{window.source.name}: {e}, after it came in parts") from None
             window.wrong = Digest.of(data)
             raise
         now = time.monotonic()
@@ -293,7 +318,7 @@ class Transfer:
             self._received[window.source.name] += len(data)
             self._senders[window.source.name] = window.source
             self._laggards.wasted += 0 if fresh else len(data)
-            window.partial = 0
+            size, window.partial, window.arrival = window.partial, 0, None
             if fresh:
                 self._from[number] = _CODES[window.kind]
         for other in others:
@@ -303,7 +328,7 @@ class Transfer:
                 other.abandon()
         if fresh:
             waited, flowed = now - window.chunk_began, now - window.first_byte
-            self._scheduler.usual.chunk(window.source, len(data), waited=waited, flowed=flowed, now=now)
+            self._scheduler.usual.chunk(window.source, size, waited=waited, flowed=flowed, now=now)
             self._scheduler.events.received(window.source.kind, len(data), now - window.chunk_began)
         self._whole.advance()
         if self.partial.complete:
@@ -319,7 +344,7 @@ class Transfer:
             self.router.report(window.source, outcome, window.received, window.flowing(now))
         with self._scheduler.lock:
             self._windows.discard(window)
-            self._laggards.wasted += window.partial
+            self._laggards.wasted += window.losing
             for number in reversed(window.numbers):
                 self._leave(number, window)
             if error is not None and fatal is None and not window.cancelled:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from modelcar.errors import DigestMismatch, ModelcarError, RemoteNotFound, StorageError, Unreachable, WorldError
 from modelcar.lazy.buffers import chunk_buffers
 from modelcar.lazy.grid import Grid
+from modelcar.lazy.parts import Arrival
 from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, SourceKind
 from modelcar.oci import Digest
 from modelcar.registry.cancel import Cancelled, CancelScope
@@ -31,6 +32,15 @@ class Receiver(Protocol):
 
     def began(self, window: Window) -> None:
         """Its first bytes are here."""
+
+    def begins(self, window: Window, number: int) -> Arrival | None:
+        """A chunk is about to come; how it is kept while it does, if it is. Raises `StorageError`."""
+
+    def resume(self, arrival: Arrival, view: memoryview) -> None:
+        """Fill the beginning of `view` with what was kept before. Raises `StorageError`."""
+
+    def keep(self, arrival: Arrival, data: memoryview) -> None:
+        """All that has come of a chunk until now. Raises `StorageError`."""
 
     def arrived(self, window: Window, number: int, data: memoryview) -> None:
         """A chunk. Raises `DigestMismatch` if it is not right, `StorageError` if it cannot be kept."""
@@ -61,7 +71,9 @@ class Window:
     """Seconds during which earlier chunks flowed."""
     received: int = 0
     partial: int = 0
-    """Bytes of the current chunk that have arrived."""
+    """Bytes of the current chunk that have arrived over this stream."""
+    arrival: Arrival | None = None
+    """How the current chunk is kept."""
     held_up: bool = False
     """Whether a limit of ours has slowed it down."""
     wrong: Digest | None = None
@@ -77,6 +89,12 @@ class Window:
     def flowing(self, now: float) -> float:
         """Seconds during which bytes came, without the wait for those that the source had to get first."""
         return self.flowed + (now - self.first_byte if self.partial else 0.0)
+
+    @property
+    def losing(self) -> int:
+        """Bytes that have arrived and would be lost if the stream ended now."""
+        arrival = self.arrival
+        return self.partial - (arrival.kept - arrival.resumed if arrival is not None else 0)
 
     def run(self) -> None:
         """Fetch; every way in which that can end is told to the receiver."""
@@ -124,35 +142,53 @@ class Window:
         grid = self.receiver.grid
         start, _ = grid.bounds(self.numbers.start)
         last, size = grid.bounds(self.numbers[-1])
-        fetching = self.source.fetch(grid, start, last + size - start)
-        with self.scope.active(), fetching as stream, chunk_buffers.lend() as buffer:
-            self._stream = stream
-            want = _LEAST
-            for number in self.numbers:
-                self.scope.check()
-                self.current, self.chunk_began, self.partial = number, time.monotonic(), 0
-                view = buffer[: grid.bounds(number)[1]]
-                want = self._fill(stream, view, want)
-                self._keep(number, view)
-            self._stream = None
+        with chunk_buffers.lend() as buffer, self.scope.active():
+            start += (resumed := self._begin(self.numbers.start, buffer))
+            with self.source.fetch(grid, start, last + size - start) as stream:
+                self._stream = stream
+                want = _LEAST
+                for number in self.numbers:
+                    self.scope.check()
+                    if number > self.numbers.start:
+                        resumed = self._begin(number, buffer)
+                    view = buffer[: grid.bounds(number)[1]]
+                    want = self._fill(stream, view, resumed, want)
+                    self._keep(number, view)
+                self._stream = None
 
-    def _fill(self, stream: ByteStream, view: memoryview, want: int) -> int:
-        """Read a chunk; returns how much to ask for at once so that one sees often enough that something moves."""
-        while self.partial < len(view):
+    def _begin(self, number: int, buffer: memoryview) -> int:
+        """Returns how much of a chunk is in the buffer already."""
+        self.current, self.chunk_began, self.partial = number, time.monotonic(), 0
+        try:
+            self.arrival = self.receiver.begins(self, number)
+            if self.arrival is None or not self.arrival.resumed:
+                return 0
+            self.receiver.resume(self.arrival, buffer)
+        except StorageError as e:
+            raise _DiskError(e) from None
+        return self.arrival.resumed
+
+    def _fill(self, stream: ByteStream, view: memoryview, here: int, want: int) -> int:
+        """Read a chunk of which so much is here; returns how much to ask for at once so that one sees often enough that
+        something moves."""
+        while here < len(view):
             asked = time.monotonic()
-            data = stream.read(min(want, len(view) - self.partial))
+            data = stream.read(min(want, len(view) - here))
             if not data:
                 raise Unreachable(f"{self.source.name}: it sent less than was asked for")
-            if len(data) > len(view) - self.partial:
+            if len(data) > len(view) - here:
                 raise Unreachable(f"{self.source.name}: it sent more than was asked for")
-            view[self.partial : self.partial + len(data)] = data
+            view[here : here + len(data)] = data
             now = time.monotonic()
             if self.partial == 0:
                 self.first_byte = now
+            here += len(data)
             self.partial += len(data)
             self.received += len(data)
             if self.received == len(data):
                 self.receiver.began(self)
+            if self.arrival is not None and here < len(view):
+                self._keep_part(self.arrival, view[:here])
             if now - asked < _QUICK:
                 want = min(_MOST, 2 * want)
             elif now - asked > _SLOW:
@@ -164,6 +200,12 @@ class Window:
                 self.scope.wait(delay)
         self.flowed += time.monotonic() - self.first_byte
         return want
+
+    def _keep_part(self, arrival: Arrival, data: memoryview) -> None:
+        try:
+            self.receiver.keep(arrival, data)
+        except StorageError as e:
+            raise _DiskError(e) from None
 
     def _keep(self, number: int, view: memoryview) -> None:
         try:

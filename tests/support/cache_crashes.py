@@ -24,7 +24,7 @@ from modelcar.lazy.scheduler import Scheduler
 from modelcar.store.layout import OciLayout
 from tests.support.chunks import Content, MemorySource, Reports
 
-__all__ = ["CONTENT", "GRIDS", "pull"]
+__all__ = ["CONTENT", "GRIDS", "die_at", "pull"]
 
 CHANGES = ["open", "write", "pwrite", "ftruncate", "fsync", "fdatasync", "rename", "unlink", "rmdir", "mkdir"]
 ORIGIN = Origin(registry="registry.example", repository="org/model")
@@ -50,7 +50,7 @@ def pull(root: Path, grid: Grid) -> tuple[bytes, int]:
     return data, source.sent
 
 
-def _die_at(step: int) -> None:
+def die_at(step: int) -> None:
     left = step
     lock = threading.Lock()
 
@@ -92,7 +92,7 @@ def main(folder: Path) -> None:
             child = os.fork()
             if child == 0:
                 try:
-                    _die_at(step)
+                    die_at(step)
                     os._exit(0 if pull(root, grid)[0] == CONTENT.data else 2)
                 except BaseException as e:
                     print(f"step {step}: {e!r}", file=sys.stderr)
