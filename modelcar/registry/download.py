@@ -61,7 +61,7 @@ class BlobStream(io.RawIOBase):
         if self.size == 0:
             self._verify()
         else:
-            self._ask()
+            self._open()
 
     @property
     def remaining(self) -> int:
@@ -110,6 +110,14 @@ class BlobStream(io.RawIOBase):
             if self._position == self._stop:
                 self._end()
             return data
+
+    def _open(self) -> None:
+        """Ask until the first byte that is wanted is the next to come."""
+        while True:
+            try:
+                return self._ask()
+            except Broken as e:
+                self._lost(e)
 
     def _ask(self) -> None:
         """Open the connection that yields the bytes from the current position."""

@@ -123,6 +123,19 @@ def test_a_registry_that_ignores_a_range_is_read_up_to_it(
         assert stream.read() == content_of(server, layer)[100:150]
 
 
+def test_a_cut_before_the_first_byte_that_is_wanted(
+    server: ScriptedRegistry, client: Client, layer: Descriptor
+) -> None:
+    cut = Reply(200, {}, content_of(server, layer), cut=1000)
+    server.on("GET", "/blobs/", cut)
+    server.on("GET", "/blobs/", Reply(200, {}, content_of(server, layer)))
+    with client().open_blob(reference(server), layer, 2_000_000, 50) as stream:
+        assert stream.read() == content_of(server, layer)[2_000_000:2_000_050]
+    server.on("GET", "/blobs/", cut, times=2)
+    with pytest.raises(Unreachable, match="2000000 of 3000000 bytes done"):
+        client(attempts=2).open_blob(reference(server), layer, 2_000_000, 50)
+
+
 def test_progress_makes_patience(server: ScriptedRegistry, client: Client, layer: Descriptor) -> None:
     """Every mebibyte that arrives is worth new attempts; standing still is not."""
     server.on("GET", "/blobs/", cut_after(1_100_000), times=2)
