@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,9 +32,12 @@ from modelcar.errors import (
 from modelcar.layers.hashing import CHUNK_SIZE
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.partial import PartialBlob
+from modelcar.lazy.scheduler import Scheduler
+from modelcar.lazy.settings import FetchSettings
 from modelcar.lazy.sources import Outcome, SourceKind
 from modelcar.oci import Digest
-from tests.support.chunks import Content, Fault, MemorySource
+from modelcar.store.layout import OciLayout
+from tests.support.chunks import Content, Fault, MemorySource, Reports
 
 from .conftest import ORIGIN, MakeCache
 
@@ -290,10 +294,21 @@ def test_an_upstream_that_is_down_is_an_error_now_and_no_more_later(
         assert read(lease) == content.data  # whoever asks again has it tried again
 
 
-def test_what_the_upstream_does_not_have_is_said_at_once(cache: Cache, content: Content, source: MemorySource) -> None:
+def test_what_the_upstream_does_not_have_is_said_at_once(
+    tmp_path: Path, content: Content, source: MemorySource
+) -> None:
+    """Whoever asks after it has failed, or a source has rested, has it tried again."""
     source.faults.append(Fault(times=99, refuse=RemoteNotFound("registry.example: no such blob", status=404)))
-    with cache.lease(ORIGIN, content.descriptor) as lease, pytest.raises(RemoteNotFound, match="no such blob"):
-        read(lease)
+    scheduler = Scheduler(FetchSettings(backoff=60.0, backoff_limit=60.0))
+    cache = Cache(tmp_path, OciLayout(tmp_path), scheduler, lambda *_: Reports(source))
+    with scheduler.lock:
+        lease = cache.lease(ORIGIN, content.descriptor)
+        lease.need(0, len(content.data))
+        waiting = lease.when(0, 1)
+    with lease, pytest.raises(RemoteNotFound, match="no such blob"):
+        waiting.result(TIMEOUT)
+    cache.close()
+    scheduler.close()
     assert len(source.asked) == len(set(source.asked))
 
 

@@ -235,7 +235,7 @@ def test_when_everyone_fails_those_who_wait_are_told_and_may_try_again(
     bench: Bench, content: Content, error: ModelcarError
 ) -> None:
     source = MemorySource(content.data, faults=[Fault(times=3, refuse=error)])
-    settings = replace(FAST, upstream_streams=1, urgent_streams=0)
+    settings = replace(FAST, upstream_streams=1, urgent_streams=0, backoff=0.2, backoff_limit=60.0)
     transfer = bench.transfer(content.table(SMALL), Reports(source), settings)
     waiting = transfer.partial.when(0, 1)
     assert bench.run(transfer) is error
