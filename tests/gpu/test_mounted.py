@@ -37,8 +37,10 @@ def checkpoint(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     for shard in (1, 2):
-        data = {f"w{shard}.{i}": ("U8", (n,), rng.randbytes(n)) for i, n in enumerate((5 << 20, 3, 40_000_001))}
-        (folder / f"model-{shard:05}-of-00002.safetensors").write_bytes(safetensors_bytes(data))
+        tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {
+            f"w{shard}.{i}": ("U8", (n,), rng.randbytes(n)) for i, n in enumerate((5 << 20, 3, 40_000_001))
+        }
+        (folder / f"model-{shard:05}-of-00002.safetensors").write_bytes(safetensors_bytes(tensors))
     return folder
 
 
@@ -67,7 +69,7 @@ def test_from_a_registry(torch: Any, image: str, checkpoint: Path) -> None:
 @pytest.mark.parametrize("front", ["fuse", "erofs"])
 def test_from_a_mount(torch: Any, image: str, checkpoint: Path, tmp_path: Path, front: str) -> None:
     folder = tmp_path / "mount"
-    command = [BIN / "modelcar", "mount", image, folder, "--kernel-mount", front, "--quiet"]
+    command: list[str | Path] = [BIN / "modelcar", "mount", image, folder, "--kernel-mount", front, "--quiet"]
     mounted = subprocess.run(command, check=False, capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"no {front} mount on this machine: {mounted.stderr.strip()}")

@@ -76,7 +76,8 @@ def _device() -> str | None:
 
 def _folder(way: str, model: Model, run: Run, *, cold: bool = False) -> Measurement:
     run.warm(*model.shards)
-    return run.program("gpu", way, model.folder, *(["--cold", model.folder] if cold else []))
+    forgetting = ("--cold", model.folder) if cold else ()
+    return run.program("gpu", way, model.folder, *forgetting)
 
 
 def _mounted(way: str, model: Model, run: Run) -> Measurement:

@@ -393,10 +393,10 @@ def test_downloads_that_nobody_takes_leave_room_for_others(
     large: Response, limits: Limits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever goes on taking keeps the connection, and so does who waits for us. Time goes by as the fast one takes."""
+    now, release = 0.0, asyncio.Event()
     monkeypatch.setattr(pace, "WINDOW_SECONDS", 1.0)
     monkeypatch.setattr(connections, "_SEARCH_SECONDS", 0.0)
     monkeypatch.setattr(Pace.__init__, "__defaults__", (lambda: now,))
-    now, release = 0.0, asyncio.Event()
 
     async def handler(request: Request) -> Response:
         if request.path == "/v2/late":
