@@ -128,7 +128,7 @@ class Arriving:
         return self.partial.present
 
     def available(self, offset: int) -> int:
-        if self.error:
+        if self._refusal:
             return 0
         here = self.partial.available(offset)
         if self.grid.verifiable or self.verified.done():
@@ -155,8 +155,8 @@ class Arriving:
         return _then(here, lambda: _DONE if 0 < length <= self._held_back - offset else self.verified)
 
     def slice(self, offset: int, length: int) -> FileSlice:
-        if self.error:
-            raise self.error
+        if error := self._refusal:
+            raise error
         if length > self.available(offset):
             raise StorageError(f"bytes {offset}-{offset + length - 1} of {self.grid.digest} are not here yet")
         return FileSlice(path=self.partial.folder / "data", fd=self.partial.fileno(), offset=offset, size=length)
@@ -171,6 +171,11 @@ class Arriving:
 
     def close(self) -> None:
         self.partial.close()
+
+    @property
+    def _refusal(self) -> ModelcarError | None:
+        """Who waited hears of wrong content a moment before `condemn` does; nothing may be read in between."""
+        return self.error or self.partial.refusal
 
     @property
     def _held_back(self) -> int:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from modelcar.errors import DigestMismatch, ModelcarError, StorageError
+from modelcar.errors import DigestMismatch, InvalidContent, ModelcarError, StorageError
 from modelcar.files import read_own
 from modelcar.lazy.data import BlobData, Place
 from modelcar.lazy.grid import Grid
@@ -316,6 +316,12 @@ class PartialBlob:
         for waiters in waiting.values():
             for waiter in waiters:
                 waiter.tell(error)
+
+    @property
+    def refusal(self) -> InvalidContent | None:
+        """With what it failed, if that is what it is: then nothing of it is to be shown, not even what was verified."""
+        failure = self._failure
+        return failure if isinstance(failure, InvalidContent) else None
 
     def recover(self) -> None:
         """Forget a failure: it may go better now."""

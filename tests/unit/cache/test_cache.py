@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.cache.cache import Cache
+from modelcar.cache.holding import Arriving
 from modelcar.cache.lease import Lease, Purpose
 from modelcar.cache.origins import Origins
 from modelcar.cache.settings import CacheSettings
@@ -23,6 +24,7 @@ from modelcar.errors import (
     Denied,
     DigestMismatch,
     InvalidContent,
+    ModelcarError,
     NotFound,
     RemoteNotFound,
     SizeMismatch,
@@ -265,6 +267,28 @@ def test_a_table_that_is_right_about_other_bytes_reveals_itself_at_the_end(
         with pytest.raises(InvalidContent, match="index"):
             lease.slice(0, 1)
     assert not cache.contains(content.digest)
+
+
+def test_nothing_is_read_between_being_told_and_being_condemned(
+    content: Content, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condemn, told = Arriving.condemn, threading.Event()
+
+    def later(holding: Arriving, error: ModelcarError) -> None:
+        told.wait(TIMEOUT)
+        condemn(holding, error)
+
+    monkeypatch.setattr(Arriving, "condemn", later)
+    other = Content(len(content.data), seed=2)
+    cache = make_cache(MemorySource(other.data))
+    grid = Grid(content.digest, len(content.data), other.table().table)
+    with cache.lease(ORIGIN, content.descriptor, grid=grid) as lease:
+        lease.need(0, len(content.data))
+        until(lambda: lease.when(0, 1).exception(TIMEOUT) is not None)
+        assert lease.available(0) == 0
+        with pytest.raises(InvalidContent, match="index"):
+            lease.slice(0, 1)
+        told.set()
 
 
 def test_readers_under_one_table_see_nothing_of_another(content: Content, make_cache: MakeCache) -> None:
