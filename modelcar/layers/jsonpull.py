@@ -17,9 +17,13 @@ _MOST_SCALAR: Final = 64 << 10  # bytes of a string or number that is wanted
 _MOST_NAMES: Final = 1000  # of an object that is walked
 _DEEPEST: Final = 64
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
-_SCALAR: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[-+.0-9A-Za-z]++', re.DOTALL)
-_REST_OF_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_FLAT: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_REST_OF_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_SCALAR: Final = re.compile(rb'"%b"|[-+.0-9A-Za-z]++' % _REST_OF_STRING.pattern, re.DOTALL)
+# So many strings at once: each costs memory until all have matched. Not possessive: tests/unit/test_expressions.py.
+_FLAT: Final = re.compile(
+    rb'[^"\[\]{}]*+(?:"%b"[^"\[\]{}]*+){0,1000}' % _REST_OF_STRING.pattern,
+    re.DOTALL,
+)
 _SMALL_OBJECT: Final = re.compile(rb"\{[^\[\]{}]{0,4096}+\}")
 
 

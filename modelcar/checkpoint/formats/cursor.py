@@ -17,7 +17,7 @@ __all__ = ["JsonCursor", "JsonError"]
 
 _U64_MAX = 2**64 - 1
 _SPACE = re.compile(rb"[ \t\n\r]*+")
-_STRING = re.compile(rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
+_STRING = re.compile(rb'"[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+"')
 _INTEGER = re.compile(rb"(?:0|[1-9][0-9]{0,19}+)(?![0-9.eE])")
 
 

@@ -50,7 +50,7 @@ _U64_MAX = 2**64 - 1
 # how the reference writer writes a tensor; one match instead of twenty
 _INTEGER = rb"(?:0|[1-9][0-9]{0,18}+)"
 _USUAL = re.compile(
-    rb'\{"dtype":"([A-Z0-9_]++)","shape":\[(%b(?:,%b){0,%d}+)\],"data_offsets":\[(%b),(%b)\]\}'
+    rb'\{"dtype":"([A-Z0-9_]++)","shape":\[(%b(?:,%b){0,%d})\],"data_offsets":\[(%b),(%b)\]\}'
     % (_INTEGER, _INTEGER, MAX_DIMENSIONS - 1, _INTEGER, _INTEGER)
 )
 _DAMAGED = "download the file again; if it is as its author published it, ask them to save it anew"

@@ -12,7 +12,7 @@ __all__ = ["FORMATS", "RULES", "looks_like_ranks"]
 
 _LINE: Final = rb"[A-Za-z0-9+/]{1,4096}+={0,2} [0-9]{1,10}\r?\n"
 _FIRST: Final = re.compile(_LINE)
-_LINES: Final = re.compile(rb"(?:%b)*+" % _LINE)
+_OTHER: Final = re.compile(rb"^(?!%b|\Z)" % _LINE, re.MULTILINE)
 _LONGEST: Final = 8192  # bytes of a line
 
 
@@ -40,10 +40,8 @@ def _scan(scan: FileScan) -> None:
 
 
 def _check(lines: bytes, offset: int) -> None:
-    match = _LINES.match(lines)
-    end = match.end() if match is not None else 0
-    if end < len(lines):
-        raise Malformed("a line that is no token and its rank", offset + end)
+    if (other := _OTHER.search(lines)) is not None:
+        raise Malformed("a line that is no token and its rank", offset + other.start())
 
 
 FORMATS: Final = (Format(name="tiktoken", matches=_matches, scan=_scan),)
