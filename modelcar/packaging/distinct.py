@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from modelcar.checkpoint.names import folded
 from modelcar.errors import UsageError
 
 __all__ = ["DistinctPaths", "require_distinct"]
+
+_TRIED: Final = 16  # names that may be one: a file system that takes any for one took two of so many for one before
 
 
 def require_distinct(paths: Iterable[str], scratch: Path) -> None:
@@ -42,7 +45,7 @@ class DistinctPaths:
             alike = self._names.setdefault((parent, folded(name)), {})
             if name not in alike:
                 alike[name] = None  # before the others are looked at: of two threads, one at least sees the other's
-                for other in list(alike):
+                for other in list(alike)[:_TRIED]:
                     if other != name and self._are_one(other, name):
                         first, second = os.path.join(parent, other), os.path.join(parent, name)  # noqa: PTH118
                         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -62,3 +63,11 @@ def test_of_two_threads_one_is_told(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert told
+
+
+def test_names_made_to_be_many_are_not_tried_each_with_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    monkeypatch.setattr(DistinctPaths, "_are_one", lambda _self, *pair: tried.append(pair))
+    names = ["".join(letters) for letters in product(*("aA" for _ in range(9)))]
+    require_distinct(names, tmp_path)
+    assert len(tried) < 16 * len(names)
