@@ -55,7 +55,7 @@ def test_what_a_stopped_worker_was_asked_is_answered_by_the_next(tmp_path: Path,
         mount.blobs.arrive_all()
         assert bytes.fromhex(early.result()) == content[70_000:70_010]
         assert bytes.fromhex(late.result()) == content[900_000:900_010]
-        assert not Path(f"/proc/{stopped}").exists()
+        eventually(lambda: not Path(f"/proc/{stopped}").exists(), "it is gone")
         assert "gives no sign of life" in mount.log.read_text()
 
 
