@@ -10,10 +10,11 @@ import tarfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from modelcar.errors import UsageError
 
-__all__ = ["ROOT", "Source", "export"]
+__all__ = ["ROOT", "Source", "export", "unpack"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,11 +38,18 @@ def export(folder: Path, revision: str = "HEAD", root: Path = ROOT) -> Source:
     """Write what `revision` holds to `folder`, which must not exist. Raises `UsageError` if there is no such commit."""
     described = _git(root, "log", "-1", "--format=%H %ct", revision).decode().split()
     with tarfile.open(fileobj=BytesIO(_git(root, "archive", "--format=tar", described[0]))) as archive:
-        archive.extractall(folder, filter="data")
+        unpack(archive, folder)
     programs = root / "modelcar/holder/bin"
     if programs.is_dir():  # the build checks them against the pinned sums, and compiles what is missing
         shutil.copytree(programs, folder / "modelcar/holder/bin")
     return Source(folder=folder, commit=described[0], epoch=int(described[1]), version=_version(folder))
+
+
+def unpack(archive: tarfile.TarFile, folder: Path, how: str = "data") -> None:
+    """Write a tar of our own to `folder`, filtered as `how` says where Python can: 3.11 learned it in its fourth patch,
+    and Debian 12 has the second."""
+    options: dict[str, Any] = {"filter": how} if hasattr(tarfile, "data_filter") else {}
+    archive.extractall(folder, **options)
 
 
 def _version(folder: Path) -> str:

@@ -32,6 +32,7 @@ from modelcar.store.layout import OciLayout
 from modelcar.store.names import Names
 from modelcar.store.tree import load
 from scripts.release.__main__ import main
+from scripts.release.source import unpack
 from tests.e2e.support.commands import Modelcar
 
 pytestmark = pytest.mark.slow
@@ -197,7 +198,7 @@ def test_its_layer_is_all_that_the_program_needs(released: Path, tmp_path: Path)
         (tmp_path / "layer.tar").write_bytes(reader.read())
     with tarfile.open(tmp_path / "layer.tar") as archive:
         assert {(m.uid, m.gid, m.mtime) for m in archive} == {(0, 0, 0)}
-        archive.extractall(tmp_path / "root", filter="data")
+        unpack(archive, tmp_path / "root")
     environment = {"PYTHONPATH": str(tmp_path / "root" / SITE), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
     for program, arguments in (("modelcar", ["--version"]), ("modelcar", ["plan", "--help"])):
         done = subprocess.run(
@@ -216,7 +217,7 @@ def test_the_bundle_names_the_image_by_its_digest(released: Path, tmp_path: Path
     root = Names(OciLayout(released / "image", create=False)).only()
     (file,) = released.glob("*-kustomize.tar")
     with tarfile.open(file) as archive:
-        archive.extractall(tmp_path, filter="data")
+        unpack(archive, tmp_path)
     base: dict[str, Any] = yaml.safe_load((tmp_path / "base/kustomization.yaml").read_text())
     pages = [(tmp_path / "base" / name).read_text() for name in base["resources"]]
     images = {

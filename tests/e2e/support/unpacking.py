@@ -22,6 +22,7 @@ from modelcar.packaging.inspect import index_layer_of
 from registry_shim.mounts.layered import folder_name
 from registry_shim.snapshotter.records import ModelImage
 from registry_shim.snapshotter.run import SnapshotterSettings, run
+from scripts.release.source import unpack
 
 __all__ = ["UnpackingMounter"]
 
@@ -49,7 +50,7 @@ class UnpackingMounter:
                     content = _get(image, f"blobs/{layer.digest}", "")
                     layer.check(content)
                     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-                        tar.extractall(new / folder_name(layer.digest), filter="tar")
+                        unpack(tar, new / folder_name(layer.digest), "tar")
             new.rename(place)
         if mounted(target) is None:
             _run("mount", "--bind", place, target)
