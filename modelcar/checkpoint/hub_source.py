@@ -8,6 +8,7 @@ was killed (huggingface_hub 2.4, `_download_to_tmp_and_move`) and hands nothing 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,11 +167,25 @@ class HubSource:
 
     def existing(self, file: RemoteFile) -> Path | None:
         link = self.snapshot.root / file.path
-        if not link.exists():
+        if not link.exists() and not self._links_anew(link, file):
             return None
         if not link.is_symlink():
             return link.resolve()
         return resolve_link(link, file.path, self.snapshot.owns)[-1]
+
+    def _links_anew(self, link: Path, file: RemoteFile) -> bool:
+        """Whether a process had brought the file and was killed before it made the link, as `keep` may be; now made."""
+        blob = self.snapshot.folder / "blobs" / (file.sha256 or "unknown")
+        try:
+            if blob.stat().st_size != file.size:
+                return False
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.relpath(blob, link.parent))
+        except FileExistsError:  # another process was quicker, or it hangs
+            return link.exists()
+        except OSError:  # there is none; or there are no links here, and the library copies
+            return False
+        return True
 
     def place(self, file: RemoteFile) -> Path:
         blobs = self.snapshot.folder / "blobs"

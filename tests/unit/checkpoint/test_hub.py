@@ -87,6 +87,24 @@ def test_the_librarys_headers_are_made_once(
     assert len(made) == 1
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_that_were_brought_by_a_process_that_was_killed_before_it_linked_them(
+    hub: FakeHub, repo: Repo, tmp_path: Path, whole: bool
+) -> None:
+    hub.repos["org/name"] = repo
+    facts = open_checkpoint("hf://org/name", hub=options(hub, tmp_path)).facts()
+    link = tmp_path / "cache" / "models--org--name" / "snapshots" / COMMIT / "model.safetensors"
+    blob = link.resolve()
+    link.unlink()
+    if not whole:
+        blob.write_bytes(b"")
+    hub.requests.clear()
+    again = open_checkpoint("hf://org/name", hub=options(hub, tmp_path))
+    assert link.read_bytes() == repo.files["model.safetensors"]
+    assert bool([r for r in hub.requests if "/storage/" in r]) is not whole
+    assert again.facts() == facts
+
+
 def test_everything_is_asked_of_one_commit(hub: FakeHub, repo: Repo, tmp_path: Path) -> None:
     hub.repos["org/name"] = repo
     repo.branches = ("main", "v1.0")
