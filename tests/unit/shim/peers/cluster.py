@@ -29,10 +29,13 @@ from registry_shim.peers.peers import Peers
 from registry_shim.peers.settings import PeerSettings
 from tests.support.chunks import Content, MemorySource, Reports
 
-__all__ = ["ORIGIN", "Node", "cluster", "free_addresses", "pull", "pull_all", "until"]
+__all__ = ["ORIGIN", "PATIENT", "TRUSTING", "Node", "cluster", "free_addresses", "pull", "pull_all", "until"]
 
 ORIGIN = Origin(registry="registry.example", repository="org/model")
 FAST = FetchSettings(backoff=0.01, backoff_limit=0.1, attempts=3)
+PATIENT = replace(FAST, hedge_after=60.0, stall=60.0, straggler_after=60.0)
+TRUSTING = PeerSettings(members=("x",), hold_seconds=10.0, suspect_seconds=10.0)
+"""With both, no pause of the machine sends anybody to the upstream."""
 TIMEOUT = 30
 
 
@@ -51,12 +54,14 @@ class Everyone:
 class Node:
     """One node, from `start` to `stop`. `upstream` is its own way there, so that one can see who used it."""
 
-    def __init__(self, folder: Path, settings: PeerSettings, upstream: MemorySource) -> None:
+    def __init__(
+        self, folder: Path, settings: PeerSettings, upstream: MemorySource, fetching: FetchSettings = FAST
+    ) -> None:
         self.settings = settings
         self.upstream = upstream
         self.router = Reports(upstream)
         self.access = Everyone(len(upstream.data))
-        self.scheduler = Scheduler(FAST)
+        self.scheduler = Scheduler(fetching)
         self.peers = Peers(settings)
         router_for = self.peers.router_for(self._behind)
         self.cache = Cache(folder, OciLayout(folder), self.scheduler, router_for)
@@ -121,7 +126,13 @@ def free_addresses(count: int) -> Iterator[list[str]]:
 
 @contextmanager
 def cluster(
-    folder: Path, content: Content, count: int, *, zones: Sequence[str] = (), settings: PeerSettings | None = None
+    folder: Path,
+    content: Content,
+    count: int,
+    *,
+    zones: Sequence[str] = (),
+    settings: PeerSettings | None = None,
+    fetching: FetchSettings = FAST,
 ) -> Iterator[list[Node]]:
     """`count` nodes that know each other, over one upstream."""
     base = settings or PeerSettings(members=("x",), hold_seconds=0.5, suspect_seconds=0.3)
@@ -131,7 +142,7 @@ def cluster(
         nodes = []
         for n, address in enumerate(addresses):
             mine = replace(base, listen=address, members=tuple(listed), zone=zones[n] if zones else "")
-            nodes.append(stack.enter_context(Node(folder / str(n), mine, MemorySource(content.data))))
+            nodes.append(stack.enter_context(Node(folder / str(n), mine, MemorySource(content.data), fetching)))
         yield nodes
 
 

@@ -15,7 +15,7 @@ from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
 from registry_shim.peers.source import PeerSource
 from tests.support.chunks import Content, Fault, MemorySource
-from tests.unit.shim.peers.cluster import Node, cluster, pull, pull_all, until
+from tests.unit.shim.peers.cluster import PATIENT, TRUSTING, Node, cluster, pull, pull_all, until
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def fetched(nodes: list[Node]) -> int:
 @pytest.mark.parametrize("table", [True, False])
 def test_the_upstream_gives_every_byte_once(tmp_path: Path, content: Content, table: bool) -> None:
     grid = content.table(CHUNK) if table else None
-    with cluster(tmp_path, content, 4) as nodes:
+    with cluster(tmp_path, content, 4, settings=TRUSTING, fetching=PATIENT) as nodes:
         assert all(data == content.data for data in pull_all(nodes, content, grid))
         assert fetched(nodes) == len(content.data)
         used = [node for node in nodes if node.upstream.sent]
@@ -42,7 +42,7 @@ def test_the_upstream_gives_every_byte_once(tmp_path: Path, content: Content, ta
 
 
 def test_who_comes_later_takes_nothing_from_the_upstream(tmp_path: Path, content: Content) -> None:
-    with cluster(tmp_path, content, 3) as nodes:
+    with cluster(tmp_path, content, 3, settings=TRUSTING, fetching=PATIENT) as nodes:
         pull_all(nodes[:2], content, content.table(CHUNK))
         assert pull(nodes[2], content, content.table(CHUNK)) == content.data
         assert fetched(nodes) == len(content.data)
