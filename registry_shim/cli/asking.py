@@ -21,30 +21,26 @@ ROOT_VARIABLE: Final = "REGISTRY_SHIM_ROOT"
 _DEFAULT: Final = "/var/lib/registry-shim"
 
 
-neighbour_option: Final = click.option(
-    "--root",
-    metavar="DIR",
-    type=NAMED_PATH,
-    envvar=ROOT_VARIABLE,
-    default=_DEFAULT,
-    show_default=True,
-    help="The folder of the shim beside it.",
-)
-"""`--root`, of those who work on the same node."""
-
-
-def root_option(command: F) -> F:
-    """`--root`, handed on as `client` of the shim that runs over it."""
-
-    @click.option(
+def _root(help_text: str) -> Callable[[F], F]:
+    return click.option(
         "--root",
         metavar="DIR",
         type=NAMED_PATH,
         envvar=ROOT_VARIABLE,
         default=_DEFAULT,
         show_default=True,
-        help=f"The folder of the shim to ask; also ${ROOT_VARIABLE}.",
+        help=help_text,
     )
+
+
+neighbour_option: Final = _root("The folder of the shim beside it.")
+"""`--root`, of those who work on the same node."""
+
+
+def root_option(command: F) -> F:
+    """`--root`, handed on as `client` of the shim that runs over it."""
+
+    @_root(f"The folder of the shim to ask; also ${ROOT_VARIABLE}.")
     @wraps(command)
     def wrapper(*args: Any, root: Path, **kwargs: Any) -> Any:
         return command(*args, client=AdminClient(root), **kwargs)

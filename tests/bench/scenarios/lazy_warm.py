@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.bench.measure import CommandFailed, Measurement
+from tests.bench.measure import Measurement
 from tests.bench.race import Bench, Contender, Run, race
 from tests.bench.results import Outcome, ratio_target
 from tests.bench.scenarios.peers import model_repositories
-from tests.bench.tools.mounts import FRONTS, Front, Place, place
+from tests.bench.tools.mounts import FRONTS, Front, place
 from tests.support.swarm import swarm
 
 __all__ = ["NAME", "run"]
 
 NAME: Final = "lazy-warm"
 _REPOSITORY: Final = "org/model"
-_PATIENCE: Final = 120.0  # seconds
 
 
 def run(bench: Bench) -> Outcome:
@@ -52,21 +48,7 @@ def _mounted(root: Path, front: Front, run: Run, *, dropped: bool) -> Measuremen
         here = nodes.network.machine(None)
         with place(run, here.namespace) as at:
             at.program("mapped", "all", f"{nodes.upstream.address}:5000/{_REPOSITORY}:v1", at.folder, front)
-            _await_all(run, at)
+            at.await_all()
             if dropped:
                 return at.program("mapped", "dropped", at.folder, at.blobs)
             return at.program("mapped", "again", at.folder)
-
-
-def _await_all(run: Run, at: Place) -> None:
-    """Until nothing is fetched or checked any more. Raises `CommandFailed`."""
-    deadline = time.monotonic() + _PATIENCE
-    command = [str(run.bench.modelcar), "status", str(at.folder), "--json"]
-    environment = run.bench.workspace.environment(run.folder)
-    while time.monotonic() < deadline:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        status = json.loads(done.stdout)
-        if status["present"] == status["size"] and len(list(at.blobs.rglob("*"))) > len(run.bench.model.shards):
-            return
-        time.sleep(0.2)
-    raise CommandFailed(f"the model does not come: {done.stdout}")

@@ -12,7 +12,7 @@ from tests.bench.results import Outcome, Target
 from tests.bench.servers import embedded_registry
 from tests.bench.tools import modelcar
 
-__all__ = ["NAME", "run"]
+__all__ = ["NAME", "from_registry", "pulled_first", "run"]
 
 NAME: Final = "load"
 MIB: Final = 1 << 20
@@ -31,8 +31,8 @@ def run(bench: Bench) -> Outcome:
         Contender(name="safetensors.numpy.load_file, cold page cache", run=partial(_by, "load_file", model, cold=True)),
     ]
     remote = [
-        Contender(name="modelcar.load, registry", run=partial(_remote, model)),
-        Contender(name="modelcar pull, then load_file", run=partial(_pulled, model)),
+        Contender(name="modelcar.load, registry", run=partial(from_registry, "loading", model)),
+        Contender(name="modelcar pull, then load_file", run=partial(pulled_first, "loading", model)),
     ]
     rows = race(bench, [*warm, *cold, *remote])
     pairs = {"folder, warm": (rows[0], rows[1]), "folder, cold": (rows[3], rows[4]), "registry": (rows[5], rows[6])}
@@ -54,18 +54,20 @@ def _by(way: str, model: Model, run: Run, *, cold: bool = False) -> Measurement:
     return run.program("loading", way, model.folder, *(["--cold"] if cold else []))
 
 
-def _remote(model: Model, run: Run) -> Measurement:
+def from_registry(program: str, model: Model, run: Run) -> Measurement:
+    """`modelcar.load`, by one of our programs, straight from a registry."""
     with embedded_registry(run.folder, run.bench.registry_shim) as server:
         modelcar.prepare_build(run, model, server)
         modelcar.prepare_push(run, server)
-        return run.program("loading", "modelcar", f"{server.address}/bench/model:v1", server=server)
+        return run.program(program, "modelcar", f"{server.address}/bench/model:v1", server=server)
 
 
-def _pulled(model: Model, run: Run) -> Measurement:
+def pulled_first(program: str, model: Model, run: Run) -> Measurement:
+    """`modelcar pull`, and then `load_file` by one of our programs."""
     with embedded_registry(run.folder, run.bench.registry_shim) as server:
         modelcar.prepare_build(run, model, server)
         modelcar.prepare_push(run, server)
         folder = run.folder / "pulled"
         name = f"{server.address}/bench/model:v1"
         pulled = run.measure([run.bench.modelcar, "pull", name, "--remote", "-o", folder], server=server)
-        return pulled.then(run.program("loading", "load_file", folder))
+        return pulled.then(run.program(program, "load_file", folder))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import time
 from functools import partial
 from typing import Final
 
-from tests.bench.measure import CommandFailed, Measurement
+from tests.bench.measure import Measurement
 from tests.bench.model import Model
 from tests.bench.race import Bench, Contender, Run, race
 from tests.bench.results import Outcome, Row, Target
+from tests.bench.scenarios.load import from_registry, pulled_first
 from tests.bench.servers import embedded_registry
 from tests.bench.tools import modelcar
 from tests.bench.tools.mounts import Front, place
@@ -20,7 +19,6 @@ from tests.bench.tools.mounts import Front, place
 __all__ = ["NAME", "run"]
 
 NAME: Final = "load-gpu"
-_PATIENCE: Final = 120.0  # seconds
 _FRONT: Final[Front] = "fuse"  # what every kernel has
 
 
@@ -35,9 +33,9 @@ def run(bench: Bench) -> Outcome:
             Contender(name="modelcar.load, folder, cold", run=partial(_folder, "modelcar", model, cold=True)),
             Contender(name="load_file, mount, cold", run=partial(_mounted, "load_file", model)),
             Contender(name="modelcar.load, mount, cold", run=partial(_mounted, "modelcar", model)),
-            Contender(name="modelcar pull, then load_file", run=partial(_pulled, model)),
+            Contender(name="modelcar pull, then load_file", run=partial(pulled_first, "gpu", model)),
             Contender(name="mount what is not here, then modelcar.load", run=partial(_not_here, model)),
-            Contender(name="modelcar.load, registry", run=partial(_remote, model)),
+            Contender(name="modelcar.load, registry", run=partial(from_registry, "gpu", model)),
         ],
     )
     by_file, by_us, cold, ours_cold, _, mounted, pulled, lazy, remote = rows
@@ -87,19 +85,8 @@ def _mounted(way: str, model: Model, run: Run) -> Measurement:
         modelcar.prepare_push(run, server)
         name = f"{server.address}/bench/model:v1"
         at.program("mapped", "all", name, at.folder, _FRONT)
-        deadline = time.monotonic() + _PATIENCE
-        while not _is_whole(run, at.folder):
-            if time.monotonic() > deadline:
-                raise CommandFailed("the model does not come")
-            time.sleep(0.2)
+        at.await_all()
         return at.program("gpu", way, at.folder, "--cold", at.folder, "--cold", at.blobs)
-
-
-def _is_whole(run: Run, folder: object) -> bool:
-    command = [str(run.bench.modelcar), "status", str(folder), "--json"]
-    environment = run.bench.workspace.environment(run.folder)
-    status = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    return bool(status["present"] == status["size"])
 
 
 def _not_here(model: Model, run: Run) -> Measurement:
@@ -108,20 +95,3 @@ def _not_here(model: Model, run: Run) -> Measurement:
         modelcar.prepare_push(run, server)
         name = f"{server.address}/bench/model:v1"
         return at.program("gpu", "modelcar", at.folder, "--mount", name, _FRONT)
-
-
-def _remote(model: Model, run: Run) -> Measurement:
-    with embedded_registry(run.folder, run.bench.registry_shim) as server:
-        modelcar.prepare_build(run, model, server)
-        modelcar.prepare_push(run, server)
-        return run.program("gpu", "modelcar", f"{server.address}/bench/model:v1", server=server)
-
-
-def _pulled(model: Model, run: Run) -> Measurement:
-    with embedded_registry(run.folder, run.bench.registry_shim) as server:
-        modelcar.prepare_build(run, model, server)
-        modelcar.prepare_push(run, server)
-        folder = run.folder / "pulled"
-        name = f"{server.address}/bench/model:v1"
-        pulled = run.measure([run.bench.modelcar, "pull", name, "--remote", "-o", folder], server=server)
-        return pulled.then(run.program("gpu", "load_file", folder))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from tests.bench.measure import Measurement, timed_by_itself
+from tests.bench.measure import CommandFailed, Measurement, timed_by_itself
 from tests.bench.race import Run
 
 __all__ = ["FRONTS", "Front", "Place", "place"]
 
 Front = Literal["erofs", "fuse"]
 FRONTS: Final[tuple[Front, ...]] = ("erofs", "fuse")
+_PATIENCE: Final = 120.0  # seconds
 _REPOSITORY: Final = Path(__file__).parents[3]
 
 
@@ -46,6 +49,20 @@ class Place:
         command = [*self.enter, sys.executable, "-m", f"tests.bench.programs.{name}", *map(str, arguments)]
         measured = self.run.measure(command, environment={"PYTHONPATH": str(_REPOSITORY)})
         return replace(timed_by_itself(measured, self.run.folder / "output"), elsewhere=0.0)
+
+    def await_all(self) -> None:
+        """Until nothing is fetched or checked any more. Raises `CommandFailed`."""
+        deadline = time.monotonic() + _PATIENCE
+        command = [str(self.run.bench.modelcar), "status", str(self.folder), "--json"]
+        environment = self.run.bench.workspace.environment(self.run.folder)
+        while time.monotonic() < deadline:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            status = json.loads(done.stdout)
+            whole = len(list(self.blobs.rglob("*"))) > len(self.run.bench.model.shards)
+            if status["present"] == status["size"] and whole:
+                return
+            time.sleep(0.2)
+        raise CommandFailed(f"the model does not come: {done.stdout}")
 
     @property
     def enter(self) -> Sequence[str]:
