@@ -17,8 +17,8 @@ from tests.bench.measure import Measurement
 from tests.bench.race import Bench, Contender, Run, race
 from tests.bench.results import Outcome, Target
 from tests.bench.servers import Server, embedded_registry, webhook
+from tests.support.authority import Authority
 from tests.support.checkpoints import make_checkpoint
-from tests.unit.serving.certificates import Authority
 
 __all__ = ["NAME", "run"]
 
@@ -33,7 +33,7 @@ def run(bench: Bench) -> Outcome:
 
     def ask(run: Run) -> Measurement:
         with _webhook(run) as (server, authority, image):
-            load = ("reviews", server.address, authority.file, image, str(RATE), str(SECONDS), str(CONNECTIONS))
+            load = ("reviews", server.address, authority.ca_file, image, str(RATE), str(SECONDS), str(CONNECTIONS))
             measurement = run.program(*load, server=server)
         middle, late, _ = (run.folder / "output").read_text().splitlines()[-2].split()
         found.append((float(middle), float(late)))
@@ -75,13 +75,13 @@ def _webhook(run: Run) -> Iterator[tuple[Server, Authority, str]]:
     with embedded_registry(run.folder, run.bench.registry_shim) as registry:
         image = f"{registry.address}/bench/llm:v1"
         model = make_checkpoint(run.folder / "checkpoint")
-        authority = Authority.new(run.folder / "authority")
-        signer, key = authority.issue("signer")
+        authority = Authority(run.folder / "authority")
+        signer, key = authority.issue_for_loopback("signer")
         run.prepare([run.bench.modelcar, "build", model, "-t", image, "--quiet"])
         run.prepare([run.bench.modelcar, "sign", image, "--key", key, "--quiet"])
         run.prepare([run.bench.modelcar, "push", image, "--quiet"])
         config = run.folder / "webhook.yaml"
-        config.write_text(json.dumps(_settings(run.folder, signer, *authority.issue("webhook"))))
+        config.write_text(json.dumps(_settings(run.folder, signer, *authority.issue_for_loopback("webhook"))))
         with webhook(run.folder, run.bench.modelcar, config) as server:
             core = min(os.sched_getaffinity(0))
             for task in Path(f"/proc/{server.pid}/task").iterdir():

@@ -9,9 +9,8 @@ from typing import Final
 
 from tests.bench.measure import Measurement, busy_time
 from tests.bench.model import Model, random_model
-from tests.bench.plot import line_plot
 from tests.bench.race import Bench, Contender, Run, race
-from tests.bench.results import Outcome, Row, Target, ratio_target
+from tests.bench.results import Outcome, Target, ratio_target
 from tests.bench.servers import embedded_registry
 from tests.support.swarm import swarm
 
@@ -22,7 +21,6 @@ MBIT: Final = 200
 NODES: Final = (1, 2, 5, 10)
 MIB: Final = 1 << 20
 SIZE: Final = 256 * MIB
-PLOT: Final = Path(__file__).resolve().parents[3] / "docs" / "images" / "peers.svg"
 _REPOSITORY: Final = "org/model"
 
 
@@ -48,9 +46,7 @@ def run(bench: Bench) -> Outcome:
         return Contender(name=name, run=pull)
 
     rows = race(bench, [*(contender(n, peers=True) for n in NODES), contender(NODES[-1], peers=False)])
-    with_peers, without = rows[:-1], rows[-1]
-    if all(row.ran for row in rows):
-        _plot(with_peers, without)
+    with_peers = rows[:-1]
     ten = taken.get(with_peers[-1].name)
     return Outcome(
         name=NAME,
@@ -86,21 +82,3 @@ def model_repositories(bench: Bench, model: Model) -> Path:
             run.prepare([bench.modelcar, "push", ref])
         shutil.move(registry.root, root)
     return root
-
-
-def _plot(rows: list[Row], without: Row) -> None:
-    alone = rows[0].wall
-    measured = [(float(n), row.wall / alone) for n, row in zip(NODES, rows, strict=True)]
-    PLOT.parent.mkdir(exist_ok=True)
-    PLOT.write_text(
-        line_plot(
-            title="Time until all nodes have the model, against one node alone",
-            x="nodes",
-            y="times one node alone",
-            lines={
-                "with peers": measured,
-                "without": [(1.0, 1.0), (float(NODES[-1]), without.wall / alone)],
-                "target": [(1.0, 1.6), (float(NODES[-1]), 1.6)],
-            },
-        )
-    )
