@@ -1,6 +1,7 @@
 """`python -m scripts.release`: the steps of a release, each of which can be run anywhere.
 
-build OUT --base OCI-LAYOUT --wheels amd64=DIR --wheels arm64=DIR
+python BASE                                which Python the base has, as 3.13
+build OUT --base BASE --wheels amd64=DIR --wheels arm64=DIR
 sign OUT [--key KEY --attest-key KEY]      without keys as who you are
 verify OUT --key PUBLIC-KEY | --identity WHO --issuer URL
 lock                                       the packages and the base, anew
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,9 +21,10 @@ from modelcar.cli.trust import TrustChoice
 from modelcar.errors import ModelcarError, UsageError
 from modelcar.packaging.locations import parse_location
 from modelcar.store.layout import OciLayout
+from scripts.release.base import BaseLock, python_of
 from scripts.release.bundle import PLACE, write_bundle
-from scripts.release.image import BaseLock, ImageRequest, build_image
-from scripts.release.lock import lock, lock_base
+from scripts.release.image import ARCHITECTURES, ImageRequest, build_image, labels_of
+from scripts.release.lock import BASE, EXTRAS, lock, lock_base
 from scripts.release.provenance import predicate_of, statement_about, sums
 from scripts.release.sbom import to_cyclonedx
 from scripts.release.sign import IMAGE, SBOM, STATEMENT, SUMS, Keys, sign, verify
@@ -37,6 +38,7 @@ def build(
     revision: str,
     version: str | None,
     image: str,
+    url: str | None,
     base: Path,
     base_lock: Path | None,
     wheels: dict[str, Path],
@@ -48,7 +50,8 @@ def build(
     """
     if out.exists():
         raise UsageError(f"{out} is there already")
-    with tempfile.TemporaryDirectory(prefix="modelcar-release-") as temporary:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".modelcar-release-") as temporary:
         source = export(Path(temporary) / "source", revision)
         if version not in (None, source.version):
             raise UsageError(f"the commit says that it is {source.version}, and not {version}")
@@ -60,15 +63,10 @@ def build(
         request = ImageRequest(
             name=source.version,
             ours=ours,
+            extras=EXTRAS["image"],
             wheels=others,
             lock=locked,
-            labels={
-                "org.opencontainers.image.base.digest": locked.image.partition("@")[2],
-                "org.opencontainers.image.licenses": "Apache-2.0",
-                "org.opencontainers.image.revision": source.commit,
-                "org.opencontainers.image.title": "modelcar",
-                "org.opencontainers.image.version": source.version,
-            },
+            labels=labels_of(source, locked, url),
             epoch=source.epoch,
         )
         root = build_image(request, OciLayout(base, create=False), OciLayout(new / IMAGE))
@@ -78,9 +76,9 @@ def build(
         files = sums(new, [file.name for file in new.iterdir() if file.is_file()])
         (new / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in files.items()))
         files |= sums(new, [SUMS])
-        statement = statement_about(files, root.digest, predicate_of(source, locked, os.environ))
+        statement = statement_about(files, root.digest, predicate_of(source, locked, url, os.environ))
         (new / STATEMENT).write_bytes(statement.to_bytes())
-        shutil.move(new, out)
+        new.rename(out)
     print(f"{source.version} {root.digest}")
 
 
@@ -101,6 +99,9 @@ def _verify(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.release", description="The steps of a release.")
     commands = parser.add_subparsers(dest="command", required=True)
+    asking = commands.add_parser("python", help="which Python the base has")
+    asking.add_argument("base", type=Path, help="an OCI layout with the base alone")
+    asking.add_argument("--base-lock", type=Path, metavar="FILE", default=BASE, help="another than locks/base.json")
     building = commands.add_parser("build", help="build everything, unsigned")
     building.add_argument("out", type=Path)
     building.add_argument(
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("--base", required=True, type=Path, metavar="DIR", help="an OCI layout with the base alone")
     building.add_argument("--base-lock", type=Path, metavar="FILE", help="another than locks/base.json")
     building.add_argument("--wheels", required=True, action="append", metavar="ARCH=DIR", help="those of others")
+    building.add_argument("--source", metavar="URL", help="where its source is, for the image's labels")
     building.add_argument("--version", help="what the commit has to say that it is")
     building.add_argument("--revision", default="HEAD", metavar="COMMIT")
     signing = commands.add_parser("sign", help="sign what was built")
@@ -126,13 +128,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.command == "build":
+    if options.command == "python":
+        layout, base_lock = OciLayout(options.base, create=False), BaseLock.read(options.base_lock)
+        print(python_of(layout, base_lock, ARCHITECTURES).version)
+    elif options.command == "build":
         wheels = dict(each.partition("=")[::2] for each in options.wheels)
         build(
             options.out,
             revision=options.revision,
             version=options.version,
             image=options.image,
+            url=options.source,
             base=options.base,
             base_lock=options.base_lock,
             wheels={name: Path(folder) for name, folder in wheels.items()},

@@ -13,23 +13,25 @@ from typing import Final
 from modelcar.errors import WorldError
 from modelcar.oci import Reference
 from modelcar.registry import Registry
+from scripts.release.base import BaseLock
 from scripts.release.source import ROOT
 
-__all__ = ["lock", "lock_base"]
+__all__ = ["BASE", "EXTRAS", "lock", "lock_base"]
 
 _LOCKS: Final = Path(__file__).parent / "locks"
+BASE: Final = _LOCKS / "base.json"
 _OPTIONS: Final = (
     *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),
     *("--no-emit-index-url", "--quiet", "--upgrade"),
 )
 # What signs and packages in CI, with what builds it; and what is in the image.
-_EXTRAS: Final = {"tools": ("keyless", "s3"), "image": ("cluster", "keyless", "shim")}
+EXTRAS: Final = {"tools": ("keyless", "s3"), "image": ("cluster", "keyless", "shim")}
 _MORE: Final = {"tools": "scripts/release/locks/tools.in"}
 
 
 def lock() -> None:
     """Raises `WorldError` if nothing fits or the index cannot be reached."""
-    for name, extras in _EXTRAS.items():
+    for name, extras in EXTRAS.items():
         wanted = [option for extra in extras for option in ("--extra", extra)]
         more = [_MORE[name]] if name in _MORE else []
         target = _LOCKS / f"{name}.txt"
@@ -41,9 +43,7 @@ def lock() -> None:
 
 def lock_base() -> None:
     """What the base's tag is now. Raises `RegistryError`."""
-    file = _LOCKS / "base.json"
-    data = json.loads(file.read_text())
-    repository = data["image"].partition("@")[0]
-    found = Registry().resolve(Reference.parse(f"{repository}:{data['tag']}"))
-    data["image"] = f"{repository}@{found.digest}"
-    file.write_text(json.dumps(data, indent=2) + "\n")
+    locked = BaseLock.read(BASE)
+    found = Registry().resolve(Reference.parse(f"{locked.repository}:{locked.tag}"))
+    data = {"image": f"{locked.repository}@{found.digest}", "tag": locked.tag}
+    BASE.write_text(json.dumps(data, indent=2) + "\n")

@@ -14,7 +14,7 @@ from modelcar.oci import Digest
 from modelcar.signing.attestations.invocation import ambient_invocation
 from modelcar.signing.attestations.predicate_types import SLSA_PROVENANCE
 from modelcar.signing.statement import Statement, Subject
-from scripts.release.image import BaseLock
+from scripts.release.base import BaseLock
 from scripts.release.source import Source
 
 __all__ = ["predicate_of", "statement_about", "sums"]
@@ -27,13 +27,16 @@ def sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
 
-def predicate_of(source: Source, base: BaseLock, environment: Mapping[str, str]) -> dict[str, Any]:
-    """How it was built: from which commit, on which base, with which packages, and by whom as far as CI says so."""
+def predicate_of(source: Source, base: BaseLock, url: str | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    """How it was built: from which commit, on which base, with which packages, and by whom as far as CI says so.
+
+    `url`: where the image says that its source is.
+    """
     run = ambient_invocation(environment)
     locks = source.folder / "scripts/release/locks"
     dependencies = [
         {"uri": run.repository or "git+file:.", "digest": {"gitCommit": source.commit}},
-        {"uri": f"oci://{base.image}", "digest": {"sha256": base.image.partition("@sha256:")[2]}},
+        {"uri": f"oci://{base.image}", "digest": {"sha256": base.digest.removeprefix("sha256:")}},
         *(
             {"name": f"scripts/release/locks/{name}", "digest": {"sha256": digest}}
             for name, digest in sums(locks, [file.name for file in locks.iterdir()]).items()
@@ -43,7 +46,8 @@ def predicate_of(source: Source, base: BaseLock, environment: Mapping[str, str])
     return {
         "buildDefinition": {
             "buildType": _BUILD_TYPE,
-            "externalParameters": {"commit": source.commit, "version": source.version},
+            "externalParameters": {"commit": source.commit, "version": source.version}
+            | ({"source": url} if url else {}),
             "internalParameters": {"environment": dict(run.variables)} if run.variables else {},
             "resolvedDependencies": dependencies,
         },

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from scripts.release.image import BaseLock
+from scripts.release.base import BaseLock
 from scripts.release.wheels import Wheel
 
 __all__ = ["to_cyclonedx"]

@@ -7,20 +7,26 @@ import hashlib
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import HeaderParser
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
 from modelcar.errors import SourceError
 from modelcar.layers.bytemap import Literal
 from modelcar.layers.tar import Entry
+from scripts.release.base import Python
 from scripts.release.source import Source
 
-__all__ = ["Wheel", "build_wheel", "read_wheels", "site_entries"]
+__all__ = ["MACHINES", "Wheel", "build_wheel", "check_wheels", "read_wheels", "site_entries"]
 
+MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _SITE: Final = ("purelib", "platlib")
 _INSTALLER: Final = b"modelcar-release\n"
 
@@ -39,12 +45,20 @@ class Wheel:
     path: Path
 
     @cached_property
-    def metadata(self) -> Mapping[str, str]:
-        """The header of its METADATA; of a field that is there several times the first."""
+    def _header(self) -> Message:
         with zipfile.ZipFile(self.path) as archive:
             (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA") and n.count("/") == 1]
-            message = HeaderParser().parsestr(archive.read(name).decode())
-        return {key: str(message[key]) for key in message}
+            return HeaderParser().parsestr(archive.read(name).decode())
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The header of its METADATA; of a field that is there several times the first."""
+        return {key: str(self._header[key]) for key in self._header}
+
+    @property
+    def requirements(self) -> list[str]:
+        """What it needs, each with its condition."""
+        return [str(text) for text in self._header.get_all("Requires-Dist", [])]
 
     @property
     def name(self) -> str:
@@ -53,6 +67,14 @@ class Wheel:
     @property
     def version(self) -> str:
         return self.metadata["Version"]
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """What its name says that it is for. Raises `SourceError` if it is no wheel's name."""
+        try:
+            return parse_wheel_filename(self.path.name)[3]
+        except InvalidWheelFilename as error:
+            raise SourceError(str(error)) from None
 
     @cached_property
     def sha256(self) -> str:
@@ -114,8 +136,26 @@ def read_wheels(folder: Path) -> list[Wheel]:
     return sorted((Wheel(file) for file in folder.iterdir()), key=lambda wheel: (wheel.name.lower(), wheel.path.name))
 
 
-def site_entries(wheels: list[Wheel], ours: Wheel, *, packages: str, programs: str, python: str) -> list[Entry]:
-    """The files of an image: all wheels in `packages`, and the programs of `ours` in `programs`.
+def check_wheels(wheels: Sequence[Wheel], python: Python, architecture: str) -> None:
+    """Raises `SourceError` naming one that this Python on Debian for that architecture would not load."""
+    major, minor = map(int, python.version.split("."))
+    interpreter = f"cp{major}{minor}"
+    known = [
+        *cpython_tags((major, minor), [interpreter], ["linux"]),
+        *compatible_tags((major, minor), interpreter, ["linux"]),
+    ]
+    languages = {(tag.interpreter, tag.abi) for tag in known}
+    for wheel in wheels:
+        if not any((tag.interpreter, tag.abi) in languages and _runs(tag.platform, architecture) for tag in wheel.tags):
+            raise SourceError(f"{wheel.path.name} is not for Python {python.version} on linux/{architecture}")
+
+
+def _runs(platform: str, architecture: str) -> bool:
+    return platform == "any" or (platform.startswith("manylinux") and platform.endswith(f"_{MACHINES[architecture]}"))
+
+
+def site_entries(wheels: Sequence[Wheel], ours: Wheel, python: Python) -> list[Entry]:
+    """The files of an image: all wheels where `python` looks for packages, and the programs of `ours` beside it.
 
     Raises:
         SourceError: two wheels hold different bytes for one path, or two are one package.
@@ -130,9 +170,9 @@ def site_entries(wheels: list[Wheel], ours: Wheel, *, packages: str, programs: s
                 raise SourceError(f"{wheel.path.name} and another wheel hold different bytes for {name}")
             if name.endswith(".dist-info/METADATA"):
                 files[name.removesuffix("METADATA") + "INSTALLER"] = _INSTALLER
-    entries = [Entry(path=f"{packages}/{name}", content=Literal(content)) for name, content in files.items()]
+    entries = [Entry(path=f"{python.packages}/{name}", content=Literal(content)) for name, content in files.items()]
     for name, target in ours.programs().items():
         module, _, function = target.partition(":")
-        text = f"#!{python}\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
-        entries.append(Entry(path=f"{programs}/{name}", content=Literal(text.encode()), executable=True))
+        text = f"#!{python.program}\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        entries.append(Entry(path=f"{python.programs}/{name}", content=Literal(text.encode()), executable=True))
     return entries

@@ -11,8 +11,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -21,100 +19,25 @@ import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from packaging.requirements import Requirement
 
-from modelcar.layers.bytemap import Literal
-from modelcar.layers.tar import Entry, build_tar
-from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_types
+from modelcar.oci import ImageConfig, Index, Manifest
 from modelcar.oci.validate import validate
-from modelcar.store.base import write_document
 from modelcar.store.layout import OciLayout
 from modelcar.store.names import Names
 from modelcar.store.tree import load
 from scripts.release.__main__ import main
 from scripts.release.source import unpack
 from tests.e2e.support.commands import Modelcar
+from tests.e2e.support.python_base import VERSION, write_small_base
+from tests.e2e.support.releases import ARCHITECTURES, IN_THE_IMAGE, SITE, build, closure, make_parts
 
 pytestmark = pytest.mark.slow
 PASSWORD = "correct horse"
-ARCHITECTURES = ("amd64", "arm64")
-SITE = "usr/local/lib/python3.13/site-packages"
-
-
-def make_base(folder: Path) -> Digest:
-    """A small image for both architectures, in an OCI layout."""
-    layout = OciLayout(folder)
-    manifests = []
-    for architecture in ARCHITECTURES:
-        tar = build_tar([Entry(path="etc/base", content=Literal(architecture.encode()))])
-        with tar.content.open() as reader:
-            digest = Digest.of(reader.read())
-        layout.materialise(digest, tar.content)
-        layer = Descriptor(media_type=media_types.LAYER_TAR, digest=digest, size=tar.content.size)
-        runtime = {"Env": ["PATH=/usr/local/bin:/bin"], "Entrypoint": ["sh"], "User": "root"}
-        config = ImageConfig(architecture=architecture, os="linux", diff_ids=(digest,), runtime=runtime)
-        write_document(layout, config.content)
-        manifest = Manifest(media_type=media_types.MANIFEST, config=config.descriptor, layers=(layer,))
-        write_document(layout, manifest.content)
-        platform = Platform(os="linux", architecture=architecture)
-        manifests.append(
-            Descriptor(
-                media_type=manifest.media_type, digest=manifest.digest, size=len(manifest.content), platform=platform
-            )
-        )
-    index = Index(media_type=media_types.INDEX, manifests=tuple(manifests))
-    write_document(layout, index.content)
-    Names(layout).put("base", index.descriptor)
-    return index.digest
-
-
-def make_wheels(folder: Path) -> None:
-    """What `modelcar` needs, as it is installed here."""
-    folder.mkdir()
-    for name in sorted(closure("modelcar") - {"modelcar"}):
-        installed = distribution(name)
-        stem = f"{name.replace('-', '_')}-{installed.version}"
-        with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
-            for file in sorted(map(str, installed.files or ())):
-                if not file.startswith("..") and not file.endswith(
-                    (".pyc", "/INSTALLER", "/REQUESTED", "direct_url.json")
-                ):
-                    archive.writestr(zipfile.ZipInfo(file), Path(str(installed.locate_file(file))).read_bytes())
-
-
-def closure(name: str) -> set[str]:
-    found: set[str] = set()
-    todo = [name]
-    while todo:
-        found.add(current := todo.pop())
-        for text in distribution(current).requires or ():
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                todo += {requirement.name.lower().replace("_", "-")} - found
-    return found
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folders `base` and `wheels`, and `base.json`."""
-    folder = tmp_path_factory.mktemp("parts")
-    digest = make_base(folder / "base")
-    make_wheels(folder / "wheels")
-    lock = {
-        "image": f"docker.io/library/python@{digest}",
-        "tag": "3.13-slim",
-        "packages": SITE,
-        "programs": "usr/local/bin",
-        "python": sys.executable,
-    }
-    (folder / "base.json").write_text(json.dumps(lock))
-    return folder
-
-
-def build(parts: Path, out: Path, *more: str) -> int:
-    wheels = [option for arch in ARCHITECTURES for option in ("--wheels", f"{arch}={parts / 'wheels'}")]
-    base = ["--base", str(parts / "base"), "--base-lock", str(parts / "base.json")]
-    return main(["build", str(out), *base, *wheels, *more])
+    return make_parts(tmp_path_factory.mktemp("parts"), write_small_base)
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +103,7 @@ def test_the_image_is_well_made(released: Path, parts: Path) -> None:
         with layout.open(manifest.config.digest) as reader:
             config = ImageConfig.parse(reader.read())
         assert config.runtime["User"] == "65532:65532"
-        assert config.runtime["Cmd"] == ["modelcar"]
-        assert "Entrypoint" not in config.runtime
+        assert (config.runtime["Entrypoint"], config.runtime["Cmd"]) == (["modelcar"], ["--help"])
         assert "PYTHONDONTWRITEBYTECODE=1" in config.runtime["Env"]
         commit = config.runtime["Labels"]["org.opencontainers.image.revision"]
         assert len(commit) == 40
@@ -210,7 +132,7 @@ def test_its_layer_is_all_that_the_program_needs(released: Path, tmp_path: Path)
         )
         assert (done.returncode, done.stderr) == (0, "")
     first = (tmp_path / "root/usr/local/bin/registry-shim").read_text().splitlines()[0]
-    assert first == f"#!{sys.executable}"
+    assert first == f"#!/usr/local/bin/python{VERSION}"
 
 
 def test_the_bundle_names_the_image_by_its_digest(released: Path, tmp_path: Path) -> None:
@@ -240,7 +162,7 @@ def test_the_sbom_is_cyclonedx_and_whole(released: Path) -> None:
     text = (released / "sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     names = {each["name"] for each in json.loads(text)["components"]}
-    assert names >= closure("modelcar") - {"modelcar"}
+    assert names >= closure("modelcar", IN_THE_IMAGE) - {"modelcar"}
     assert "docker.io/library/python" in names
 
 
@@ -257,7 +179,7 @@ def test_what_is_signed_verifies_and_what_was_changed_does_not(
     assert main([*check, str(keys / "sign.pub")]) == 1
 
     (signed / "image").rename(keys / "image")
-    make_base(signed / "image")  # another image in its place
+    write_small_base(signed / "image")  # another image in its place
     assert main([*check, str(keys / "attest.pub")]) == 1
     shutil.rmtree(signed / "image")  # and none: files can be checked without it
     assert main([*check, str(keys / "attest.pub")]) == 0

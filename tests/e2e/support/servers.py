@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from tests.e2e.support.bases import HERE, write_base
 from tests.e2e.support.commands import run
+from tests.e2e.support.linked import shared_libraries
 
 __all__ = ["PASSWD", "publish_server", "python_files"]
 
@@ -23,7 +22,6 @@ PASSWD = b"root:x:0:0:root:/:/bin/sh\nvllm:x:2000:2001::/:/bin/sh\n"
 _LEFT_OUT = ("test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "turtledemo", "pydoc_data", "site-packages",
              "dist-packages", "config-*", "__pycache__", "*.a", "*.h", "_tkinter.*", "_curses*", "readline.*", "nis.*",
              "_sqlite3.*", "_dbm.*", "_gdbm.*", "_ssl.*")  # fmt: skip
-_LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 SERVER = """
 import hashlib, json, mmap, os, sys
@@ -95,7 +93,7 @@ def python_files() -> tuple[dict[str, bytes], tuple[str, ...]]:
     for name in ("numpy", "numpy.libs", "safetensors"):
         files |= dict(_tree(packages / name, f"{library}/site-packages/{name}"))
     folders = (Path(sysconfig.get_path("stdlib")), packages / "numpy", packages / "safetensors")
-    for needed in _needed([program, *(binary for folder in folders for binary in _binaries(folder))]):
+    for needed in shared_libraries([program, *(binary for folder in folders for binary in _binaries(folder))]):
         name = str(needed).lstrip("/") if needed.name.startswith("ld-linux") else f"opt/lib/{needed.name}"
         files[name] = needed.read_bytes()
     return files, ("PYTHONHOME=/opt/python", "LD_LIBRARY_PATH=/opt/lib", "PYTHONDONTWRITEBYTECODE=1")
@@ -118,9 +116,3 @@ def _is_left_out(name: str) -> bool:
 
 def _binaries(folder: Path) -> Iterator[Path]:
     return (path for path in _files(folder) if path.suffix == ".so")
-
-
-def _needed(binaries: Iterable[Path]) -> set[Path]:
-    """The shared libraries that programs and libraries are linked with, without those that come with a wheel."""
-    said = subprocess.run(["ldd", *binaries], capture_output=True, text=True).stdout
-    return {Path(found) for found in _LIBRARY.findall(said) if ".libs/" not in found}
