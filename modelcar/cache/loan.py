@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -44,9 +45,9 @@ class Loan:
             self._open.prefer(ranges, self)
 
     def when(self, offset: int, length: int) -> Future[None]:
-        future = self._open.when(offset, length)
-        future.add_done_callback(self._hear)
-        return future
+        answer: Future[None] = Future()
+        self._open.when(offset, length).add_done_callback(partial(self._pass_on, answer))
+        return answer
 
     def slice(self, offset: int, length: int) -> FileSlice:
         return self._open.slice(offset, length)
@@ -65,9 +66,16 @@ class Loan:
         if holding is not None:
             self._give_back(self)
 
-    def _hear(self, done: Future[None]) -> None:
-        if not done.cancelled() and done.exception() is not None:
+    def _pass_on(self, answer: Future[None], done: Future[None]) -> None:
+        """Heard here first: who is told of a failure may ask again at once, and has it tried again."""
+        if not answer.set_running_or_notify_cancel():
+            return
+        error = done.exception()
+        if error is None:
+            answer.set_result(None)
+        else:
             self._told = True
+            answer.set_exception(error)
 
     @property
     def _open(self) -> Holding:
