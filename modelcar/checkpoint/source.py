@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from os import fspath
 from pathlib import Path
@@ -31,6 +32,9 @@ RANK_FILE: Final = "modelcar-rank.json"
 """Marks a folder with what some ranks need of a model."""
 REMOTE_SCHEMES: Final = ("hf://", *SCHEMES)
 _HUB_SCHEME: Final = "hf://"
+_HUB_NAME: Final = re.compile(
+    r"(hf:|(https?://)?(www\.)?(huggingface\.co|hf\.co)/)?(?P<name>[A-Za-z0-9][\w.-]*/[\w.-]*\w)(/(tree|resolve|blob)/.*)?/?"
+)
 _WHAT_TO_NAME: Final = "name a folder, a weights file, hf://org/name, or s3://bucket/folder"
 
 
@@ -119,7 +123,13 @@ def _existing(source: str) -> Path:
         raise StorageError(f"cannot read {printable(source, 400)}: {e.strerror}", hint="make it readable") from None
     except (OSError, RuntimeError, ValueError):
         shown = without_credentials(source) if "://" in source else source
-        raise SourceError(f"there is no {printable(shown, 400)}", hint=_WHAT_TO_NAME) from None
+        raise SourceError(f"there is no {printable(shown, 400)}", hint=_of_the_hub(shown) or _WHAT_TO_NAME) from None
+
+
+def _of_the_hub(source: str) -> str | None:
+    """What to type for a model that is named as on the Hub, or by the address of its page."""
+    found = _HUB_NAME.fullmatch(source)
+    return f"if it is a model of the Hub, name it hf://{found['name']}" if found else None
 
 
 def _open_folder(real: Path, *, endpoint: str | None = None, complete: bool) -> Checkpoint:

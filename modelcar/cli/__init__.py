@@ -53,6 +53,40 @@ _SECTIONS: Final = {
         "completion": "Print the script that completes commands in a shell.",
     },
 }
+_ELSEWHERE: Final = {
+    word: command
+    for words, command in {
+        "images ls": "modelcar list",
+        "ps mounts": "modelcar status",
+        "rmi remove delete del untag": "modelcar rm REF",
+        "tag cp sync mirror promote retag": "modelcar copy SRC DST",
+        "save": "modelcar archive REF -o FILE",
+        "import": "modelcar push oci-archive:FILE registry/repo:tag",
+        "unpack extract download fetch get clone": "modelcar pull REF -o DIR",
+        "upload publish": "modelcar push REF",
+        "create pack package bundle": "modelcar build SOURCE -t REF",
+        "info show describe manifest history tree discover cat ls-files": "modelcar inspect REF",
+        "generate-key-pair generate-key gen-key genkey": "modelcar keygen",
+        "verify-attestation verify-blob-attestation": "modelcar verify REF --attestation TYPE",
+        "attach sbom provenance": "modelcar attest REF --type TYPE",
+        "prune cleanup clean system": "modelcar gc",
+        "validate check lint audit": "modelcar scan SOURCE",
+        "unmount fusermount": "modelcar umount DIR",
+        "compare": "modelcar diff A B",
+        "run": "modelcar load REF",
+        "serve registry shim": "registry-shim serve --root DIR",
+        "webhook admission-webhook": "modelcar admission serve",
+        "operator": "modelcar controller",
+        "template install deploy crds": "modelcar manifests",
+        "env debug config": "modelcar doctor",
+        "autocomplete completions": "modelcar completion bash",
+        "login": "docker login",
+        "logout": "docker logout",
+        "version": "modelcar --version",
+        "help": "modelcar --help",
+    }.items()
+    for word in words.split()
+}
 _WITHOUT_CONFIGURATION: Final = ("doctor", "completion")  # they help those whose configuration is broken
 _ASKING_FOR_HELP: Final = {"-h", "--help"}
 
@@ -71,6 +105,7 @@ def _configure(context: click.Context, verb: str, words: Sequence[str]) -> None:
     package="modelcar.cli.verbs",
     sections=_SECTIONS,
     prepare=_configure,
+    elsewhere=_ELSEWHERE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="modelcar")

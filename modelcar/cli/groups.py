@@ -20,7 +20,7 @@ class LazyGroup(click.Group):
 
     `sections` are the verbs as people type them under headings, each with its line in the help: so that the help needs
     no verb's module. A hyphen is an underscore in the module's name. `prepare` is told of the verb and the words behind
-    it, before they are read.
+    it, before they are read. `elsewhere` has what other tools call their commands, and which of ours is meant.
     """
 
     def __init__(
@@ -29,11 +29,13 @@ class LazyGroup(click.Group):
         package: str,
         sections: Mapping[str, Mapping[str, str]],
         prepare: Prepare | None = None,
+        elsewhere: Mapping[str, str] | None = None,
         **named: Any,
     ) -> None:
         super().__init__(*arguments, **named)
         self._package = package
         self._prepare = prepare
+        self.elsewhere = elsewhere or {}
         self.sections = sections
         self._verbs = tuple(verb for verbs in sections.values() for verb in verbs)
 

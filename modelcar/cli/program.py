@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import IO, Final
 import click
 from click.exceptions import NoSuchCommand, NoSuchOption
 
-from modelcar.cli.meant import meant
+from modelcar.cli.meant import hint_for
 from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
 
@@ -23,7 +24,8 @@ __all__ = ["end_cleanly_on_signals", "run_program"]
 _WRONG_USAGE: Final = 2
 _FAILED: Final = 3
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
-
+_CHOICES: Final = re.compile(r"\. Choose from:\s.*", re.DOTALL)  # which the name of the argument says already
+_PASSWORD: Final = re.compile(r"://[^/\s]*@")
 
 _OVER: Final = Event()  # the status is decided, and signals are too late
 
@@ -89,7 +91,7 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         )
     try:
         # Not group.main(), which has ideas of its own about broken pipes, Ctrl-C and the end of a file.
-        with group.make_context(name, words) as context:
+        with group.make_context(name, [*words]) as context:
             group.invoke(context)
     except ModelcarError as e:
         return _complain(name, str(e), reasons=e.reasons, hint=e.hint, status=e.exit_status)
@@ -99,10 +101,9 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         _say(e.ctx.get_help())
         return _WRONG_USAGE
     except click.ClickException as e:
-        context_of = getattr(e, "ctx", None)
-        hint = f"{meant(e)}see `{context_of.command_path if context_of else name} --help`"
         nearest = isinstance(e, NoSuchOption | NoSuchCommand)
-        return _complain(name, _as_ours(e.message if nearest else e.format_message()), hint=hint, status=_WRONG_USAGE)
+        message = _as_ours(e.message if nearest else e.format_message())
+        return _complain(name, message, hint=hint_for(e, group, name, words), status=_WRONG_USAGE)
     except BrokenPipeError:
         return _BROKEN_PIPE  # whoever read us has seen enough, and expects silence
     except OSError as e:
@@ -118,8 +119,9 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
 
 def _as_ours(message: str) -> str:
     """Click's sentences in the form of all others: `No such option: --x` as `no such option: --x`."""
-    first = message[:1].lower() if message[1:2].islower() else message[:1]
-    return (first + message[1:]).removesuffix(".")
+    line = _CHOICES.sub("", _PASSWORD.sub("://", message))
+    first = line[:1].lower() if line[1:2].islower() else line[:1]
+    return (first + line[1:]).removesuffix(".")
 
 
 def _complain(name: str, message: str, *, reasons: Sequence[str] = (), hint: str | None = None, status: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from dataclasses import dataclass, replace
 
 from modelcar.errors import InvalidDigest, InvalidReference
@@ -96,9 +97,7 @@ class Reference:
         if _CREDENTIALS.match(text):  # never shown: it may be a password
             raise InvalidReference("an image reference takes no credentials", hint="log in with `docker login`")
         if "://" in text:
-            raise InvalidReference(
-                f"{text!r} is not an image reference", hint="leave out the scheme: registry/repo:tag"
-            )
+            raise InvalidReference(f"{text!r} is not an image reference", hint=_without_scheme(text))
         if text.startswith(("./", "../", "/", "~")) or text in (".", ".."):
             raise InvalidReference(
                 f"{text!r} is a path, and an image is named registry/repo:tag",
@@ -161,6 +160,15 @@ class Reference:
         tag = f":{self.tag}" if self.tag is not None else ""
         digest = f"@{self.digest}" if self.digest is not None else ""
         return f"{self.name}{tag}{digest}"
+
+
+def _without_scheme(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme in ("docker", "oci"):
+        return f"leave out the scheme: {rest or 'registry/repo:tag'}"
+    if scheme in ("hf", "s3", "gs", "az"):
+        return f"`modelcar build {shlex.quote(text)} -t registry/repo:tag` makes an image of it"
+    return "leave out the scheme: registry/repo:tag"
 
 
 def _split_registry(name: str) -> tuple[str, str]:

@@ -28,6 +28,13 @@ __all__ = [
 # image specification 1.1, annotations.md: what org.opencontainers.image.ref.name may be
 _COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+# Transports of skopeo and podman that have a namesake here.
+_OF_OTHERS: Final = {
+    "docker-archive": "`oci-archive:FILE` is the tar that is read and written here",
+    "docker-daemon": "`modelcar load REF` hands an image to docker, `docker push` to a registry",
+    "containers-storage": "`modelcar load REF --engine podman` hands an image to podman, `podman push` to a registry",
+}
+_SCHEME: Final = re.compile(r"oci://(?!/)")  # of Helm and KServe, before a reference
 # What a layout may consist of before its marker is there: another process, since killed, was about to create it.
 _BEGINNINGS: Final = re.compile(r"blobs|ingest|index\.json|\.(index\.json|oci-layout)\.[0-9a-f]{12}|lost\+found")
 
@@ -68,7 +75,11 @@ def parse_location(text: str) -> Location:
         InvalidReference: with the part that is wrong.
     """
     scheme, colon, rest = text.partition(":")
-    if not colon or scheme not in ("oci", "oci-archive"):
+    if colon and scheme in _OF_OTHERS:
+        raise InvalidReference(f"{scheme}: is no place of modelcar's", hint=_OF_OTHERS[scheme])
+    if text.endswith(".tar") and Path(text).is_file():
+        raise InvalidReference(f"{text!r} is a file", hint=f"an image in a tar is oci-archive:{text}")
+    if not colon or scheme not in ("oci", "oci-archive") or _SCHEME.match(text):
         return Reference.parse(text)
     path, _, name = rest.partition(":")
     what, form = ("folder", "oci:DIR") if scheme == "oci" else ("file", "oci-archive:FILE")

@@ -33,12 +33,34 @@ _SECTIONS: Final = {
         "completion": "Print the script that completes commands in a shell.",
     },
 }
+_ELSEWHERE: Final = {
+    word: command
+    for words, command in {
+        "start run up daemon registry": "registry-shim serve --root DIR",
+        "pull fetch prefetch preload warm cache load": "registry-shim precache REF",
+        "images list ls ps info top stats health": "registry-shim status",
+        "rm rmi evict delete remove prune clean purge": "registry-shim gc",
+        "install setup configure config wire enable mirror": "registry-shim hosts-toml",
+        "uninstall unwire disable": "registry-shim hosts-toml --uninstall",
+        "scan": "registry-shim rescan REF",
+        "check test diagnose": "registry-shim doctor",
+        "keep lock": "registry-shim pin REF",
+        "unlock": "registry-shim unpin REF",
+        "mount": "modelcar mount REF DIR",
+        "verify": "modelcar verify REF",
+        "login": "docker login",
+        "version": "registry-shim --version",
+        "help": "registry-shim --help",
+    }.items()
+    for word in words.split()
+}
 
 
 @click.group(
     cls=LazyGroup,
     package="registry_shim.cli",
     sections=_SECTIONS,
+    elsewhere=_ELSEWHERE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="registry-shim")

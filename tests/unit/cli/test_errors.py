@@ -66,7 +66,7 @@ USAGE_CASES = [
     Case("rm", USAGE, r"missing argument 'REF\.\.\.'", "see `modelcar rm --help`"),
     Case("copy a", USAGE, "missing argument 'DST'", "see `modelcar copy --help`"),
     Case("export a", USAGE, "missing option '-o' / '--output'", "see `modelcar export --help`"),
-    Case("export a -o", USAGE, "option '-o' requires an argument", "see `modelcar --help`"),
+    Case("export a -o", USAGE, "option '-o' requires an argument", "see `modelcar export --help`"),
     Case("build {model}", USAGE, "an image needs a name", "add -t registry/repo:tag"),
     Case("build {model} -t Acme/Tiny:v1", USAGE, "'Acme/Tiny:v1' is not an image reference: ", "lower-case"),
     Case("build {model} -t a:b:c", USAGE, "'a:b:c' is not an image reference: 'b:c' is not a tag", "letters"),

@@ -107,46 +107,6 @@ def test_on_a_terminal_an_interruption_begins_a_line(
     assert capsys.readouterr().err.startswith("\nmodelcar: interrupted")
 
 
-@pytest.mark.parametrize(
-    ("words", "hint"),
-    [
-        (["psh"], "did you mean `modelcar push`? see `modelcar --help`"),
-        (["push", "--limt-rate", "1"], "did you mean `--limit-rate`? see `modelcar push --help`"),
-        (["entirely-else"], "see `modelcar --help`"),
-        (["-v", "list"], "options stand behind the command: `modelcar COMMAND -v`; see `modelcar --help`"),
-        (
-            ["push", "-t", "localhost:5000/a:b"],
-            "what it is about stands without an option: `modelcar push REF [TARGET]`; see `modelcar push --help`",
-        ),
-    ],
-)
-def test_what_was_mistyped_is_answered_with_what_may_be_meant(
-    modelcar: ModelcarCli, words: list[str], hint: str
-) -> None:
-    complaint = modelcar.refusal(2, *words)
-    assert complaint.line.startswith("no such ")
-    assert complaint.hint == hint
-
-
-@pytest.mark.parametrize(
-    ("words", "meant"),
-    [
-        (["pull", "localhost:1/a:b", "./out"], "did you mean `-o ./out`? "),
-        (["pull", "localhost:1/a:b", "two words"], "did you mean `-o 'two words'`? "),
-        (["pull", "localhost:1/a:b", "one", "two"], ""),
-        (["pull", "localhost:1/a:b", "-o", "out", "more"], ""),
-        (["build", "./model", "localhost:1/a:b"], "did you mean `-t localhost:1/a:b`? "),
-        (["verify", "localhost:1/a:b", "it.pub"], "did you mean `--key it.pub`? "),
-        (["inspect", "localhost:1/a:b", "localhost:1/a:c"], "did you mean `--against localhost:1/a:c`? "),
-        (["list", "more"], ""),
-    ],
-)
-def test_a_word_too_many_may_belong_to_an_option(modelcar: ModelcarCli, words: list[str], meant: str) -> None:
-    complaint = modelcar.refusal(2, *words)
-    assert complaint.line.startswith("got unexpected extra argument")
-    assert complaint.hint == f"{meant}see `modelcar {words[0]} --help`"
-
-
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, number: int = signal.SIGINT) -> None:
     """Send this process `number` when `method` is called for the first time, from whatever thread calls it."""
     real = getattr(owner, method)
