@@ -19,6 +19,8 @@ from modelcar.registry.cancel import CancelScope
 from tests.support.chunks import Content, Fault, MemorySource
 from tests.unit.registry.server import Reply, ScriptedRegistry, changed, cut_after
 
+pytestmark = pytest.mark.slow
+
 CONTENT = Content(3_000_000)
 GRID = CONTENT.plain
 

@@ -25,6 +25,8 @@ from modelcar.errors import (
 from modelcar.registry.cancel import Cancelled, CancelScope
 from tests.support.api_server import served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def memory() -> MemoryCluster:

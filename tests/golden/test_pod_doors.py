@@ -47,6 +47,7 @@ def expected(case: Case) -> tuple[Any, list[str], list[str]]:
     return load_yaml(text), [], warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=ids(CASES))
 def test_webhook(case: Case, tmp_path: Path) -> None:
     async def main() -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ def hand_over(sock: socket.socket, name: bytes, files: int) -> None:
         os.close(file)
 
 
+@pytest.mark.slow
 def test_no_child_gets_what_was_received(pair: tuple[socket.socket, socket.socket]) -> None:
     hand_over(pair[0], b"two files", 2)
     data, files, cut = receive(pair[1], 100, 2)

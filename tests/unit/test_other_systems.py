@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from registry_shim.testing import running_registry
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,6 +10,8 @@ import pytest
 from modelcar.errors import WorldError
 from modelcar.programs import run_program
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_it_says_and_how_it_ends() -> None:
     ended = run_program("sh", "-c", "echo said; echo first >&2; echo last >&2; exit 3", seconds=60)

@@ -15,6 +15,8 @@ from registry_shim.testing import running_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.signing import cheap_passwords
 
+pytestmark = pytest.mark.slow
+
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "python.md"
 
 

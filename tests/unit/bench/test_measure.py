@@ -12,6 +12,8 @@ import pytest
 
 from tests.bench.measure import CommandFailed, disk_usage, measure, parse_io
 
+pytestmark = pytest.mark.slow
+
 PROBE = Path(__file__).parents[2] / "bench" / "probe"
 
 

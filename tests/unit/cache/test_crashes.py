@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_a_killed_process_loses_nothing_that_was_verified(tmp_path: Path) -> None:
     done = subprocess.run(

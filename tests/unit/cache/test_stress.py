@@ -25,6 +25,8 @@ from tests.support.leaks import open_files
 from .conftest import ORIGIN
 from .test_cache import read, until
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 3.0
 CONTENTS = [Content(300_000 + 50_000 * n, seed=n) for n in range(6)]
 
@@ -88,7 +90,6 @@ def operator(cache: Cache, seed: int, end: float, problems: list[BaseException])
         time.sleep(0.003)
 
 
-@pytest.mark.slow
 def test_everything_at_once(tmp_path: Path) -> None:
     scheduler = Scheduler(FetchSettings(backoff=0.005, backoff_limit=0.02, attempts=5))
     by_digest = {c.digest: c for c in CONTENTS}

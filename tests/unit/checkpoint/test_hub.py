@@ -20,6 +20,8 @@ from tests.support.hub import COMMIT, Failure, FakeHub, Repo
 
 from .conftest import Tree
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _no_rests(monkeypatch: pytest.MonkeyPatch) -> None:

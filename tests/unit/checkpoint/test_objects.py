@@ -21,6 +21,8 @@ from modelcar.errors import EmptySource, ModelcarError, SourceChanged, SourceErr
 from tests.support.objects import KEY, SECRET, Door, ObjectServer, object_server, open_door
 from tests.support.weights import safetensors_bytes
 
+pytestmark = pytest.mark.slow
+
 BIG = safetensors_bytes({"a": ("U8", (300_000,), bytes(range(250)) * 1200)})
 MODEL = {
     "config.json": b'{"model_type": "llama"}',

@@ -13,6 +13,8 @@ from modelcar.checkpoint.ranges import Ranges
 from modelcar.errors import StorageError
 from tests.support.hub import Failure, FakeHub, Repo
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 

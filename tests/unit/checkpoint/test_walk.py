@@ -139,6 +139,7 @@ def test_special_files(folder: Folder) -> None:
         open_checkpoint(str(root / "pipe"))
 
 
+@pytest.mark.slow
 def test_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as bound:

@@ -20,6 +20,8 @@ from tests.support.checkpoints import age, files_of
 from tests.support.weights import safetensors_bytes
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 Weights = dict[str, tuple[str, tuple[int, ...], bytes]]
 NAME, DIGEST = "dev.modelcar.adapter.base.name", "dev.modelcar.adapter.base.digest"
 

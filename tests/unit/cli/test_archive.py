@@ -54,6 +54,7 @@ def test_what_it_says(modelcar: ModelcarCli, digest: str, ref: str, tmp_path: Pa
     assert again.read_bytes() == file.read_bytes()
 
 
+@pytest.mark.slow
 def test_every_verb_takes_it_back(
     modelcar: ModelcarCli, file: Path, digest: str, ref: str, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_damaged_ones(modelcar: ModelcarCli, file: Path, ref: str, tmp_path: Pat
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.slow
 def test_a_registry_takes_no_damaged_layer(modelcar: ModelcarCli, file: Path, ref: str) -> None:
     content = bytearray(file.read_bytes())
     archive = ArchiveStore(file)
@@ -217,6 +219,7 @@ def test_inspect_shows_what_it_carries(modelcar: ModelcarCli, signed: Path, ref:
     assert "trusted by nobody" not in modelcar("inspect", f"oci-archive:{tmp_path}/bare.tar")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["push", "copy"])
 def test_signatures_come_out_again(
     modelcar: ModelcarCli, signed: Path, ref: str, digest: str, keys: Path, tmp_path: Path, verb: str
@@ -272,6 +275,7 @@ def test_what_is_no_root_of_trust_does_not_travel(
     assert not (tmp_path / "a.tar").exists()
 
 
+@pytest.mark.slow
 def test_a_registry_that_fails_leaves_nothing(modelcar: ModelcarCli, ref: str, tmp_path: Path) -> None:
     modelcar.refusal(3, "archive", ref, "-o", tmp_path / "a.tar")
     assert sorted(p.name for p in tmp_path.iterdir() if "a.tar" in p.name) == []

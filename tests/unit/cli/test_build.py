@@ -71,6 +71,7 @@ def test_a_name_without_registry_and_tag_is_completed_as_engines_do(modelcar: Mo
     assert modelcar.json("build", checkpoint, "-t", "tiny")["name"] == "docker.io/library/tiny:latest"
 
 
+@pytest.mark.slow
 def test_build_and_push(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> None:
     assert f"built and pushed {ref}" in modelcar("build", checkpoint, "-t", ref, "--push")
     answer = modelcar.json("build", checkpoint, "-t", ref, "--push")
@@ -80,6 +81,7 @@ def test_build_and_push(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> No
         assert str(registry.resolve(Reference.parse(f"{ref}-modelpack")).digest) == answer["modelpack"]
 
 
+@pytest.mark.slow
 def test_a_build_that_cannot_be_pushed_says_nothing_of_success_to_programs(
     modelcar: ModelcarCli, checkpoint: Path, registry: str
 ) -> None:
@@ -120,6 +122,7 @@ def test_content_digests_are_recorded_when_asked_for(modelcar: ModelcarCli, chec
     assert all(digest and digest.startswith("sha256:") for digest in digests())
 
 
+@pytest.mark.slow
 def test_the_base_may_be_an_image_in_a_registry_or_a_layout(
     modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str
 ) -> None:
@@ -200,6 +203,7 @@ def test_a_registry_is_named_with_its_domain(modelcar: ModelcarCli, checkpoint: 
         assert modelcar.json("plan", checkpoint, "--registry", name)["registry"]["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_layers_of_a_base(
     modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str
 ) -> None:
@@ -216,6 +220,7 @@ def test_a_dry_run_counts_the_layers_of_a_base(
         shutil.rmtree(modelcar.home)
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_too_large_is_refused_before_anything_is_read(
     modelcar: ModelcarCli, checkpoint: Path, ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +264,7 @@ def test_the_manifest_is_the_one_that_json_shows(modelcar: ModelcarCli, checkpoi
     assert shown["layers"] == json.loads(manifest.content)["layers"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--estargz", "--soci"])
 def test_images_for_other_snapshotters(
     modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path, ref: str, option: str

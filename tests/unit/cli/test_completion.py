@@ -54,6 +54,7 @@ def test_what_arguments_are() -> None:
     assert rest.kind is Kind.IMAGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("group", "name"), [(cli, "modelcar"), (shim, "registry-shim")], ids=["modelcar", "shim"])
 def test_shells_take_the_scripts(shell: str, group: click.Group, name: str, tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ def test_the_example_of_the_page_is_one(own: Path) -> None:
     assert len(values()) == 8
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_in_force_and_from_where(own: Path, modelcar: ModelcarCli) -> None:
     own.write_text("network: {limit_rate: 5MB/s}\n")
     own.chmod(0o666)

@@ -15,6 +15,8 @@ from modelcar.store import LocalStore
 from modelcar.store.tree import walk
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 USAGE, WORLD, NO = 2, 3, 1
 ZEROS = "0" * 64
 

@@ -132,6 +132,7 @@ def test_every_verb_answers_in_json_and_can_be_quiet(verb: str) -> None:
     assert {"as_json", "quiet"} <= {parameter.name for parameter in command(verb).params}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "never"),
     [

@@ -20,6 +20,8 @@ from tests.support.hub import COMMIT, Failure, FakeHub, Repo
 from tests.support.weights import simple_safetensors
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "hf://org/name"
 WEIGHTS = ".safetensors"
 

@@ -65,6 +65,7 @@ def test_inspect_as_json(modelcar: ModelcarCli, built: str, checkpoint: Path) ->
     assert answer["files"][0]["layer"] == answer["manifests"][0]["layers"][0]["digest"]
 
 
+@pytest.mark.slow
 def test_inspect_asks_the_registry_for_what_is_not_here(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> None:
     digest = modelcar.json("build", checkpoint, "-t", ref, "--push")["digest"]
     local = modelcar.json("inspect", ref)
@@ -78,6 +79,7 @@ def test_inspect_asks_the_registry_for_what_is_not_here(modelcar: ModelcarCli, c
     assert "files in" not in twin
 
 
+@pytest.mark.slow
 def test_inspect_without_a_store_creates_none(modelcar: ModelcarCli, registry: str) -> None:
     assert "404" in modelcar.refusal(3, "inspect", f"{registry}/no/such:v1").line
     assert not modelcar.home.exists()
@@ -246,6 +248,7 @@ def test_gc_removes_nothing_while_an_image_is_damaged(modelcar: ModelcarCli, bui
     assert modelcar("gc").startswith("removed ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["list"], ["inspect", NAME]], ids=" ".join)
 def test_a_home_that_may_not_be_entered(
     modelcar: ModelcarCli,

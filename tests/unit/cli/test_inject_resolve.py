@@ -18,6 +18,8 @@ from tests.support.webhooks import running, webhook_settings
 from tests.unit.admission.reviews import a_review, patched_by, raw, response_of
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def image(modelcar: ModelcarCli, ref: str, tmp_path: Path) -> str:

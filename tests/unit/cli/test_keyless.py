@@ -16,6 +16,8 @@ from tests.support.checkpoints import make_checkpoint
 from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
 from tests.support.sigstore.instance import EMAIL, ISSUER
 
+pytestmark = pytest.mark.slow
+
 REF = "registry.example/acme/tiny:v1"
 WHO = ("--certificate-identity", EMAIL, "--certificate-oidc-issuer", ISSUER)
 ROOT = ("--trusted-root", "root.json")

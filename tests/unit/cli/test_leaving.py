@@ -20,6 +20,8 @@ from tests.support.weights import safetensors_bytes
 from tests.unit.cli.conftest import ModelcarCli
 from tests.unit.registry.server import Request, ScriptedRegistry
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "hf://org/name"
 SIZE = 6 << 20
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

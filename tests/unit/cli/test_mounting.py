@@ -79,6 +79,7 @@ def test_what_somebody_mounted_just_before_we_had_the_folder_is_seen(
         FolderToMount(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_keeper_is_not_started_where_it_could_not_even_say_what_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from tests.support.checkpoints import files_of
 from tests.support.objects import SECRET, Door, ObjectServer, object_server, open_door
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "s3://models/llm/v1"
 WEIGHTS = ".safetensors"
 

@@ -179,6 +179,7 @@ def test_a_page_of_a_difference(both: ModelcarCli, checkpoint: Path, tmp_path: P
     assert "Layers" not in page.read_text(), "a folder has none"
 
 
+@pytest.mark.slow
 def test_who_wants_no_page_does_not_wait_for_what_makes_them() -> None:
     look = "import sys, modelcar.cli.verbs.inspect, modelcar.cli.verbs.diff; print('jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)

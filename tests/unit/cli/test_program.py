@@ -25,6 +25,8 @@ from tests.support.checkpoints import files_of
 from tests.support.hub import FakeHub, Repo
 from tests.unit.cli.conftest import ModelcarCli, as_complaint
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 NAME = "localhost:5000/acme/tiny:v1"
 

@@ -186,6 +186,7 @@ def test_without_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
         report.finish("a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "bars", "table"), [([], True, True), (["--quiet"], False, True), (["--json"], False, False)], ids=str
 )
@@ -218,6 +219,7 @@ def test_blobs_are_called_by_the_names_of_their_shards(screen: Screen, monkeypat
     assert "sha256:0123" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["push", "pull", "export"])
 def test_a_transfer_of_a_large_shard_names_it(modelcar: ModelcarCli, ref: str, tmp_path: Path, verb: str) -> None:
     folder = make_checkpoint(tmp_path / "model", shards=1, elements=600_000)

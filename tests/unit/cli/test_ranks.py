@@ -14,6 +14,8 @@ from tests.support.architectures import llama, mixtral, write_checkpoint
 from tests.support.checkpoints import files_of
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "ranks.md"
 MODEL = llama(layers=4, vocabulary=256)
 EXPERTS = mixtral(layers=2, experts=8)

@@ -160,6 +160,7 @@ def test_a_report_that_others_may_have_written_is_void(modelcar: ModelcarCli, ev
     assert modelcar.json("scan", NAME)["files"][0]["path"] != "forged"
 
 
+@pytest.mark.slow
 def test_a_remote_image(modelcar: ModelcarCli, code: Path, ref: str) -> None:
     modelcar.run("build", code, "-t", ref, "--push", "-q")
     modelcar("rm", ref)
@@ -169,6 +170,7 @@ def test_a_remote_image(modelcar: ModelcarCli, code: Path, ref: str) -> None:
     assert list((modelcar.home / "spool").iterdir()) == [], "what was downloaded is gone"
 
 
+@pytest.mark.slow
 def test_a_quick_scan_reads_little_and_never_says_clean(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> None:
     modelcar("build", checkpoint, "-t", ref, "--push", "-q")
     status, out, _ = modelcar.run("scan", ref, "--quick", "--json")
@@ -178,6 +180,7 @@ def test_a_quick_scan_reads_little_and_never_says_clean(modelcar: ModelcarCli, c
     assert {f["rule"] for f in answer["findings"]} == {"image.headers-only"}
 
 
+@pytest.mark.slow
 def test_a_quick_scan_sees_what_is_malicious(modelcar: ModelcarCli, evil: Path, ref: str) -> None:
     modelcar("build", evil, "-t", ref, "--push", "--no-scan", "-q")
     status, out, _ = modelcar.run("scan", ref, "--quick", "--json")
@@ -194,6 +197,7 @@ def test_a_build_refuses_what_is_malicious_and_names_nothing(modelcar: ModelcarC
     assert list(modelcar.store.names.list()) == [NAME]
 
 
+@pytest.mark.slow
 def test_a_build_pushes_nothing_of_what_is_malicious(modelcar: ModelcarCli, evil: Path, tmp_path: Path) -> None:
     root = tmp_path / "registry"
     with running_registry(root) as address:
@@ -214,6 +218,7 @@ def policy(keys: Path, **scan: str) -> bytes:
     return as_file(model_policy(scan={"authorities": [authority], "maxAge": "1d", "ruleSet": rules}))
 
 
+@pytest.mark.slow
 def test_a_policy_asks_for_the_verdict(modelcar: ModelcarCli, checkpoint: Path, keys: Path, ref: str) -> None:
     modelcar("build", checkpoint, "-t", ref, "--push", "--sign-key", keys / "ci.key", "-q")
     (keys / "policy.yaml").write_bytes(policy(keys))
@@ -227,6 +232,7 @@ def test_a_policy_asks_for_the_verdict(modelcar: ModelcarCli, checkpoint: Path, 
     assert modelcar.run("verify", ref, "--remote", "--policy", keys / "newer.yaml")[0] == 1
 
 
+@pytest.mark.slow
 def test_a_verdict_that_is_not_clean_opens_nothing(modelcar: ModelcarCli, code: Path, keys: Path, ref: str) -> None:
     modelcar.run("build", code, "-t", ref, "--push", "-q")
     assert modelcar.run("scan", ref, "--remote", "--key", keys / "scanner.key")[0] == 1
@@ -236,6 +242,7 @@ def test_a_verdict_that_is_not_clean_opens_nothing(modelcar: ModelcarCli, code: 
     assert "came to no verdict: unverified" in err
 
 
+@pytest.mark.slow
 def test_who_signed_the_image_does_not_attest_it(modelcar: ModelcarCli, checkpoint: Path, keys: Path, ref: str) -> None:
     modelcar("build", checkpoint, "-t", ref, "--push", "--sign-key", keys / "ci.key", "-q")
     complaint = modelcar.refusal(2, "scan", ref, "--remote", "--key", keys / "ci.key")
@@ -273,6 +280,7 @@ def test_a_policy_without_licences_is_no_policy_here(modelcar: ModelcarCli, chec
     assert "no policy says" in modelcar.refusal(2, "scan", checkpoint, "--policy", tmp_path / "policy.yaml").line
 
 
+@pytest.mark.slow
 def test_scanners_are_listed(modelcar: ModelcarCli) -> None:
     assert {"clamav", "picklescan"} <= {each["name"] for each in modelcar.json("scan", "--scanners")}
     assert "no scanner 'norton' is installed" in modelcar.refusal(2, "scan", ".", "--with", "norton").line
@@ -284,6 +292,7 @@ def test_what_a_quick_scan_saw_is_not_signed(modelcar: ModelcarCli, keys: Path, 
     assert complaint.line == "what a quick scan saw is not signed"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_attested_is_said_before_the_scan(
     modelcar: ModelcarCli, checkpoint: Path, keys: Path, ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

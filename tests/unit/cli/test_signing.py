@@ -195,6 +195,7 @@ def test_a_password_that_is_not_utf8(run: Run, refused: Refusal, image: str, mon
     assert "the password is wrong" in refused("sign", NAME, "--key", "latin.key", status=2)
 
 
+@pytest.mark.slow
 def test_where_it_was_found_is_told(run: Run, image: str, registry: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A tag in the local store may stand for another image than the same tag in the registry."""
     ref = f"{registry}/acme/where:v1"
@@ -230,6 +231,7 @@ def test_an_image_that_was_changed(run: Run, refused: Refusal, image: str, tmp_p
     assert f"{evil.digest} has no signature" in refused("verify", "oci:layout:v1", "--key", "ci.pub")
 
 
+@pytest.mark.slow
 def test_the_rest_of_its_life(run: Run, refused: Refusal, image: str, registry: str, tmp_path: Path) -> None:
     """Signed at build, pushed, copied, pulled, exported and copied back: verifiable at every stop."""
     remote, copied = f"{registry}/acme/life:v1", f"{registry}/other/life:v2"
@@ -250,6 +252,7 @@ def test_the_rest_of_its_life(run: Run, refused: Refusal, image: str, registry: 
     refused("verify", "oci:exported", "--key", "other.pub")
 
 
+@pytest.mark.slow
 def test_signed_in_the_registry(run: Run, refused: Refusal, image: str, registry: str) -> None:
     remote = f"{registry}/acme/remote:v1"
     run("build", "model", "-t", remote, "--push")

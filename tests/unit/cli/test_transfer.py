@@ -17,6 +17,8 @@ from tests.support.checkpoints import files_of
 from tests.support.images import validate_in
 from tests.unit.cli.conftest import ModelcarCli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def digest(modelcar: ModelcarCli, checkpoint: Path, ref: str) -> str:

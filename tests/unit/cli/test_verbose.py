@@ -21,6 +21,8 @@ from modelcar.testing.registry import Fault, Wrong, running
 from tests.unit.cli.conftest import ModelcarCli
 from tests.unit.cli.test_progress import MB, Screen, screen
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["screen"]
 
 REQUEST = re.compile(

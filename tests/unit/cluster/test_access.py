@@ -86,6 +86,7 @@ def test_nowhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         in_cluster(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelcar.cluster.api._BACKOFF", Backoff(0.01, 0.01))
     client = ApiServer(Access(server="http://127.0.0.1:9", context=None))
@@ -94,6 +95,7 @@ def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch)
     assert "registry" not in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_a_read_is_tried_again_and_a_write_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelcar.cluster.api._BACKOFF", Backoff(0.01, 0.01))
     memory = MemoryCluster((NODES, {"metadata": {"name": "n"}}))
@@ -115,6 +117,7 @@ def test_a_read_is_tried_again_and_a_write_is_not(monkeypatch: pytest.MonkeyPatc
         client.close()
 
 
+@pytest.mark.slow
 def test_the_token_is_sent_and_never_shown() -> None:
     memory = MemoryCluster()
 

@@ -216,6 +216,7 @@ def has_begun(cluster: MemoryCluster) -> bool:
     return ready(cluster) == "0/2" and len(cluster.list(MODEL_NODES).items) == 2
 
 
+@pytest.mark.slow
 def test_the_process_follows_what_happens() -> None:
     cluster = small()
     with controller(cluster):
@@ -229,6 +230,7 @@ def test_the_process_follows_what_happens() -> None:
         until(lambda: not cluster.list(MODEL_CACHES).items)
 
 
+@pytest.mark.slow
 def test_the_process_outlives_an_api_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     cluster, away = small(), threading.Event()
 
@@ -247,6 +249,7 @@ def test_the_process_outlives_an_api_server_that_is_away(caplog: pytest.LogCaptu
     assert not [record for record in caplog.records if record.exc_info and record.name.startswith("modelcar")]
 
 
+@pytest.mark.slow
 def test_two_controllers_at_once_do_no_harm() -> None:
     cluster = small()
     with controller(cluster), controller(cluster):
@@ -260,6 +263,7 @@ def test_two_controllers_at_once_do_no_harm() -> None:
     assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["modelcar.dev/in-use"]
 
 
+@pytest.mark.slow
 def test_a_defect_ends_the_process_and_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a defect of ours")
@@ -273,6 +277,7 @@ def test_a_defect_ends_the_process_and_is_one_line(monkeypatch: pytest.MonkeyPat
         client.close()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_line() -> None:
     with served(small()) as server, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -285,6 +290,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         client.close()
 
 
+@pytest.mark.slow
 def test_it_ends_in_the_midst_of_a_pass() -> None:
     cluster, entered, release = small(), threading.Event(), threading.Event()
     for number in range(50):

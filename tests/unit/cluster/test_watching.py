@@ -19,6 +19,8 @@ from tests.support.api_server import served
 
 from .objects import node
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def memory() -> MemoryCluster:

@@ -127,6 +127,7 @@ def test_two_files_for_one_name(model: Path, tmp_path: Path) -> None:
         convert(model, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_repository_on_the_hub(tmp_path: Path) -> None:
     files = {"pytorch_model.bin": torch_file("a", "b"), "config.json": CONFIG.encode()}
     with FakeHub() as hub:

@@ -99,10 +99,12 @@ def test_whoever_must_be_called_malicious_mostly_has_a_proof() -> None:
     assert len([s for s in plain if s.proof]) > len(plain) / 2
 
 
+@pytest.mark.slow
 def test_what_is_harmless_leaves_no_marker() -> None:
     assert not detonate(pickled("control", "none", "An empty dictionary", stream(2, HARMLESS)))
 
 
+@pytest.mark.slow
 def test_without_a_marker_to_make_a_payload_does_nothing(tmp_path: Path) -> None:
     specimen = next(s for s in SPECIMENS if s.name == "pickle-protocol-0")
     folder = specimen.write(tmp_path)

@@ -54,6 +54,7 @@ def helper(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_logins_are_named_by_registry_and_place(docker_config: Path, tmp_path: Path) -> None:
     helper(tmp_path, "works", f"""echo '{{"Username":"me","Secret":"{SECRET}"}}'""")
     helper(tmp_path, "breaks", f"echo {SECRET}; exit 1")
@@ -114,6 +115,7 @@ def test_a_machine_without_engines(docker_config: Path, monkeypatch: pytest.Monk
     )
 
 
+@pytest.mark.slow
 def test_engines_that_do_not_work(docker_config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, body in {"podman": "echo 'cannot clone: no' >&2; exit 125", "skopeo": "exit 1", "docker": ""}.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -171,6 +173,7 @@ def test_a_locale_that_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(look_at_python())["locale"].level is Level.NOTE
 
 
+@pytest.mark.slow
 def test_a_registry_that_answers_and_one_that_does_not() -> None:
     with running_registry() as address:
         found = list(look_at_registry(address, ClientSettings()))

@@ -21,6 +21,8 @@ from modelcar.oci import Platform, Reference
 from modelcar.store import OciLayout
 from tests.support.images import RandomImage, put_image, random_image
 
+pytestmark = pytest.mark.slow
+
 NAME = Reference.parse("registry.example/acme/llm:v1")
 
 

@@ -45,6 +45,7 @@ def segments(program: bytes) -> dict[int, list[int]]:
     return found
 
 
+@pytest.mark.slow
 @each
 def test_the_bytes_come_from_the_source(architecture: Architecture, hatch_build: ModuleType, tmp_path: Path) -> None:
     """Compiled here and now, from a copy in a folder of another name: the same bytes."""

@@ -13,6 +13,8 @@ from .harness import end, tree, write_model
 if TYPE_CHECKING:
     from .harness import Holder
 
+pytestmark = pytest.mark.slow
+
 DIRECTORY = ("--link", "directory")
 
 

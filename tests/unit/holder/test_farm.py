@@ -16,6 +16,8 @@ from .harness import end, eventually, status_after, tree, write_model
 if TYPE_CHECKING:
     from .harness import Holder
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_farm_looks_like_the_model(holder: Holder, to: Path) -> None:
     process = holder.publish(to)

@@ -15,6 +15,8 @@ from .harness import status_after
 if TYPE_CHECKING:
     from .harness import Holder
 
+pytestmark = pytest.mark.slow
+
 
 def state_and_cpu(pid: int) -> tuple[str, int]:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -13,6 +13,8 @@ from .harness import end, tree, write_model
 if TYPE_CHECKING:
     from .harness import Holder
 
+pytestmark = pytest.mark.slow
+
 
 def test_ready_is_silent(holder: Holder, to: Path) -> None:
     holder.publish(to)

@@ -10,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from .harness import Holder
 
+pytestmark = pytest.mark.slow
+
 
 def run(holder: Holder, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(holder.program), *arguments], capture_output=True, text=True, timeout=10)

@@ -24,6 +24,8 @@ from modelcar.testing.registry import PROFILES, Fault, Faults, MisbehavingRegist
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.unit.packaging.conftest import Build
 
+pytestmark = pytest.mark.slow
+
 QUICK = FetchSettings(backoff=0.05, backoff_limit=0.2, attempts=8)
 CLIENT = ClientSettings(timeout=10)
 RANGED = sorted(name for name, profile in PROFILES.items() if profile.ranges)

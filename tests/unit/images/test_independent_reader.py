@@ -20,6 +20,8 @@ from tests.support.architectures import llama, write_checkpoint
 from tests.support.independent_reader import Liar, Repository
 from tests.support.lying_indexes import first_manifest, lie
 
+pytestmark = pytest.mark.slow
+
 MODEL = llama(layers=2, vocabulary=65_536)  # its embedding lies in several chunks
 NAME = "org/llama"
 

@@ -17,6 +17,8 @@ from registry_shim.testing import running_registry
 from tests.support.images import put_image, random_image
 from tests.unit.packaging.conftest import Build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[str]:

@@ -125,6 +125,7 @@ def remote(server: ScriptedRegistry, client: Registry, store: LocalStore, image:
     return ModelReader(RegistrySource(ref, client), image)
 
 
+@pytest.mark.slow
 def test_a_tensor_in_a_registry_takes_few_requests(
     server: ScriptedRegistry, store: LocalStore, image: Descriptor, content: dict[str, bytes]
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_tensor_in_a_registry_takes_few_requests(
         assert len(server.requests("GET")) == 1
 
 
+@pytest.mark.slow
 def test_a_registry_that_knows_no_ranges(server: ScriptedRegistry, store: LocalStore, image: Descriptor) -> None:
     """Else each range would be a pull of its own."""
     with Registry() as client:
@@ -153,6 +155,7 @@ def test_a_registry_that_knows_no_ranges(server: ScriptedRegistry, store: LocalS
         assert caught.value.hint == "`modelcar pull REF -o DIR` asks for no ranges"
 
 
+@pytest.mark.slow
 def test_a_model_is_opened_by_its_name(
     server: ScriptedRegistry, store: LocalStore, image: Descriptor, content: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -342,6 +345,7 @@ def test_an_image_without_an_index(store: LocalStore, image: Descriptor) -> None
     assert json.loads(plain.content)["layers"]
 
 
+@pytest.mark.slow
 def test_many_ranges_in_many_chunks_cost_no_more_than_their_number(
     tmp_path: Path, store: LocalStore, build: Build
 ) -> None:

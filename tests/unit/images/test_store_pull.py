@@ -22,6 +22,8 @@ from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.images import validate_in
 from tests.unit.packaging.conftest import Build
 
+pytestmark = pytest.mark.slow
+
 QUICK = FetchSettings(backoff=0.05, backoff_limit=0.2, attempts=3)
 CLIENT = ClientSettings(timeout=10)
 

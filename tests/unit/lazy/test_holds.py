@@ -35,6 +35,7 @@ def test_blobs_are_held_for_as_long_as_the_block_runs(tmp_path: Path) -> None:
     assert list((tmp_path / "leases").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -305,6 +305,7 @@ def test_parts_of_peers_and_where_somebody_may_read_meanwhile_are_not_kept(folde
     blob.close()
 
 
+@pytest.mark.slow
 def test_no_process_that_is_killed_leaves_a_wrong_byte_or_fetches_one_twice(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.pull_crashes", tmp_path], capture_output=True, text=True, timeout=300

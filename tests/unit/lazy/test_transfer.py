@@ -498,6 +498,7 @@ def test_many_readers_of_many_ranges(bench: Bench, content: Content) -> None:
     assert source.sent == len(content.data)
 
 
+@pytest.mark.slow
 def test_a_registry_that_ignores_ranges_is_asked_for_all_of_it_once(bench: Bench) -> None:
     content = Content(5 * CHUNK_SIZE)
     server = ScriptedRegistry()

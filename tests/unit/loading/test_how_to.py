@@ -11,6 +11,8 @@ import modelcar
 from registry_shim.testing import running_registry
 from tests.support.checkpoints import make_checkpoint
 
+pytestmark = pytest.mark.slow
+
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "load.md"
 
 

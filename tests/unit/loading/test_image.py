@@ -117,6 +117,7 @@ def contents(source: Any, **options: Any) -> dict[str, tuple[str, tuple[int, ...
     return {n: (t.dtype, t.shape, bytes(t.data)) for n, t in load(source, framework="raw", **options).items()}
 
 
+@pytest.mark.slow
 def test_an_image_gives_the_tensors_of_its_folder(image: Image, registry: str) -> None:
     expected = contents(image.checkpoint)
     assert len(expected) == 2
@@ -125,6 +126,7 @@ def test_an_image_gives_the_tensors_of_its_folder(image: Image, registry: str) -
     assert contents(f"{registry}/org/model:v1", workers=1) == expected
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_there(registry: str, tmp_path: Path) -> None:
     with pytest.raises(RemoteNotFound):
         load(f"{registry}/org/nothing:v1")
@@ -132,6 +134,7 @@ def test_an_image_that_is_not_there(registry: str, tmp_path: Path) -> None:
         load(f"oci:{tmp_path / 'nothing'}")
 
 
+@pytest.mark.slow
 def test_small_parts_cost_few_bytes(image: Image, registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     real = Registry.open_blob
@@ -170,6 +173,7 @@ def test_not_a_tensor_of_a_damaged_chunk_is_handed_out(image: Image, at: int) ->
     assert seen == ["model.layers.1.weight"]
 
 
+@pytest.mark.slow
 def test_a_registry_that_sends_other_bytes(image: Image, registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = pushed(image, registry)
     real = BlobStream.read

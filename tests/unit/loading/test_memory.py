@@ -12,6 +12,8 @@ import pytest
 from modelcar.loading.plan import READ_SIZE
 from tests.support.weights import safetensors_bytes
 
+pytestmark = pytest.mark.slow
+
 Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
 
 MIB = 1 << 20

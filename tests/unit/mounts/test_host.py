@@ -22,6 +22,8 @@ from tests.support.chunks import Fault
 from tests.support.lazy_images import Places, lazy_image, tar_of
 from tests.unit.mounts.conftest import ORIGIN, Node, eventually, read_all
 
+pytestmark = pytest.mark.slow
+
 
 def here(node: Node, name: str = "m") -> tuple[int, int]:
     status = node.host.status(name)

@@ -27,6 +27,8 @@ from modelcar.store.layout import OciLayout
 from tests.support.lazy_images import LazyImage, layout_of, lazy_image, mount_request
 from tests.unit.mounts.conftest import eventually, read, read_all
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -189,6 +189,7 @@ def test_an_image_without_a_model_is_none() -> None:
         foreign(tar_of([("etc/passwd", b"")]))
 
 
+@pytest.mark.slow
 def test_many_files_take_no_time_to_speak_of() -> None:
     _, files = foreign(tar_of((f"models/d{n % 50}/f{n}", b"") for n in range(20_000)))
     assert len(files) == 20_000

@@ -28,6 +28,8 @@ from tests.support.checkpoints import files_of
 from tests.support.lazy_images import LazyImage, Places, lazy_image
 from tests.unit.mounts.conftest import Node, eventually, read, read_all
 
+pytestmark = pytest.mark.slow
+
 LAST = Ranks(topology=Topology(pp=2), ranks=(1,))
 
 

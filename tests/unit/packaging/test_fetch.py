@@ -26,6 +26,8 @@ from modelcar.store.tree import walk
 from registry_shim.testing import running_registry
 from tests.support.images import put_image, random_image, validate_in
 
+pytestmark = pytest.mark.slow
+
 IMAGE = random_image(1, sizes=(1000, 2000), platforms=3)
 ARM64 = Platform.parse("linux/arm64")
 

@@ -13,6 +13,8 @@ from modelcar.registry.credentials import Login
 from .conftest import Client, ask_for_login, blob, reference
 from .server import Reply, ScriptedRegistry, TokenService
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = b'{"schemaVersion":2,"anything":"at all"}'
 NAMED = Reference.parse("registry.example/org/model:v1")
 

@@ -14,6 +14,8 @@ from modelcar.registry.auth import Target, _check_realm
 from .conftest import Client, blob, literal, random_image, reference
 from .server import Default, Reply, Request, ScriptedRegistry, TokenService
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tokens(server: ScriptedRegistry, other: ScriptedRegistry) -> TokenService:

@@ -12,6 +12,8 @@ import pytest
 from modelcar.errors import Unauthorized
 from modelcar.registry.credentials import Credentials, Login, config_files
 
+pytestmark = pytest.mark.slow
+
 
 def auth(user: str, password: str) -> dict[str, str]:
     return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}

@@ -21,6 +21,8 @@ from modelcar.registry import referrers
 from .conftest import Client, Image, random_image, reference
 from .server import INDEX, Default, Reply, Request, ScriptedRegistry, changed, cut_after, error
 
+pytestmark = pytest.mark.slow
+
 OTHER = Digest.of(b"something else")
 
 

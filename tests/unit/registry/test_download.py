@@ -22,6 +22,8 @@ from modelcar.store.memory import MemoryStore
 from .conftest import Client, ask_for_login, blob, reference
 from .server import DROP, Action, Default, Reply, ScriptedRegistry, changed, cut_after, error
 
+pytestmark = pytest.mark.slow
+
 SIZE = 3_000_000
 
 

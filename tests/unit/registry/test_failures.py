@@ -34,6 +34,8 @@ from modelcar.registry.session import same_origin
 from .conftest import Authority, Client, random_image, reference
 from .server import DROP, Default, Reply, Request, ScriptedRegistry, error
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def closed() -> Iterator[str]:

@@ -13,6 +13,8 @@ from modelcar.registry import Registry
 from .conftest import Client, blob, literal, reference
 from .server import DROP, Default, Reply, Request, ScriptedRegistry, error
 
+pytestmark = pytest.mark.slow
+
 SIZE = 1 << 20
 
 

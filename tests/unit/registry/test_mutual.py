@@ -23,6 +23,8 @@ from modelcar.serving.http import listening
 from modelcar.serving.messages import Request, Response
 from tests.support.authority import Authority, Issued
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = "spiffe://cluster.example/registry-shim"
 
 

@@ -83,6 +83,7 @@ def test_a_manifest_that_is_too_large_is_named_with_the_way_out() -> None:
     assert "--max-layers" in both.hint
 
 
+@pytest.mark.slow
 def test_no_byte_leaves(server: ScriptedRegistry, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(dialect_of("ghcr.io"), largest_layer=1000)
     monkeypatch.setattr("modelcar.registry.uploader.dialect_of", lambda _: small)

@@ -15,6 +15,8 @@ from modelcar.oci import Descriptor, Reference, media_types
 from modelcar.registry import ClientSettings, Registry
 from modelcar.testing.registry import PROFILES, Fault, Faults, MisbehavingRegistry, Wrong, running
 
+pytestmark = pytest.mark.slow
+
 _MIB = 1 << 20
 _SOFT = (Wrong.CUT, Wrong.STALL, Wrong.DRIP, Wrong.SLOW_COMMIT)  # what costs no byte where sessions go on
 _RESUMING = ["distribution", "acr", "docker-hub", "no-head"]

@@ -13,6 +13,8 @@ from modelcar.registry.recognition import recognise
 from .conftest import Client, blob, literal, random_image, reference
 from .server import Reply, ScriptedRegistry
 
+pytestmark = pytest.mark.slow
+
 
 def bearer(realm: str, service: str) -> dict[str, str]:
     return {"WWW-Authenticate": f'Bearer realm="{realm}",service="{service}",scope="repository:a/b:pull"'}

@@ -22,6 +22,8 @@ from modelcar.registry.upload.tail import behind
 from .conftest import Client, random_image, reference
 from .server import Action, Default, Reply, Request, ScriptedRegistry, changed, error
 
+pytestmark = pytest.mark.slow
+
 SIZE = 10 << 20
 FEW = 64 << 10  # bytes of a request by which a registry is tried
 _STEP = 1 << 20

@@ -30,6 +30,8 @@ from tests.support.virtual import VirtualImage
 from .conftest import Authority, Client, Recorder, blob, literal, random_image, reference
 from .server import Default, Reply, Request, ScriptedRegistry, cut_after, error
 
+pytestmark = pytest.mark.slow
+
 
 def stored_tags(server: ScriptedRegistry) -> list[str]:
     return [target for _, target in server.manifests if ":" not in target]

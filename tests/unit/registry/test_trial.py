@@ -19,6 +19,8 @@ from modelcar.testing.registry import PROFILES, Fate, Fault, MisbehavingRegistry
 
 from .test_profiles import Blob, client, reference, upload
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 NOTHING = Trial(streams=False, after_cut=AfterCut.LOST)
 DYING = replace(PROFILES["distribution"], name="dying", loses_cut=True)  # as Docker's registry before 3

@@ -18,6 +18,8 @@ from .conftest import reference as reference_to
 from .server import DROP, Default, Reply, Request, ScriptedRegistry
 from .test_profiles import Blob, upload
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 PIECE = 5 * MIB
 SILENT = PROFILES["no-resume"]

@@ -21,6 +21,8 @@ from modelcar.oci import Descriptor, media_types
 from .conftest import Client, Recorder, ask_for_login, blob, literal, reference
 from .server import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
 
+pytestmark = pytest.mark.slow
+
 SIZE = 5_000_000
 
 

@@ -20,6 +20,8 @@ from modelcar.testing.registry import Fate, Fault, Wrong, running
 
 from .test_profiles import Blob, client, reference, upload
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 
 

@@ -24,6 +24,8 @@ from tests.support.scanned_images import image_of, index_of, layer_of, member, t
 from tests.support.weights import safetensors_bytes
 from tests.unit.registry.server import Reply, Request, ScriptedRegistry
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = safetensors_bytes({"a": ("F32", (4,), bytes(16))}, align=8)
 EVIL = b"\x80\x02cposix\nsystem\nU\x02idR."
 

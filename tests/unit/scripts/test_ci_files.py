@@ -49,6 +49,7 @@ def test_pipelines_are_as_gitlab_says(name: str) -> None:
     validate(yaml.safe_load((ROOT / "examples/ci" / name).read_text()), "gitlab-ci")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SCRIPTS, ids=relative)
 def test_scripts_are_clean(path: Path) -> None:
     """ShellCheck, as for the oldest shell that they may meet."""

@@ -220,6 +220,7 @@ def test_many_wrong_tokens_make_nobody_s_password_be_worked_out_again(
     assert ask(authenticator, basic("alice", "open sesame")).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [b"Bearer \xff", b"Basic \xff", b"\xff", b"Bearer \xc3\xa4" * 9])
 def test_bytes_that_are_no_token_reach_nobody(settings: Authentication, header: bytes) -> None:
     async def main() -> bytes:

@@ -12,6 +12,8 @@ from modelcar.serving.settings import Limits
 
 from .raw import ask, echo, head, running
 
+pytestmark = pytest.mark.slow
+
 HOST = "Host: registry.example"
 PUSH = "/v2/a/blobs/uploads/1"
 

@@ -26,6 +26,8 @@ from modelcar.serving.settings import Limits
 
 from .raw import LoopClock, ask, connected, echo, head, rest, running, until_running
 
+pytestmark = pytest.mark.slow
+
 HEAD = head("Host: r")
 
 

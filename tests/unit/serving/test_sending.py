@@ -15,6 +15,8 @@ from modelcar.serving.messages import Request, Response
 
 from .raw import ask, connected, head, running
 
+pytestmark = pytest.mark.slow
+
 
 class Shared:
     """A stream over a descriptor that every request shares, as leases of one blob do."""

@@ -11,6 +11,8 @@ import pytest
 from modelcar.errors import StorageError
 from modelcar.serving.sockets import at, private_listener
 
+pytestmark = pytest.mark.slow
+
 
 def connects(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:

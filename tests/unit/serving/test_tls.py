@@ -20,6 +20,8 @@ from modelcar.tls import subject_of
 from .certificates import Authority
 from .raw import ask, head, rest, running
 
+pytestmark = pytest.mark.slow
+
 HEAD = head("Host: r")
 
 

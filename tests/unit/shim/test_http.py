@@ -17,6 +17,8 @@ import pytest
 from modelcar.oci import Digest
 from registry_shim.testing import running_registry
 
+pytestmark = pytest.mark.slow
+
 CONTENT = os.urandom(3 << 20)
 DIGEST = Digest.of(CONTENT)
 BLOB = f"/v2/org/model/blobs/{DIGEST}"

@@ -30,6 +30,8 @@ from tests.unit.registry.server import Reply, ScriptedRegistry, error
 
 from .conftest import IMAGE, AnyPlace, make_place
 
+pytestmark = pytest.mark.slow
+
 OURS = KeySignatory(KEY)
 INDEX = media_types.INDEX
 

@@ -22,6 +22,8 @@ from tests.support.signing import KEY, NOW, OTHER_KEY, authority
 
 from .conftest import AnyPlace
 
+pytestmark = pytest.mark.slow
+
 OURS, THEIRS = KeySignatory(KEY), KeySignatory(OTHER_KEY)
 
 

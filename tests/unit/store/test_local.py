@@ -97,6 +97,7 @@ def test_a_session_keeps_collections_out(store: LocalStore) -> None:
     assert list((store.content.root / "ingest").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_many_processes_at_once(tmp_path: Path) -> None:
     """They create the store together, name the same and other images, and one collects all the while."""
     home, rounds = tmp_path / "home", 12

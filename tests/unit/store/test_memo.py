@@ -198,6 +198,7 @@ def test_a_memo_in_use_is_not_called_damaged(given: Setting, monkeypatch: pytest
     assert given.get() == given.digests
 
 
+@pytest.mark.slow
 def test_using_it_drops_no_lock_of_another_thread(given: Setting) -> None:
     """POSIX locks of a process go when it closes any descriptor of the file; SQLite corrupts the database then."""
     given.put()
@@ -233,6 +234,7 @@ for i in range(30):
 """
 
 
+@pytest.mark.slow
 def test_many_writers_at_once(tmp_path: Path) -> None:
     path = tmp_path / "memo" / "layers.sqlite"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, str(i)]) for i in range(6)]

@@ -43,6 +43,7 @@ def test_a_layer_on_its_way_stays_while_its_build_lives(spool: Path) -> None:
     assert 100_000 <= sweep_spool(spool) < 200_000
 
 
+@pytest.mark.slow
 def test_a_scan_keeps_what_it_works_with_until_its_process_ends(spool: Path) -> None:
     program = f"import pathlib, modelcar.store.spool as s; s.hold_spool(pathlib.Path({str(spool)!r})); print(); input()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as scan:

@@ -11,6 +11,8 @@ from modelcar.testing.registry import Fault, Faults, MisbehavingRegistry, Wrong
 from modelcar.testing.registry.faults import FaultPlan
 from tests.unit.testing.conftest import Start, ask, closing, location
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 4096
 DIGEST = f"sha256:{sha256(CONTENT).hexdigest()}"
 BLOB = f"/v2/org/model/blobs/{DIGEST}"

@@ -10,6 +10,8 @@ import pytest
 from modelcar.testing.registry import PROFILES, Profile, Sharing
 from tests.unit.testing.conftest import Start, ask, closing, location
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 64
 DIGEST = f"sha256:{sha256(CONTENT).hexdigest()}"
 PATCH = {"Content-Type": "application/octet-stream"}

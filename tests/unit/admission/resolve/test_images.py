@@ -27,6 +27,8 @@ from tests.unit.registry.server import DROP, Default, Reply, Request, changed, c
 
 from .conftest import PASSWD, Asker, Stocked
 
+pytestmark = pytest.mark.slow
+
 ALICE = Caller(namespace="ml", owner="11111111-alice")
 BOB = Caller(namespace="other")
 Asking = Callable[..., Asker]

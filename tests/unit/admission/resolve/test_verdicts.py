@@ -26,6 +26,8 @@ from tests.unit.registry.server import DROP, Reply
 
 from .conftest import PASSWD, Asker, Stocked
 
+pytestmark = pytest.mark.slow
+
 TEAM, STRANGER = Someone(), Someone()
 VERIFIED = Trust()
 Asking = Callable[..., Asker]

@@ -17,6 +17,8 @@ from modelcar.admission.facts import Publisher
 from modelcar.admission.rewrite.publishers import check_command, publish_command, ready_command, ready_hook
 from modelcar.admission.settings import Link
 
+pytestmark = pytest.mark.slow
+
 SHELLS = [["sh"], ["bash", "--posix"], pytest.param(["busybox", "sh"], marks=pytest.mark.debian("busybox"))]
 Publish = Callable[[Path, Link], "subprocess.Popen[str]"]
 

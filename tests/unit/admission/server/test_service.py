@@ -25,6 +25,8 @@ from tests.unit.admission.reviews import a_pod, a_review, raw, response_of
 
 from .vaults import MemoryVault
 
+pytestmark = pytest.mark.slow
+
 NAME = "modelcar-webhook.models.svc"
 OWN = OwnCertificates(namespace="models")
 

@@ -22,6 +22,8 @@ from modelcar.errors import ClusterUnreachable, UsageError
 from tests.support.webhooks import Answered, connect, running, webhook_settings
 from tests.unit.admission.reviews import UID, a_pod, a_review, patched_by, raw, response_of
 
+pytestmark = pytest.mark.slow
+
 MODEL = "oci://registry.example/acme/llm:v1"
 
 
@@ -209,7 +211,6 @@ def test_an_error_does_not_keep_the_review_in_memory() -> None:
     assert "read_review" not in {entry.name for entry in caught.traceback}
 
 
-@pytest.mark.slow
 def test_hundreds_at_once_are_all_answered(tmp_path: Path) -> None:
     """Many wait, some are told to come back; nobody is left without an answer."""
 

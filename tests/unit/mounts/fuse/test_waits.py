@@ -94,6 +94,7 @@ def stopped(process: subprocess.Popen[bytes]) -> None:
     eventually(lambda: "T (stopped)" in Path(f"/proc/{process.pid}/status").read_text(), "it stops")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1])
 def test_a_deadly_signal_lets_a_reader_go(number: signal.Signals) -> None:
     with (
@@ -111,6 +112,7 @@ def test_a_deadly_signal_lets_a_reader_go(number: signal.Signals) -> None:
         assert settled == [(1, errno.EINTR)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGCHLD, signal.SIGWINCH])
 def test_a_signal_that_is_handled_ignored_blocked_or_harmless_does_not(number: signal.Signals) -> None:
     handled = """import signal

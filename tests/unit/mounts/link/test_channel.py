@@ -126,6 +126,7 @@ def test_what_is_no_packet_is_an_error_and_leaves_no_files(pair: tuple[Channel, 
             other.receive()
 
 
+@pytest.mark.slow
 def test_a_socket_is_its_owners_and_may_have_a_long_name(tmp_path: Path) -> None:
     path = tmp_path / ("long" * 30) / "host.sock"
     path.parent.mkdir()
@@ -157,6 +158,7 @@ with socket.socket(fileno=int(sys.argv[1])) as listener:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.parametrize("owner", [65534, 1])
 def test_root_connects_to_a_user_if_the_socket_is_that_users(tmp_path: Path, owner: int) -> None:

@@ -18,6 +18,8 @@ from tests.support.chunks import Fault
 from tests.support.lazy_images import Places, lazy_image
 from tests.unit.mounts.conftest import Node, ask, eventually, read, read_all
 
+pytestmark = pytest.mark.slow
+
 
 def test_all_files_are_those_of_the_image(node: Node, places: Places) -> None:
     image = lazy_image()

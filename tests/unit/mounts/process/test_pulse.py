@@ -13,6 +13,8 @@ import pytest
 
 from modelcar.mounts.process.pulse import BEAT, Pulse
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 import itertools, logging, os, socket, sys, time
 from modelcar.mounts.process.pulse import Pulse

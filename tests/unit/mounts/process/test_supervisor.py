@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from modelcar.mounts.process import supervisor
 from tests.e2e.support.commands import eventually
+
+pytestmark = pytest.mark.slow
 
 RUN = f"""
 import os, sys

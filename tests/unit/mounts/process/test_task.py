@@ -49,6 +49,7 @@ def test_a_target_must_be_a_folder(tmp_path_factory: pytest.TempPathFactory) -> 
         start_mount(plan_of([], {}), front="fuse", socket=folder, mount="m", target=folder / "missing")
 
 
+@pytest.mark.slow
 def test_what_an_opener_says_is_what_its_starter_raises() -> None:
     with pytest.raises(WorldError, match="the disk is away") as caught:
         start(["/bin/sh", "-c", """echo '{"error": "the disk is away", "hint": "fetch it"}'"""], plan_of([], {}))
@@ -57,6 +58,7 @@ def test_what_an_opener_says_is_what_its_starter_raises() -> None:
         start(["/bin/sh", "-c", "exit 9"], plan_of([], {}))
 
 
+@pytest.mark.slow
 def test_an_opener_gets_no_credentials_of_its_starter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
@@ -65,6 +67,7 @@ def test_an_opener_gets_no_credentials_of_its_starter(monkeypatch: pytest.Monkey
     assert str(caught.value) == "/C.UTF-8"
 
 
+@pytest.mark.slow
 def test_an_opener_gets_the_plan_as_its_input() -> None:
     plan = plan_of([10], {"a": (0, 0, 10)})
     with pytest.raises(WorldError) as caught:

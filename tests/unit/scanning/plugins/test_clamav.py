@@ -22,6 +22,8 @@ from modelcar.scanning.plugins.clamd import Clamd, find_clamd
 from modelcar.scanning.plugins.run import run_plugins
 from tests.unit.scanning.plugins.conftest import loaded
 
+pytestmark = pytest.mark.slow
+
 TOO_DEEP = b"stream: Heuristics.Limits.Exceeded.MaxRecursion FOUND\0"
 Answer = Callable[[bytes], bytes]
 

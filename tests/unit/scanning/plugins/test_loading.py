@@ -91,6 +91,7 @@ def test_two_packages_cannot_have_one_name(packages: Packages) -> None:
         load_plugins(["good"])
 
 
+@pytest.mark.slow
 def test_what_is_installed_is_listed_with_what_is_wrong_with_it(packages: Packages) -> None:
     packages.install("acme-scan", good="loading_fakes:Good", broken="loading_fakes:broken", shy="loading_fakes:Shy")
     found = {plugin.name: plugin for plugin in installed_plugins()}

@@ -18,6 +18,8 @@ from tests.unit.shim.operations.admin.node import Administered, listening
 from tests.unit.shim.precache.doors import until
 from tests.unit.shim.space.node import Node
 
+pytestmark = pytest.mark.slow
+
 V1 = "r.example/org/m:v1"
 
 

@@ -13,6 +13,8 @@ from modelcar.errors import WorldError
 from registry_shim.engines.cri import Answer, Cri, Version
 from tests.unit.shim.engines.fake_cri import PULL, REMOVE, VERSION, FakeCri, fake_cri, text_fields
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[FakeCri]:

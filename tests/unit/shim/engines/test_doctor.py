@@ -19,6 +19,8 @@ from registry_shim.engines.probes import Attempt
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 
+pytestmark = pytest.mark.slow
+
 HOSTS = "etc/containerd/certs.d/ghcr.io/hosts.toml"
 DROP_IN = "etc/containers/registries.conf.d/99-modelcar-shim.conf"
 NOBODY = "http://127.0.0.1:9"

@@ -15,6 +15,8 @@ from modelcar.serving.config.reading import load_file
 from registry_shim.engines.install import STATE
 from registry_shim.operations.settings import NodeSettings
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[4] / "examples/node"
 PROGRAM = Path(sys.executable).with_name("registry-shim")
 

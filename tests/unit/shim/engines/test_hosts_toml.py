@@ -10,6 +10,8 @@ import pytest
 
 from registry_shim.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ from registry_shim.engines.importing import Importer
 from registry_shim.engines.settings import ImportSettings
 from tests.unit.shim.engines.fake_cri import PULL, FakeCri, fake_cri
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "ghcr.io/acme/tiny:v1"
 CONTENT = b"weights" * 1000
 

@@ -43,6 +43,8 @@ from tests.support.policies import (
 )
 from tests.support.scanned_images import index_of
 
+pytestmark = pytest.mark.slow
+
 ALICE, MALLORY, SCANNER = Someone(), Someone(), Someone()
 OTHER = Origin(registry="registry.example.com", repository="models/other")
 NODE_SCAN = GateRule(images="registry.example.com/models/**", scan=ScanDemand.NODE)

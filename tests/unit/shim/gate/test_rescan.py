@@ -18,6 +18,8 @@ from tests.support.gate import EVIL, LLM, Arrivals, Upstream, Watched, running_g
 
 from .test_gate import ALICE, NODE_SCAN, admit, run, settled, signed_by, until
 
+pytestmark = pytest.mark.slow
+
 
 async def scanned(gate: Gate, events: Watched, root: Descriptor, times: int) -> None:
     await until(lambda: len(events.verdicts) == times)

@@ -20,6 +20,8 @@ from registry_shim.gate.verdicts import NodeVerdict
 from tests.support.gate import EVIL, LLM, Arrivals, Upstream
 from tests.support.scanned_images import index_of
 
+pytestmark = pytest.mark.slow
+
 
 def scan_of(upstream: Upstream, root: Descriptor, arrivals: Arrivals, folder: Path, **settings: float) -> Scan:
     folder.mkdir(exist_ok=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_it_starts_without_the_registry_client() -> None:
     program = "import sys, registry_shim.gate.worker; print(*sys.modules)"

@@ -19,6 +19,8 @@ from tests.unit.shim.api import Answer
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish
 
+pytestmark = pytest.mark.slow
+
 SECRET = "c2VjcmV0LXRva2Vu"
 CHALLENGE = f'Bearer realm="https://auth.example/token",service="{HOST}",scope="repository:{REPO}:pull"'
 

@@ -16,6 +16,8 @@ from tests.unit.registry.server import Reply, Request, ScriptedRegistry, changed
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put
 
+pytestmark = pytest.mark.slow
+
 CONTENT = random.Random(3).randbytes((9 << 20) + 17)
 DIGEST = Digest.of(CONTENT)
 

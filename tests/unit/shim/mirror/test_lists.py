@@ -15,6 +15,8 @@ from tests.unit.registry.server import Reply, ScriptedRegistry, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put, referrers_of
 
+pytestmark = pytest.mark.slow
+
 SIGNATURE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 EMPTY_BLOB = Descriptor.of(EMPTY, b"{}")
 

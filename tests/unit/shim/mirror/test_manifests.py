@@ -18,6 +18,8 @@ from tests.unit.registry.server import DROP, Default, Reply, Request, ScriptedRe
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put
 
+pytestmark = pytest.mark.slow
+
 ACCEPT = "application/vnd.oci.image.index.v1+json"
 
 

@@ -20,6 +20,8 @@ from tests.unit.registry.server import ScriptedRegistry
 
 from .conftest import REPO, publish
 
+pytestmark = pytest.mark.slow
+
 
 class NoLeases:
     """A cache that nobody asks."""

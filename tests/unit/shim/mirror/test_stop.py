@@ -6,11 +6,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 from tests.unit.registry.server import Reply, ScriptedRegistry
 
 from .conftest import HOST, Client, publish
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_upstream_that_hangs_does_not_keep_it(upstream: ScriptedRegistry, tmp_path: Path) -> None:

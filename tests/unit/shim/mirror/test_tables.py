@@ -39,6 +39,8 @@ from tests.unit.registry.server import Default, Reply, Request, ScriptedRegistry
 
 from .conftest import HOST, REPO, Client, MakeMirror, put
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Model:

@@ -148,6 +148,7 @@ def test_pages_around_a_registry(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("abstract", [False, True])
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
     name = f"@registry-shim-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
@@ -159,6 +160,7 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstra
         assert systemd.recv(100) == b"READY=1"
 
 
+@pytest.mark.slow
 def test_where_there_is_no_systemd_nothing_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("", "relative", str(tmp_path / "none")):
         monkeypatch.setenv("NOTIFY_SOCKET", name)
@@ -168,6 +170,7 @@ def test_where_there_is_no_systemd_nothing_happens(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_watchdog_is_fed_while_the_node_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))

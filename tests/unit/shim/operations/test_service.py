@@ -40,6 +40,7 @@ def asked(settings: NodeSettings, root: Path, *requests: bytes, pages: bool = Fa
     return asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_one_listener_serves_it_all(tmp_path: Path) -> None:
     paths = ("/healthz", "/readyz", "/ui", "/ui/data.json", "/v2/a/tags/list", "/metrics")
     *answers, metrics = asked(NodeSettings(), tmp_path, *(head(HOST, target=path) for path in paths))
@@ -51,6 +52,7 @@ def test_one_listener_serves_it_all(tmp_path: Path) -> None:
     assert families["registry_shim_http_requests_running"].samples[0].value == 1, "the scrape itself"
 
 
+@pytest.mark.slow
 def test_with_a_listener_of_their_own_only_probes_stay(tmp_path: Path) -> None:
     settings = NodeSettings(metrics_listen="127.0.0.1:0")
     main = asked(settings, tmp_path, head(HOST, target="/metrics"), head(HOST, target="/healthz"))
@@ -61,6 +63,7 @@ def test_with_a_listener_of_their_own_only_probes_stay(tmp_path: Path) -> None:
     assert own[1].startswith(b"HTTP/1.1 404 ")
 
 
+@pytest.mark.slow
 def test_who_must_say_who_they_are_must_for_pages_too(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.touch(0o600)

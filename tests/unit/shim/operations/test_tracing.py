@@ -161,6 +161,7 @@ def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.hint == "pip install 'modelcar[otel]'"
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     code = "import sys, registry_shim.operations.tracing; print([m for m in sys.modules if m.startswith('opentel')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

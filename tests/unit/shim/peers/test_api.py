@@ -27,6 +27,8 @@ from tests.support.chunks import Content, Fault, MemorySource
 from tests.unit.shim.peers.cluster import ORIGIN as OF
 from tests.unit.shim.peers.cluster import Node, free_addresses, pull, until
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = {"Modelcar-Origin": "registry.example/org/model", "Modelcar-Peer": "10.9.9.9:1"}
 
 

@@ -23,6 +23,8 @@ from registry_shim.peers.members import Member
 from registry_shim.peers.settings import KubernetesSettings
 from registry_shim.peers.srv import resolve_srv
 
+pytestmark = pytest.mark.slow
+
 
 class Told:
     """What discovery said, in order."""

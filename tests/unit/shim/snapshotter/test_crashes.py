@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_kill_between_any_two_steps(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.snapshot_crashes", tmp_path], capture_output=True, text=True, timeout=300

@@ -16,6 +16,8 @@ from modelcar.errors import NotFound
 from registry_shim.snapshotter.grpc import Explain, Handler, Status, connection_factory
 from tests.support.grpc_client import GrpcClient, framed
 
+pytestmark = pytest.mark.slow
+
 ECHO, MANY, FAIL, WAIT = "/t.T/Echo", "/t.T/Many", "/t.T/Fail", "/t.T/Wait"
 
 

@@ -19,6 +19,8 @@ from tests.support.protobufs import message, read
 from tests.support.snapshots import RememberingMounter, chain_id, lazy_labels
 from tests.unit.shim.snapshotter.test_grpc import served
 
+pytestmark = pytest.mark.slow
+
 SERVICE = "/containerd.services.snapshots.v1.Snapshots/"
 
 

@@ -18,6 +18,8 @@ from registry_shim.snapshotter import shim
 from registry_shim.snapshotter.records import ModelImage
 from registry_shim.snapshotter.shim import ShimMounter
 
+pytestmark = pytest.mark.slow
+
 LAYER = Descriptor(media_type=media_types.LAYER_TAR, digest=Digest.of(b"layer"), size=4096)
 PLAN = MountPlan(reference="r", digest=Digest.of(b"m"), blobs=(LAYER,), files=())
 IMAGE = ModelImage(number=7, reference="registry.example/acme/model:v1", manifest=Digest.of(b"m"))

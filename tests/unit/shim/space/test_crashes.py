@@ -14,10 +14,11 @@ from registry_shim.space.uses import Uses
 
 from .node import Node, upstream_places
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.mark.slow
 def test_a_killed_eviction_leaves_whole_images_or_none(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.unit.shim.space.crashes", tmp_path], cwd=ROOT, capture_output=True, text=True

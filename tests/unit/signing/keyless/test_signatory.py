@@ -25,6 +25,8 @@ from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
 from tests.support.sigstore.instance import EMAIL, ISSUER
 from tests.unit.signing.keyless.conftest import DIGEST, RULE, STATEMENT, write
 
+pytestmark = pytest.mark.slow
+
 WORKFLOW = "https://github.com/acme/models/.github/workflows/package.yml@refs/heads/main"
 
 

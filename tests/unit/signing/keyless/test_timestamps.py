@@ -18,7 +18,7 @@ from tests.support.sigstore.instance import EMAIL
 from tests.support.sigstore.tsa import Tsa
 from tests.unit.signing.keyless.conftest import RULE, STATEMENT, parsed, write
 
-pytestmark = pytest.mark.debian("openssl")
+pytestmark = [pytest.mark.slow, pytest.mark.debian("openssl")]
 PAYLOAD = STATEMENT.to_bytes()
 STAMPED = Options(log_version=2, timestamps=1)
 

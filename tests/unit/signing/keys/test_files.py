@@ -51,6 +51,7 @@ def test_cosigns_own_form(cosign_key: bytes) -> None:
         parse_private(cosign_key, "k", lambda: b"other")
 
 
+@pytest.mark.slow
 def test_openssl_reads_what_we_write_and_we_what_it_writes() -> None:
     for secret in (b"", b"secret"):
         mine = KEY.pkcs8_pem(secret)

@@ -23,6 +23,8 @@ from tests.unit.shim.space.node import Node
 
 from .node import Administered, listening
 
+pytestmark = pytest.mark.slow
+
 V1 = "r.example/org/m:v1"
 TOKEN = "0123456789abcdef"
 

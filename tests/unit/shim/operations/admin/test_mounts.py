@@ -16,6 +16,8 @@ from tests.unit.shim.space.node import Node
 
 from .node import Administered, listening
 
+pytestmark = pytest.mark.slow
+
 NAME, MANIFEST, LAYER = "registry.example/acme/model:v1", Digest.of(b"manifest"), Digest.of(b"layer")
 IMAGE = {"reference": NAME, "manifest": str(MANIFEST)}
 
