@@ -35,9 +35,9 @@ from modelcar.serving.settings import Limits
 from modelcar.tls import server_context
 from tests.cluster.support.namespaces import make_namespace
 from tests.e2e.support.commands import eventually
+from tests.support.authority import Authority
 from tests.support.kubernetes import Kubernetes
 from tests.support.pods import CASES, Case
-from tests.unit.serving.certificates import Authority
 
 pytestmark = pytest.mark.conformance
 
@@ -63,8 +63,8 @@ class Chosen:
 @contextmanager
 def listening(folder: Path, chosen: Chosen) -> Iterator[tuple[int, bytes]]:
     """The webhook in a thread; yields its port and the authority to trust."""
-    authority = Authority.new(folder)
-    certificate, key = authority.issue("webhook")
+    authority = Authority(folder)
+    certificate, key = authority.issue_for_loopback("webhook")
     decisions = chosen.decisions = Decisions(AdmissionSettings(), chosen, threads=2, waiting=8)
     limits = {"request_seconds": 9.0, "body_bytes": 3 << 20, "bodies_bytes": 9 << 20}
     webhook = Webhook(decisions, Metrics(), **limits)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def listening(folder: Path, chosen: Chosen) -> Iterator[tuple[int, bytes]]:
         thread = threading.Thread(target=loop.run_until_complete, args=(main(),), name="webhook")
         thread.start()
         try:
-            yield int(listener.getsockname()[1]), authority.file.read_bytes()
+            yield int(listener.getsockname()[1]), authority.ca_file.read_bytes()
         finally:
             loop.call_soon_threadsafe(stop.set)
             thread.join()

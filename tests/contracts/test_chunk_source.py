@@ -17,7 +17,7 @@ from modelcar.oci import Digest, Reference
 from modelcar.registry import ClientSettings, Registry
 from modelcar.registry.cancel import CancelScope
 from tests.support.chunks import Content, Fault, MemorySource
-from tests.unit.registry.server import Reply, ScriptedRegistry, changed, cut_after
+from tests.support.scripted_registry import Reply, ScriptedRegistry, changed, cut_after
 
 pytestmark = pytest.mark.slow
 

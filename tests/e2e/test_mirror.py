@@ -17,7 +17,7 @@ from tests.e2e.support.containerd import Containerd
 from tests.e2e.support.podman import Podman
 from tests.e2e.support.registries import docker_registry, get
 from tests.support.checkpoints import files_of
-from tests.unit.registry.server import ScriptedRegistry, TokenService
+from tests.support.scripted_registry import ScriptedRegistry, TokenService
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian("docker-registry", "skopeo")]
 

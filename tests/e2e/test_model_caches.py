@@ -19,7 +19,7 @@ from modelcar.errors import ClusterError, ClusterUnreachable
 from tests.e2e.support.commands import BIN, eventually, serving
 from tests.e2e.test_space import HOST, MIB, Running, Upstream, node
 from tests.support.api_server import served
-from tests.unit.cluster.objects import check
+from tests.support.cluster_objects import check
 
 pytestmark = pytest.mark.slow
 

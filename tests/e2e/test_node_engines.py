@@ -16,7 +16,7 @@ from tests.e2e.conftest import Published
 from tests.e2e.support.commands import BIN, Done, Modelcar, run
 from tests.e2e.support.nodes import Node, check_import, node, pull_by_cri
 from tests.e2e.support.shims import Shim, running_shim
-from tests.unit.serving.certificates import Authority
+from tests.support.authority import Authority
 
 pytestmark = [
     pytest.mark.slow,
@@ -130,12 +130,12 @@ def configuration(machine: Node) -> dict[str, bytes | None]:
 def test_with_tls_the_authority_is_where_each_engine_looks(
     machine: Node, model: Published, forbidden: str, embedded: str, tmp_path: Path
 ) -> None:
-    authority = Authority.new(tmp_path / "authority")
-    with running_shim(tmp_path, embedded, certificate=authority.issue("shim")) as shim:
+    authority = Authority(tmp_path / "authority")
+    with running_shim(tmp_path, embedded, certificate=authority.issue_for_loopback("shim")) as shim:
         wire(machine, shim, embedded)
         try:
             assert "certificate" in pull(machine, "cri", model.ref).stderr
-            wire(machine, shim, embedded, "--ca", authority.file)
+            wire(machine, shim, embedded, "--ca", authority.ca_file)
             for engine in ("cri", "ctr", "podman"):
                 done = pull(machine, engine, model.ref)
                 assert done.returncode == 0, done.stderr

@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelcar.oci import Digest
 from registry_shim.testing import running_registry
 from tests.e2e.support.commands import BIN, eventually
-from tests.unit.serving.certificates import Authority
+from tests.support.authority import Authority
 
 CONTENT = os.urandom(64 << 20)
 BLOB = Digest.of(CONTENT)
@@ -157,8 +157,8 @@ def test_upstreams_and_rules_change_while_it_runs(tmp_path: Path, upstream: str)
 
 
 def test_who_asks_must_say_so_and_may_be_changed(tmp_path: Path) -> None:
-    authority = Authority.new(tmp_path / "authority")
-    certificate, key = authority.issue("node")
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue_for_loopback("node")
     users, tokens = tmp_path / "users", tmp_path / "tokens"
     for path, text in (
         (users, f"alice:{bcrypt.hashpw(b'sesame', bcrypt.gensalt(4)).decode()}"),
@@ -173,7 +173,7 @@ def test_who_asks_must_say_so_and_may_be_changed(tmp_path: Path) -> None:
         "authentication": {"htpasswd_file": str(users)},
     }
     basic = "Basic " + b64encode(b"alice:sesame").decode()
-    with shim(tmp_path, context=ssl.create_default_context(cafile=str(authority.file)), **settings) as node:
+    with shim(tmp_path, context=ssl.create_default_context(cafile=str(authority.ca_file)), **settings) as node:
         node.address = node.address.replace("0.0.0.0", "127.0.0.1")
         assert node.get("/healthz")[0] == 200
         for url in ("/v2/", "/metrics", "/ui"):

@@ -19,7 +19,7 @@ import pytest
 from modelcar.serving.http import listening
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.page import StatusPage
-from tests.unit.shim.operations.sights import EVIL_SCRIPT, HOSTILE, sights
+from tests.support.sights import EVIL_SCRIPT, HOSTILE, sights
 
 pytestmark = pytest.mark.debian("chromium")
 

@@ -22,9 +22,9 @@ from modelcar.errors import ClusterForbidden
 from modelcar.serving.address import Address
 from tests.e2e.support.commands import BIN, eventually, serving
 from tests.support.api_server import served
+from tests.support.authority import Authority
+from tests.support.reviews import a_pod, a_review, raw, response_of
 from tests.support.webhooks import Answered, Client, connect
-from tests.unit.admission.reviews import a_pod, a_review, raw, response_of
-from tests.unit.serving.certificates import Authority
 
 SERVICE = "modelcar-webhook.models.svc"
 
@@ -87,9 +87,9 @@ def webhook(folder: Path, settings: dict[str, Any], *options: str | Path) -> Ite
 
 def own_certificate(folder: Path) -> tuple[ssl.SSLContext, list[str | Path]]:
     """What clients trust, and the options that name a certificate."""
-    authority = Authority.new(folder / "authority")
-    certificate, key = authority.issue("webhook")
-    return ssl.create_default_context(cafile=authority.file), ["--tls-cert", certificate, "--tls-key", key]
+    authority = Authority(folder / "authority")
+    certificate, key = authority.issue_for_loopback("webhook")
+    return ssl.create_default_context(cafile=authority.ca_file), ["--tls-cert", certificate, "--tls-key", key]
 
 
 SETTINGS: dict[str, Any] = {

@@ -13,8 +13,8 @@ from modelcar.admission.files.inject import inject
 from modelcar.admission.review import MAX_WARNING
 from modelcar.cli import main
 from tests.support.pods import CALLER, CASES, Case, load_yaml
+from tests.support.reviews import a_review, patched_by, raw, response_of
 from tests.support.webhooks import running, webhook_settings
-from tests.unit.admission.reviews import a_review, patched_by, raw, response_of
 
 OFFLINE = [
     case for case in CASES if isinstance(case.resolver(), Offline) and not (case.folder / "settings.yaml").exists()

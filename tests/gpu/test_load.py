@@ -12,25 +12,15 @@ from modelcar import load, stream
 from modelcar.errors import UsageError, WorldError
 from modelcar.loading import load as module
 from modelcar.loading.parts import Part
-from tests.support.skips import unavailable
 from tests.support.weights import safetensors_bytes
+
+pytestmark = pytest.mark.usefixtures("torch")
 
 MIB: Final = 1 << 20
 WIDTHS: Final = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
     "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def torch() -> Any:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        unavailable("needs torch")
-    if not torch.cuda.is_available():
-        unavailable("needs a CUDA device")
-    return torch
 
 
 @pytest.fixture

@@ -14,21 +14,9 @@ import pytest
 from modelcar import load
 from modelcar.registry import ClientSettings
 from tests.bench.servers import embedded_registry
-from tests.support.skips import unavailable
 from tests.support.weights import safetensors_bytes
 
 BIN: Final = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def torch() -> Any:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        unavailable("needs torch")
-    if not torch.cuda.is_available():
-        unavailable("needs a CUDA device")
-    return torch
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from modelcar.conversion import convert
 from modelcar.errors import ModelcarError
 from tests.support.examples import examples
+from tests.support.safetensors_reader import metadata_of, tensors_of
 from tests.support.torch_writer import KINDS, Ordered, Storage, Tensor, legacy, zipped
-from tests.unit.conversion.reading import metadata_of, tensors_of
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=300).filter(lambda name: name != "__metadata__")
 MOST = 40  # elements of a storage

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from modelcar.cluster.placing import Placement, Room, Wish, place
 from modelcar.cluster.plan import Plan, View, plan
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object
-from tests.unit.cluster.objects import cache, check, copy, node, report
+from tests.support.cluster_objects import cache, check, copy, node, report
 
 NAMES = st.sampled_from(["r/a:v1", "r/b:v1", "r/c:v1", "r/d:v1", "r/e:v1"])
 SIZES = st.none() | st.integers(1, 100)

@@ -30,6 +30,7 @@ from tests.support.policies import (
     scan_rule,
     together,
 )
+from tests.support.policy_documents import BEYOND_SCHEMAS, FULL, RULES
 from tests.support.values import digests, json_values, references
 
 SCHEMAS = Path(__file__).parents[2] / "policies" / "schemas"
@@ -86,8 +87,6 @@ def test_no_expression_matches_a_part_only(pattern: str, text: str, more: str) -
 
 
 def valid_documents() -> list[dict[str, Any]]:
-    from tests.unit.signing.policy.test_policyset import FULL, RULES
-
     return [FULL, model_policy(**RULES), deny_list(DIGEST)]
 
 
@@ -138,8 +137,6 @@ def schemas() -> dict[str, Draft202012Validator]:
 @given(mutated())
 @examples(400)
 def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
-    from tests.unit.signing.policy.test_examples import BEYOND_SCHEMAS
-
     kind = document.get("kind")
     validator = schemas().get(kind) if isinstance(kind, str) else None
     schema_takes = validator is not None and validator.is_valid(document)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.settings import Limits
 from tests.support.examples import examples
-from tests.unit.serving.raw import ask, connected, echo, head, rest, running
+from tests.support.raw_http import ask, connected, echo, head, rest, running
 
 LIMITS: Final = Limits(header_seconds=0.3, idle_seconds=0.3, stall_seconds=0.3, header_bytes=4096)
 METHODS = st.sampled_from(["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "CONNECT", "PRI", "G\x00T", ""])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,9 +15,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["Authority", "Issued"]
 
+_LIFE = dt.timedelta(days=1)
+_SKEW = dt.timedelta(hours=1)
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+
+class Issued(NamedTuple):
     """A certificate and its key, as PEM files."""
 
     certificate: Path
@@ -25,22 +27,25 @@ class Issued:
 
 
 class Authority:
-    """Its own certificate is in `ca_file`."""
+    """Its own certificate is in `ca_file`. Without key identifiers it is as that of EKS."""
 
-    def __init__(self, folder: Path, name: str = "Test authority") -> None:
+    def __init__(self, folder: Path, name: str = "Test authority", *, key_identifiers: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._identifies_keys = key_identifiers
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        builder = _builder(self._name, self._name, self._key.public_key())
-        self._certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(
-            self._key, hashes.SHA256()
-        )
+        builder = self._builder(self._name, self._key.public_key(), is_authority=True)
+        certificate = builder.sign(self._key, hashes.SHA256())
         self.ca_file = folder / "ca.pem"
-        self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue_for_loopback(self, file: str) -> Issued:
+        """For a server at 127.0.0.1, and for clients. Files as those of `issue`."""
+        return self.issue(file, ips=["127.0.0.1"])
 
     def issue(self, file: str, *, dns: Sequence[str] = (), uris: Sequence[str] = (), ips: Sequence[str] = ()) -> Issued:
-        """Writes `FILE.pem` and `FILE.key`, over those of that name if there are any."""
+        """Writes `FILE.pem` and `FILE.key`, over those of that name if there are any; `FILE` is its common name."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
             *map(x509.DNSName, dns),
@@ -49,7 +54,7 @@ class Authority:
         ]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
-            _builder(_name(file), self._name, key.public_key())
+            self._builder(_name(file), key.public_key(), is_authority=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -60,19 +65,43 @@ class Authority:
         issued.key.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
         return issued
 
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool
+    ) -> x509.CertificateBuilder:
+        """With all that Python's own clients ask for from 3.13 on."""
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _SKEW)
+            .not_valid_after(now + _LIFE)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(_usage(is_authority=is_authority), critical=True)
+        )
+        if not self._identifies_keys:
+            return builder
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False).add_extension(
+            issuer, critical=False
+        )
+
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
     )

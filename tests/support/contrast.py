@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -19,7 +20,7 @@ _TEXTS: Final = """
     }
     return "rgb(255, 255, 255)";
   };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.querySelector(WITHIN), NodeFilter.SHOW_TEXT);
   const found = [];
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
@@ -31,9 +32,10 @@ _TEXTS: Final = """
 """
 
 
-def texts(page: Page) -> list[tuple[float, str]]:
-    """Every text of the page behind its contrast, the least first."""
-    return sorted((contrast(colour, behind), text) for text, colour, behind in page.run(_TEXTS))
+def texts(page: Page, *, within: str = "body") -> list[tuple[float, str]]:
+    """Every text in the element that this selector finds, behind its contrast, the least first."""
+    found = page.run(_TEXTS.replace("WITHIN", json.dumps(within)))
+    return sorted((contrast(colour, behind), text) for text, colour, behind in found)
 
 
 def contrast(one: str, other: str) -> float:

@@ -117,6 +117,11 @@ def as_file(*documents: Any) -> bytes:
     return yaml.safe_dump_all(separate, sort_keys=False).encode()
 
 
+def parsed(*documents: Any) -> None:
+    """Whatever the parser raises."""
+    parse_policies([("p.yaml", as_file(*documents))])
+
+
 def decide(
     *documents: Any,
     image: ImageFacts = IMAGE,

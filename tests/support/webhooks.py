@@ -17,7 +17,7 @@ from modelcar.admission.server.settings import ServerSettings, WebhookSettings
 from modelcar.admission.settings import AdmissionSettings
 from modelcar.serving.address import Address
 from modelcar.serving.settings import Tls
-from tests.unit.serving.certificates import Authority
+from tests.support.authority import Authority
 
 __all__ = ["Answered", "Client", "Running", "connect", "running", "webhook_settings"]
 
@@ -114,10 +114,10 @@ async def running(
     folder: Path, resolver: Resolver | None = None, settings: WebhookSettings | None = None, **options: Any
 ) -> AsyncIterator[Running]:
     """A webhook with a certificate of its own in `folder`; `options` are those of `serving`."""
-    authority = Authority.new(folder)
-    certificate, key = authority.issue("webhook")
+    authority = Authority(folder)
+    certificate, key = authority.issue_for_loopback("webhook")
     settings = settings or webhook_settings()
     server = replace(settings.server, tls=Tls(certificate_file=certificate, key_file=key))
-    trust = ssl.create_default_context(cafile=authority.file)
+    trust = ssl.create_default_context(cafile=authority.ca_file)
     async with serving(replace(settings, server=server), resolver or Offline(), **options) as service:
         yield Running(service, trust)

@@ -17,7 +17,7 @@ from tests.support.authority import Authority, Issued
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """As that of EKS: its certificates have no key identifiers."""
-    return Authority(tmp_path / "ca")
+    return Authority(tmp_path / "ca", key_identifiers=False)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.authority import Authority
 from tests.support.kubernetes import Kubernetes
-from tests.unit.serving.certificates import Authority
 
 __all__ = ["ADDED", "second_webhook"]
 
@@ -45,15 +45,15 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def second_webhook(cluster: Kubernetes, folder: Path, namespace: str) -> Iterator[None]:
     """It is asked after ours, about the pods of this namespace."""
-    authority = Authority.new(folder)
-    certificate, key = authority.issue("second")
+    authority = Authority(folder)
+    certificate, key = authority.issue_for_loopback("second")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, name="second", daemon=True)
         thread.start()
-        cluster.apply(_configuration(server.server_port, authority.file.read_bytes(), namespace))
+        cluster.apply(_configuration(server.server_port, authority.ca_file.read_bytes(), namespace))
         try:
             yield
         finally:

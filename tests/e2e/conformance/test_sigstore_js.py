@@ -18,7 +18,7 @@ from modelcar.signing.keys.authority import KeyAuthority
 from modelcar.signing.keys.key import PublicKey
 from modelcar.signing.signatory import KeySignatory
 from modelcar.signing.statement import COSIGN_SIGN, Statement
-from tests.support.node import install_node_packages
+from tests.support.nodejs import install_node_packages
 from tests.support.signing import KEY, OTHER_KEY, flip
 
 pytestmark = pytest.mark.conformance

@@ -10,8 +10,7 @@ import pytest
 
 from modelcar.admission.review import allowed, denied, errored, patched, read_review
 from modelcar.errors import Denied, UsageError
-
-from .reviews import UID, a_pod, a_review, raw, response_of
+from tests.support.reviews import UID, a_pod, a_review, raw, response_of
 
 
 def test_a_pod_that_is_created_is_a_question() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,9 @@ from registry_shim.testing import running_registry
 from tests.support.checkpoints import make_checkpoint
 from tests.support.signing import cheap_passwords
 
-__all__ = ["Complaint", "ModelcarCli", "as_complaint"]
+__all__ = ["Complaint", "ModelcarCli", "Refusal", "as_complaint"]
+
+Refusal = Callable[..., str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def modelcar(home: Path, capsys: pytest.CaptureFixture[str]) -> ModelcarCli:
     return ModelcarCli(home, capsys)
+
+
+@pytest.fixture
+def refusal(modelcar: ModelcarCli) -> Refusal:
+    """All that is said by a command that must end with this status: of each piece of evidence, if it verifies any."""
+
+    def refusal(status: int, *arguments: str | Path) -> str:
+        actual, out, err = modelcar.run(*arguments)
+        assert (actual, out) == (status, ""), (actual, out, err)
+        assert "internal error" not in err
+        return err
+
+    return refusal
 
 
 @pytest.fixture(scope="session")

@@ -14,48 +14,26 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from modelcar.cli import main
 from modelcar.signing.dsse import pre_authentication_encoding
 from tests.support.checkpoints import make_checkpoint
+from tests.unit.cli.conftest import ModelcarCli, Refusal
 
 REF = "registry.example/acme/tiny:v1"
 Run = Callable[..., Any]
-Refusal = Callable[..., str]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(modelcar: ModelcarCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a verb that must work, in a folder with an image and two keys; returns its JSON answer."""
-    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COSIGN_PASSWORD", "")
+    monkeypatch.setenv("COSIGN_PASSWORD", "secret")
     for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Any:
-        status = main([*arguments, "--json"])
-        answer = capsys.readouterr()
-        assert status == 0, answer.err
-        return json.loads(answer.out)
-
-    run("build", str(make_checkpoint(tmp_path / "checkpoint")), "-t", REF)
-    run("keygen", "-o", "image")
-    run("keygen", "-o", "attest")
-    return run
-
-
-@pytest.fixture
-def refusal(run: Run, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Run a verb that must fail with this status; returns what it complains of."""
-
-    def refusal(status: int, *arguments: str) -> str:
-        assert main(arguments) == status
-        answer = capsys.readouterr()
-        assert answer.out == ""
-        assert "internal error" not in answer.err
-        return answer.err
-
-    return refusal
+    modelcar("build", str(make_checkpoint(tmp_path / "checkpoint")), "-t", REF)
+    modelcar("keygen", "-o", "image")
+    modelcar("keygen", "-o", "attest")
+    return modelcar.json
 
 
 @pytest.mark.parametrize("kind", ["provenance", "mlbom"])

@@ -14,8 +14,8 @@ from modelcar.admission.resolve import Images
 from modelcar.admission.server.settings import WebhookSettings
 from modelcar.serving.config.reading import load_file
 from tests.support.checkpoints import make_checkpoint
+from tests.support.reviews import a_review, patched_by, raw, response_of
 from tests.support.webhooks import running, webhook_settings
-from tests.unit.admission.reviews import a_review, patched_by, raw, response_of
 from tests.unit.cli.conftest import ModelcarCli
 
 pytestmark = pytest.mark.slow

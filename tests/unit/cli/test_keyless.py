@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from modelcar.cli import main
 from tests.support.checkpoints import make_checkpoint
 from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
 from tests.support.sigstore.instance import EMAIL, ISSUER
+from tests.unit.cli.conftest import ModelcarCli, Refusal
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +22,6 @@ WHO = ("--certificate-identity", EMAIL, "--certificate-oidc-issuer", ISSUER)
 ROOT = ("--trusted-root", "root.json")
 KEYLESS = ("--keyless", "--trust-config", "config.json", "--identity-token", "token")
 Run = Callable[..., Any]
-Refusal = Callable[..., str]
 
 
 @pytest.fixture
@@ -37,37 +35,18 @@ def sigstore(tmp_path: Path) -> Iterator[Sigstore]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, sigstore: Sigstore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setenv("MODELCAR_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COSIGN_PASSWORD", "")
+def run(modelcar: ModelcarCli, sigstore: Sigstore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COSIGN_PASSWORD", "secret")
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Any:
-        status = main([*arguments, "--json"])
-        answer = capsys.readouterr()
-        assert status == 0, answer.err
-        return json.loads(answer.out)
-
-    return run
+    return modelcar.json
 
 
 @pytest.fixture
 def image(run: Run, tmp_path: Path) -> str:
     digest: str = run("build", str(make_checkpoint(tmp_path / "checkpoint")), "-t", REF)["digest"]
     return digest
-
-
-@pytest.fixture
-def refusal(run: Run, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    def refusal(status: int, *arguments: str) -> str:
-        assert main(arguments) == status
-        answer = capsys.readouterr()
-        assert answer.out == ""
-        assert "internal error" not in answer.err
-        return answer.err
-
-    return refusal
 
 
 def test_sign_and_verify(run: Run, image: str) -> None:

@@ -16,9 +16,9 @@ from modelcar.scanning.checkpoint import scan_file
 from modelcar.scanning.report import FileReport
 from tests.support.hub import Failure, FakeHub, Repo
 from tests.support.scanning import findings_in
+from tests.support.scripted_registry import Request, ScriptedRegistry
 from tests.support.weights import safetensors_bytes
 from tests.unit.cli.conftest import ModelcarCli
-from tests.unit.registry.server import Request, ScriptedRegistry
 
 pytestmark = pytest.mark.slow
 
@@ -48,9 +48,8 @@ def hub(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def server() -> Iterator[ScriptedRegistry]:
-    server = ScriptedRegistry()
-    yield server
-    server.close()
+    with ScriptedRegistry() as server:
+        yield server
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, NODES, PODS, O
 from modelcar.cluster.testing import MemoryCluster
 from modelcar.errors import ClusterUnreachable, Conflict, ObjectNotFound, WorldError
 from tests.support.api_server import served
-
-from .objects import GB, IMAGE, cache, check, copy, node, pod
+from tests.support.cluster_objects import GB, IMAGE, cache, check, copy, node, pod
 
 # kopf leaves connections open for its process's end.
 pytestmark = pytest.mark.filterwarnings(

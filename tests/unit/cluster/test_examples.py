@@ -15,9 +15,8 @@ from modelcar.cli import cli
 from modelcar.cluster.resources import MODEL_CACHES, Object
 from registry_shim.operations.catalogue import METRICS, PREFIX
 from scripts.update_manifests import BASE, files
+from tests.support.cluster_objects import check
 from tests.support.pod_rules import validate_object
-
-from .objects import check
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "examples/kubernetes"

@@ -19,8 +19,7 @@ from modelcar.cluster.names import LIMIT
 from modelcar.cluster.resources import MODEL_CACHES
 from registry_shim.cluster.agent import LIST_NAME, LOGINS_NAME
 from registry_shim.cluster.labels import MOST
-
-from .objects import check
+from tests.support.cluster_objects import check
 
 DOCS = Path(__file__).parents[3] / "docs"
 INSTALL = (DOCS / "how-to/kubernetes.md").read_text()

@@ -11,8 +11,7 @@ from modelcar.cluster.plan import Plan, View, plan
 from modelcar.cluster.quantities import quantity
 from modelcar.cluster.resources import MODEL_CACHES, MODEL_NODES, Object
 from modelcar.errors import UsageError
-
-from .objects import GB, IMAGE, NOW, cache, check, copy, deleted, node, pod, report
+from tests.support.cluster_objects import GB, IMAGE, NOW, cache, check, copy, deleted, node, pod, report
 
 
 def planned(now: str = NOW, /, **view: list[Object]) -> Plan:

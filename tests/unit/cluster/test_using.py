@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from modelcar.cluster.using import same_image, users
-
-from .objects import IMAGE, pod
+from tests.support.cluster_objects import IMAGE, pod
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64

@@ -16,8 +16,7 @@ from modelcar.cluster.testing import MemoryCluster
 from modelcar.cluster.watching import Followed
 from modelcar.errors import ClusterForbidden, ClusterUnreachable, UsageError
 from tests.support.api_server import served
-
-from .objects import node
+from tests.support.cluster_objects import node
 
 pytestmark = pytest.mark.slow
 

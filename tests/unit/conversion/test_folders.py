@@ -16,9 +16,9 @@ from modelcar.disk import Disk
 from modelcar.errors import MalformedFile, NoSpace, SourceError, StorageError, UnsafePath, UsageError
 from tests.support.checkpoints import make_checkpoint
 from tests.support.hub import FakeHub, Repo
+from tests.support.safetensors_reader import metadata_of, tensors_of, written
 from tests.support.torch_writer import Storage, Tensor, zipped
 from tests.support.weights import safetensors_bytes
-from tests.unit.conversion.reading import metadata_of, tensors_of, written
 
 CONFIG = '{"model_type": "tiny"}'
 

@@ -8,7 +8,7 @@ import pytest
 
 from modelcar.conversion import convert
 from modelcar.errors import Denied, MalformedFile, SourceError
-from tests.unit.conversion.reading import metadata_of, tensors_of, written
+from tests.support.safetensors_reader import metadata_of, tensors_of, written
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "torch"
 VERSIONS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())

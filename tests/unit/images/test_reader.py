@@ -32,8 +32,8 @@ from modelcar.store.transfer import copy_image
 from tests.support.architectures import llama, write_checkpoint
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.lying_indexes import first_manifest, lie
+from tests.support.scripted_registry import Reply, ScriptedRegistry
 from tests.unit.packaging.conftest import Build
-from tests.unit.registry.server import Reply, ScriptedRegistry
 
 MODEL = llama(layers=2, vocabulary=256)
 NAMES = [*MODEL.tensors]
@@ -113,9 +113,8 @@ def test_two_copies_of_a_tensor(tmp_path: Path, store: LocalStore, build: Build)
 
 @pytest.fixture
 def server() -> Iterator[ScriptedRegistry]:
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 def remote(server: ScriptedRegistry, client: Registry, store: LocalStore, image: Descriptor) -> ModelReader:

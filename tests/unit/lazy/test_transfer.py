@@ -32,7 +32,7 @@ from modelcar.lazy.window import Window
 from modelcar.oci import Reference
 from modelcar.registry import ClientSettings, Registry
 from tests.support.chunks import Content, Fault, MemorySource, Reports
-from tests.unit.registry.server import Reply, ScriptedRegistry
+from tests.support.scripted_registry import Reply, ScriptedRegistry
 
 TIMEOUT = 20
 SMALL = 64 << 10

@@ -17,35 +17,27 @@ from modelcar.oci import Descriptor, Index, Manifest, Reference, media_types
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store.memory import MemoryStore
 from tests.support import images
-
-from .server import Reply, Request, ScriptedRegistry
+from tests.support.logins import without_logins
+from tests.support.scripted_registry import Reply, Request, ScriptedRegistry
 
 
 @pytest.fixture(autouse=True)
 def _no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody's own logins or proxies take part in a test."""
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
-    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_logins(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
 def server() -> Iterator[ScriptedRegistry]:
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 @pytest.fixture
 def other() -> Iterator[ScriptedRegistry]:
     """Another host: a CDN, a token server."""
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 @pytest.fixture
@@ -174,6 +166,5 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def secure_server(authority: Authority) -> Iterator[ScriptedRegistry]:
-    registry = ScriptedRegistry(tls=authority.context())
-    yield registry
-    registry.close()
+    with ScriptedRegistry(tls=authority.context()) as registry:
+        yield registry

@@ -9,9 +9,9 @@ import pytest
 from modelcar.errors import RateLimited, Unauthorized
 from modelcar.oci import Digest, Reference
 from modelcar.registry.credentials import Login
+from tests.support.scripted_registry import Reply, ScriptedRegistry, TokenService
 
 from .conftest import Client, ask_for_login, blob, reference
-from .server import Reply, ScriptedRegistry, TokenService
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import pytest
 
 from modelcar.errors import ProtocolViolation, RegistryError, Unauthorized
 from modelcar.registry.auth import Target, _check_realm
+from tests.support.scripted_registry import Default, Reply, Request, ScriptedRegistry, TokenService
 
 from .conftest import Client, blob, literal, random_image, reference
-from .server import Default, Reply, Request, ScriptedRegistry, TokenService
 
 pytestmark = pytest.mark.slow
 

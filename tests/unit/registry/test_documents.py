@@ -17,9 +17,9 @@ from modelcar.errors import (
 )
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_types
 from modelcar.registry import referrers
+from tests.support.scripted_registry import INDEX, Default, Reply, Request, ScriptedRegistry, changed, cut_after, error
 
 from .conftest import Client, Image, random_image, reference
-from .server import INDEX, Default, Reply, Request, ScriptedRegistry, changed, cut_after, error
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from modelcar.errors import (
 )
 from modelcar.oci import Descriptor, Reference
 from modelcar.store.memory import MemoryStore
+from tests.support.scripted_registry import DROP, Action, Default, Reply, ScriptedRegistry, changed, cut_after, error
 
 from .conftest import Client, ask_for_login, blob, reference
-from .server import DROP, Action, Default, Reply, ScriptedRegistry, changed, cut_after, error
 
 pytestmark = pytest.mark.slow
 

@@ -30,9 +30,9 @@ from modelcar.oci import Reference
 from modelcar.registry import ClientSettings, Registry
 from modelcar.registry.problems import clean, show_url
 from modelcar.registry.session import same_origin
+from tests.support.scripted_registry import DROP, Default, Reply, Request, ScriptedRegistry, error
 
 from .conftest import Authority, Client, random_image, reference
-from .server import DROP, Default, Reply, Request, ScriptedRegistry, error
 
 pytestmark = pytest.mark.slow
 

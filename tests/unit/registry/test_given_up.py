@@ -9,9 +9,9 @@ import pytest
 
 from modelcar.errors import Denied, Forbidden, StorageError, Unreachable
 from modelcar.registry import Registry
+from tests.support.scripted_registry import DROP, Default, Reply, Request, ScriptedRegistry, error
 
 from .conftest import Client, blob, literal, reference
-from .server import DROP, Default, Reply, Request, ScriptedRegistry, error
 
 pytestmark = pytest.mark.slow
 

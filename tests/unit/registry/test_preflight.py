@@ -11,9 +11,9 @@ from modelcar.errors import TooLarge, UsageError
 from modelcar.registry.dialects import DIALECTS, UNKNOWN, Way, dialect_named, dialect_of
 from modelcar.registry.habits import Habit, Habits
 from modelcar.registry.preflight import preflight
+from tests.support.scripted_registry import ScriptedRegistry
 
 from .conftest import Client, random_image, reference
-from .server import ScriptedRegistry
 
 GB = 10**9
 

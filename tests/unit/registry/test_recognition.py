@@ -9,9 +9,9 @@ import pytest
 from modelcar.registry.dialects import UNKNOWN, Way
 from modelcar.registry.habits import Habits
 from modelcar.registry.recognition import recognise
+from tests.support.scripted_registry import Reply, ScriptedRegistry
 
 from .conftest import Client, blob, literal, random_image, reference
-from .server import Reply, ScriptedRegistry
 
 pytestmark = pytest.mark.slow
 

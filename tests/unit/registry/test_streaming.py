@@ -18,9 +18,9 @@ from modelcar.registry import ClientSettings, Registry
 from modelcar.registry.upload import Tail
 from modelcar.registry.upload.source import map_source
 from modelcar.registry.upload.tail import behind
+from tests.support.scripted_registry import Action, Default, Reply, Request, ScriptedRegistry, changed, error
 
 from .conftest import Client, random_image, reference
-from .server import Action, Default, Reply, Request, ScriptedRegistry, changed, error
 
 pytestmark = pytest.mark.slow
 

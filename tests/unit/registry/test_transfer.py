@@ -25,10 +25,10 @@ from modelcar.layers.bytemap import ByteMap, FileRange, Literal
 from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_types
 from modelcar.store import MemoryStore, OciLayout, write_document
 from tests.support.images import validate_in
+from tests.support.scripted_registry import Default, Reply, Request, ScriptedRegistry, cut_after, error
 from tests.support.virtual import VirtualImage
 
 from .conftest import Authority, Client, Recorder, blob, literal, random_image, reference
-from .server import Default, Reply, Request, ScriptedRegistry, cut_after, error
 
 pytestmark = pytest.mark.slow
 

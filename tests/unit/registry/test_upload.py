@@ -17,9 +17,9 @@ from modelcar.errors import (
 )
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Zeros
 from modelcar.oci import Descriptor, media_types
+from tests.support.scripted_registry import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
 
 from .conftest import Client, Recorder, ask_for_login, blob, literal, reference
-from .server import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ from modelcar.scanning.image import quick_scan_image
 from modelcar.scanning.limits import LimitExceeded
 from modelcar.store import LocalStore, read_document
 from tests.support.scanned_images import image_of, index_of, layer_of, member, tar_of
+from tests.support.scripted_registry import Reply, Request, ScriptedRegistry
 from tests.support.weights import safetensors_bytes
-from tests.unit.registry.server import Reply, Request, ScriptedRegistry
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +37,8 @@ def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture
 def server() -> Iterator[ScriptedRegistry]:
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 @pytest.fixture

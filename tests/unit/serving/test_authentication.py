@@ -15,9 +15,8 @@ from modelcar.serving import authentication
 from modelcar.serving.authentication import Authenticator
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.settings import Authentication
-
-from .raw import ask as raw
-from .raw import running
+from tests.support.raw_http import ask as raw
+from tests.support.raw_http import running
 
 TOKEN = "t0ken-of-the-node-agent"
 

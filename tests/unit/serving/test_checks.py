@@ -9,8 +9,7 @@ import pytest
 
 from modelcar.serving.messages import Request, Response
 from modelcar.serving.settings import Limits
-
-from .raw import ask, echo, head, running
+from tests.support.raw_http import ask, echo, head, running
 
 pytestmark = pytest.mark.slow
 

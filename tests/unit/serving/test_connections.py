@@ -23,8 +23,7 @@ from modelcar.serving.messages import Content, Request, Response
 from modelcar.serving.pace import Pace
 from modelcar.serving.sending import FileSender
 from modelcar.serving.settings import Limits
-
-from .raw import LoopClock, ask, connected, echo, head, rest, running, until_running
+from tests.support.raw_http import LoopClock, ask, connected, echo, head, rest, running, until_running
 
 pytestmark = pytest.mark.slow
 

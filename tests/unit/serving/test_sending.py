@@ -12,8 +12,7 @@ import pytest
 
 from modelcar.layers.bytemap import FileSlice
 from modelcar.serving.messages import Request, Response
-
-from .raw import ask, connected, head, running
+from tests.support.raw_http import ask, connected, head, running
 
 pytestmark = pytest.mark.slow
 

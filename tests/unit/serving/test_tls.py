@@ -16,9 +16,8 @@ from modelcar.renewed import Renewed
 from modelcar.serving.messages import Content, Request, Response
 from modelcar.serving.settings import Limits, Tls
 from modelcar.tls import subject_of
-
-from .certificates import Authority
-from .raw import ask, head, rest, running
+from tests.support.authority import Authority
+from tests.support.raw_http import ask, head, rest, running
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +26,17 @@ HEAD = head("Host: r")
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.new(tmp_path_factory.mktemp("authority"))
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
 def settings(authority: Authority) -> Tls:
-    certificate, key = authority.issue("server")
+    certificate, key = authority.issue_for_loopback("server")
     return Tls(certificate_file=certificate, key_file=key)
 
 
 def trusting(authority: Authority, identity: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(authority.file))
+    context = ssl.create_default_context(cafile=str(authority.ca_file))
     if identity is not None:
         context.load_cert_chain(*identity)
     return context
@@ -113,12 +112,12 @@ def test_old_versions_are_refused(authority: Authority, settings: Tls) -> None:
 
 
 def test_clients_that_must_show_a_certificate(tmp_path: Path, authority: Authority, settings: Tls) -> None:
-    ours = Tls(certificate_file=settings.certificate_file, key_file=settings.key_file, client_ca_file=authority.file)
-    stranger = Authority.new(tmp_path / "stranger").issue("stranger")
+    ours = Tls(certificate_file=settings.certificate_file, key_file=settings.key_file, client_ca_file=authority.ca_file)
+    stranger = Authority(tmp_path / "stranger").issue_for_loopback("stranger")
 
     async def main() -> None:
         async with running(who, tls=renewed(ours)) as (_, port):
-            answer = await ask(port, HEAD, trusting(authority, authority.issue("node-7")))
+            answer = await ask(port, HEAD, trusting(authority, authority.issue_for_loopback("node-7")))
             assert answer.endswith(b"node-7")
             for identity in (None, stranger):
                 with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -137,7 +136,7 @@ async def refused(port: int, context: ssl.SSLContext) -> None:
 def test_a_certificate_is_renewed_while_old_connections_go_on(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    certificate, key = authority.issue("renewed")
+    certificate, key = authority.issue_for_loopback("renewed")
     server = renewed(Tls(certificate_file=certificate, key_file=key))
 
     async def serial(port: int) -> str:
@@ -156,14 +155,14 @@ def test_a_certificate_is_renewed_while_old_connections_go_on(
             certificate.write_text("half of a new one")
             assert await serial(port) == before
             assert caplog.text.count("the certificate not renewed") == 1
-            authority.issue("renewed")
+            authority.issue_for_loopback("renewed")
             assert await serial(port) != before
 
     asyncio.run(main())
 
 
 def test_what_is_no_certificate(tmp_path: Path, authority: Authority, settings: Tls) -> None:
-    _, other_key = authority.issue("other")
+    _, other_key = authority.issue_for_loopback("other")
     empty = tmp_path / "empty"
     empty.touch()
     with pytest.raises(UsageError, match="are not a certificate and its key"):

@@ -13,8 +13,9 @@ from modelcar.signing.places import LayoutPlace, RegistryPlace
 from modelcar.store import OciLayout
 from registry_shim.testing import running_registry
 from tests.support.images import put_image, random_image
+from tests.support.logins import without_logins
+from tests.support.scripted_registry import ScriptedRegistry
 from tests.support.signing import REPOSITORY
-from tests.unit.registry.server import ScriptedRegistry
 
 IMAGE = random_image(7)
 AnyPlace = LayoutPlace | RegistryPlace
@@ -23,12 +24,7 @@ AnyPlace = LayoutPlace | RegistryPlace
 @pytest.fixture(autouse=True)
 def _no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody's own logins or proxies take part in a test."""
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_logins(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +36,8 @@ def embedded() -> Iterator[str]:
 @pytest.fixture
 def server() -> Iterator[ScriptedRegistry]:
     """A registry without a referrers API that does what a test tells it to."""
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from modelcar.signing.statement import Statement
 from modelcar.signing.verify import verify_attestation, verify_signature
 from modelcar.store import OciLayout
 from tests.support.images import put_image
+from tests.support.scripted_registry import Reply, ScriptedRegistry, error
 from tests.support.signing import KEY, NOW, OTHER_KEY, authority
-from tests.unit.registry.server import Reply, ScriptedRegistry, error
 
 from .conftest import IMAGE, AnyPlace, make_place
 

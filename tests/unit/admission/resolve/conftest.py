@@ -14,8 +14,9 @@ from modelcar.admission.resolve import Images, PullSecrets
 from modelcar.admission.settings import AdmissionSettings, Link, TrustSettings
 from modelcar.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_types
 from modelcar.registry import ClientSettings
+from tests.support.logins import without_logins
+from tests.support.scripted_registry import ScriptedRegistry
 from tests.support.tars import make_tar
-from tests.unit.registry.server import ScriptedRegistry
 
 AMD64 = Platform(os="linux", architecture="amd64")
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:2001::/home/vllm:/bin/sh\n"
@@ -24,12 +25,7 @@ PASSWD = b"root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:2001::/home/vllm:/bin/sh\n
 @pytest.fixture(autouse=True)
 def _no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody's own logins or proxies take part in a test."""
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_logins(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 class Stocked(ScriptedRegistry):

@@ -22,8 +22,8 @@ from modelcar.errors import Unreachable
 from modelcar.oci import Digest
 from modelcar.packaging.annotations import LAYER
 from modelcar.registry import ClientSettings
+from tests.support.scripted_registry import DROP, Default, Reply, Request, changed, cut_after, error
 from tests.support.tars import make_tar
-from tests.unit.registry.server import DROP, Default, Reply, Request, changed, cut_after, error
 
 from .conftest import PASSWD, Asker, Stocked
 

@@ -21,8 +21,8 @@ from modelcar.signing.places import RegistryPlace
 from modelcar.signing.sign import sign_image
 from modelcar.signing.signatory import KeySignatory
 from tests.support.policies import Someone, as_file, cluster_image_policy, deny_list
+from tests.support.scripted_registry import DROP, Reply
 from tests.support.tars import make_tar
-from tests.unit.registry.server import DROP, Reply
 
 from .conftest import PASSWD, Asker, Stocked
 

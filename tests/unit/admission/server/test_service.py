@@ -20,8 +20,8 @@ from modelcar.admission.server.service import serving
 from modelcar.admission.server.settings import OwnCertificates, WebhookSettings
 from modelcar.admission.settings import AdmissionSettings, TrustSettings
 from modelcar.errors import ClusterUnreachable, UsageError
+from tests.support.reviews import a_pod, a_review, raw, response_of
 from tests.support.webhooks import Client, Running, connect, running, webhook_settings
-from tests.unit.admission.reviews import a_pod, a_review, raw, response_of
 
 from .vaults import MemoryVault
 

@@ -19,8 +19,8 @@ from modelcar.admission.facts import Facts
 from modelcar.admission.server.decisions import Decisions
 from modelcar.admission.settings import AdmissionSettings
 from modelcar.errors import ClusterUnreachable, UsageError
+from tests.support.reviews import UID, a_pod, a_review, patched_by, raw, response_of
 from tests.support.webhooks import Answered, connect, running, webhook_settings
-from tests.unit.admission.reviews import UID, a_pod, a_review, patched_by, raw, response_of
 
 pytestmark = pytest.mark.slow
 

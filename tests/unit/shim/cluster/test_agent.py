@@ -22,7 +22,7 @@ from registry_shim.cluster.progress import events
 from registry_shim.cluster.seen import look
 from registry_shim.cluster.telling import Events, Labels
 from registry_shim.precache.settings import PrecacheList
-from tests.unit.cluster.objects import GB, IMAGE, check, node
+from tests.support.cluster_objects import GB, IMAGE, check, node
 
 from .test_telling import DIGEST, SIDECAR, Told, entry, image, pod
 

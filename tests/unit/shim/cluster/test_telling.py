@@ -13,7 +13,7 @@ from registry_shim.cluster.labels import MOST, changes
 from registry_shim.cluster.progress import event, events, models_awaited
 from registry_shim.cluster.report import differs, report
 from registry_shim.cluster.seen import Sight, look
-from tests.unit.cluster.objects import GB, IMAGE, check
+from tests.support.cluster_objects import GB, IMAGE, check
 
 DIGEST = "sha256:" + "ab" * 32
 

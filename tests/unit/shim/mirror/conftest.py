@@ -17,7 +17,8 @@ from modelcar.registry.session import Session
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 from tests.support import images
-from tests.unit.registry.server import ScriptedRegistry
+from tests.support.logins import without_logins
+from tests.support.scripted_registry import ScriptedRegistry
 from tests.unit.shim.api import Answer
 
 HOST = "registry.example"
@@ -28,9 +29,7 @@ REPO = "org/model"
 def _no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody's own logins or proxies take part in a test, and an upstream that is away is asked again at once."""
     monkeypatch.setattr(Session, "pause", lambda *_: None)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
+    without_logins(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,15 @@ class Client:
 
 @pytest.fixture
 def upstream() -> Iterator[ScriptedRegistry]:
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 @pytest.fixture
 def other() -> Iterator[ScriptedRegistry]:
     """A second upstream, a mirror of the first, a token server."""
-    registry = ScriptedRegistry()
-    yield registry
-    registry.close()
+    with ScriptedRegistry() as registry:
+        yield registry
 
 
 MakeMirror = Callable[..., Client]

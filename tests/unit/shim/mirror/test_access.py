@@ -14,7 +14,7 @@ import pytest
 from modelcar.oci import Digest
 from registry_shim.mirror.settings import Access, MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
-from tests.unit.registry.server import Reply, Request, ScriptedRegistry, TokenService, error
+from tests.support.scripted_registry import Reply, Request, ScriptedRegistry, TokenService, error
 from tests.unit.shim.api import Answer
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish

@@ -12,7 +12,7 @@ from modelcar.oci import Descriptor, Digest, Manifest
 from modelcar.oci.media_types import LAYER_TAR
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
-from tests.unit.registry.server import Reply, Request, ScriptedRegistry, changed, error
+from tests.support.scripted_registry import Reply, Request, ScriptedRegistry, changed, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put
 

@@ -11,7 +11,7 @@ from modelcar.oci.media_types import EMPTY
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
 from tests.e2e.support.commands import eventually
-from tests.unit.registry.server import Reply, ScriptedRegistry, error
+from tests.support.scripted_registry import Reply, ScriptedRegistry, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put, referrers_of
 

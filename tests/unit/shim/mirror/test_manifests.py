@@ -14,7 +14,7 @@ from modelcar.oci import Digest, Index
 from modelcar.oci.media_types import INDEX, MANIFEST
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
-from tests.unit.registry.server import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
+from tests.support.scripted_registry import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put
 

@@ -16,7 +16,7 @@ from registry_shim.mirror.facts import Facts
 from registry_shim.mirror.mirror import Library, Mirror
 from registry_shim.mirror.settings import Access, MirrorSettings, UpstreamSettings
 from registry_shim.mirror.upstreams import Upstreams
-from tests.unit.registry.server import ScriptedRegistry
+from tests.support.scripted_registry import ScriptedRegistry
 
 from .conftest import REPO, publish
 

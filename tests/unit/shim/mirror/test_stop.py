@@ -10,7 +10,7 @@ import pytest
 
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
-from tests.unit.registry.server import Reply, ScriptedRegistry
+from tests.support.scripted_registry import Reply, ScriptedRegistry
 
 from .conftest import HOST, Client, publish
 

@@ -35,7 +35,7 @@ from registry_shim.testing import running_mirror
 from tests.e2e.support.commands import eventually
 from tests.support.checkpoints import make_checkpoint
 from tests.support.chunks import MemorySource, Reports
-from tests.unit.registry.server import Default, Reply, Request, ScriptedRegistry, error
+from tests.support.scripted_registry import Default, Reply, Request, ScriptedRegistry, error
 
 from .conftest import HOST, REPO, Client, MakeMirror, put
 

@@ -14,8 +14,7 @@ from modelcar.serving.messages import Request, Response
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.data import snapshot
 from registry_shim.operations.ui.page import StatusPage
-
-from .sights import arriving, sights
+from tests.support.sights import arriving, sights
 
 TOTALS = {"upstream": 1.0, "peer": 2.0, "mirror": 0.0, "sent": 3.0}
 

@@ -18,7 +18,7 @@ from registry_shim.operations.exposure import require_protection
 from registry_shim.operations.service import operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
-from tests.unit.serving.raw import ask, head, running
+from tests.support.raw_http import ask, head, running
 
 TOKEN = "t0ken-of-the-node-agent"
 HOST = "Host: 127.0.0.1"

@@ -17,8 +17,18 @@ from modelcar.oci import Digest, Reference
 from modelcar.signing.policy import Decision, ImageFacts, ModelFile, evaluate, load
 from modelcar.signing.policy.trust import KeylessTrust, Trust
 from modelcar.signing.verified import Authority, Evidence
-from tests.support.policies import DIGEST, NOW, REFERENCE, Someone, deny_list, model_policy, together, verdict_predicate
-from tests.unit.signing.policy.test_policyset import FULL, MALFORMED, RULES, parsed
+from tests.support.policies import (
+    DIGEST,
+    NOW,
+    REFERENCE,
+    Someone,
+    deny_list,
+    model_policy,
+    parsed,
+    together,
+    verdict_predicate,
+)
+from tests.support.policy_documents import BEYOND_SCHEMAS, FULL, MALFORMED, RULES
 
 POLICIES = Path(__file__).parents[4] / "policies"
 EXAMPLES = sorted((POLICIES / "examples").glob("*.yaml"))
@@ -158,12 +168,6 @@ def test_schemas_are_schemas() -> None:
 def test_what_the_parser_takes_the_schema_takes(document: dict[str, Any]) -> None:
     parsed(document)
     assert problems(document) == []
-
-
-# What a schema cannot say: uniqueness by a field, what lies within a text, the lengths of lists of errors.
-BEYOND_SCHEMAS = (
-    "not a glob", "PEM block", "is a private key", "key.data", "two of the name", "a name twice", "there twice",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "problem"), MALFORMED)

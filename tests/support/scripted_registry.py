@@ -24,7 +24,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 _BLOCK = 1 << 16
@@ -124,6 +124,12 @@ class ScriptedRegistry:
 
     def requests(self, method: str, path: str = "") -> list[Request]:
         return [r for r in self.seen if r.method == method and path in r.path]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Nobody listens at its port from now on, nor does anything else that a test starts."""
