@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 _FOLDER: Final = "repository"
-_SHIM: Final = "assets/iframe-worker.js"  # mkdocs-material's own would be fetched from elsewhere
+# Files of this folder, by where they lie in the site. mkdocs-material's own worker would be fetched from elsewhere.
+_ASSETS: Final = {"assets/iframe-worker.js": "iframe-worker.js", "assets/site.css": "site.css"}
 _LINK: Final = re.compile(r"(\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(\))")
 _FENCE: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 _COMMENT: Final = re.compile(r"^<!-- *(?:run|setup|not run|exit|background|file)\b.*?-->\n", re.MULTILINE | re.DOTALL)
@@ -37,7 +38,8 @@ _LANGUAGES: Final = {
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what pages link to outside of docs/, and what that links to if it is a document."""
-    files.append(File.generated(config, _SHIM, content=(ROOT / "scripts" / "iframe-worker.js").read_text()))
+    for where, name in _ASSETS.items():
+        files.append(File.generated(config, where, content=(ROOT / "scripts" / name).read_text()))
     todo = [ROOT / "docs" / file.src_uri for file in files.documentation_pages()]
     seen: set[str] = set()
     while todo:

@@ -1,7 +1,7 @@
 """Keep what documents quote from the commands equal to what the commands say.
 
 `python -m scripts.update_docs` rewrites the pages of `docs/reference/`, the schemas of configurations and the
-marked blocks of README.md; `--check` only compares, for CI.
+marked block of docs/README.md; `--check` only compares, for CI.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
         "docs/reference/webhook-configuration.md": webhook_page(),
         "docs/formats/shim-config.schema.json": configuration_schema(),
         "docs/formats/webhook-config.schema.json": webhook_schema(),
-        "README.md": readme(),
+        "docs/README.md": front_page(),
     }
     stale = [name for name, text in wanted.items() if read(name) != text]
     if "--check" in sys.argv[1:]:
@@ -138,13 +138,13 @@ def metrics_page() -> str:
     return reference_page()
 
 
-def readme() -> str:
-    """README.md with the names of all commands between its markers, under the headings of the help."""
-    text = read("README.md")
+def front_page() -> str:
+    """docs/README.md with the names of all commands between its markers, under the headings of the help."""
+    text = read("docs/README.md")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"README.md lacks the markers {BEGIN} and {END}")
+        raise SystemExit(f"docs/README.md lacks the markers {BEGIN} and {END}")
     rows = [f"| `{program}` | {verbs(group)} |" for program, group in programs()]
     return f"{before}{BEGIN}\n\n| | |\n|---|---|\n" + "\n".join(rows) + f"\n\n{END}{after}"
 
