@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -57,7 +56,7 @@ def _asking() -> Finding:
 
 def _erofs(folder: Path) -> Finding:
     subject = "EROFS"
-    at = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path(tempfile.gettempdir()))
+    at = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
     try:
         try_out(at)
     except ModelcarError as e:

@@ -36,13 +36,15 @@ def look_at_python() -> Iterator[Finding]:
 
 
 def look_at_folders() -> Iterator[Finding]:
-    """The local store and the cache: whether they can be written, how much room there is, and what it holds."""
+    """The local store, the cache, and temporary files: whether there is a place for them, how much room is there, and
+    what the store holds."""
     home = default_home()
     yield from _folder("local store", home, "MODELCAR_HOME says where it lies")
     if (home / "store" / "oci-layout").exists():
         store = LocalStore(home)
         yield ok("images", f"{len(store.names.list())} in the local store")
     yield from _folder("cache", cache_folder(), "MODELCAR_OBJECTS_CACHE says where it lies")
+    yield _temporary_files()
     existing = _existing(home)
     if existing.is_dir() and os.access(existing, os.W_OK):
         yield _reflinks(existing)
@@ -62,6 +64,15 @@ def _folder(subject: str, folder: Path, hint: str) -> Iterator[Finding]:
         yield problem(subject, words, "`modelcar gc` frees what no image uses; or choose another disk: " + hint)
     else:
         yield ok(subject, words)
+
+
+def _temporary_files() -> Finding:
+    """A container whose root is read-only may have no folder for them."""
+    subject = "temporary files"
+    try:
+        return ok(subject, tempfile.gettempdir())
+    except OSError as e:
+        return problem(subject, str(e.strerror), "mount a folder at /tmp, or let TMPDIR name one that you may write to")
 
 
 def _existing(folder: Path) -> Path:

@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,6 @@ from modelcar.mounts.process.pulse import Pulse
 
 __all__ = ["ErofsFront", "asking_mount"]
 
-_TEMPORARY: Final = Path(tempfile.gettempdir())
 READ_AHEAD: Final = 1024  # KiB; the default, 128, asks eight times as often
 
 
@@ -145,17 +144,19 @@ def _stored(image: bytes, files: Sequence[int]) -> int:
     return descriptor
 
 
-def _beside(files: Sequence[int]) -> list[Path]:
-    """Where files without a name may lie, the best place first."""
+def _beside(files: Sequence[int]) -> Iterator[Path]:
+    """Where files without a name may lie, the best place first. The second is asked for only if the first will not do:
+    a container may have none."""
     folders = (Path(f"/proc/self/fd/{file}").readlink().parent for file in files if _is_regular(file))
-    return [*islice(folders, 1), _TEMPORARY]
+    yield from islice(folders, 1)
+    yield Path(tempfile.gettempdir())
 
 
 def _is_regular(file: int) -> bool:
     return stat.S_ISREG(os.fstat(file).st_mode)
 
 
-def _nameless(folders: Sequence[Path]) -> int:
+def _nameless(folders: Iterable[Path]) -> int:
     problem = ""
     for folder in folders:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -163,6 +164,16 @@ def test_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MODELCAR_HOME", "/proc/1/home")
     assert said(look_at_folders())["local store"].level is Level.PROBLEM
+
+
+def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose root is read-only."""
+    assert said(look_at_folders())["temporary files"].message == tempfile.gettempdir()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/1"])
+    found = said(look_at_folders())["temporary files"]
+    assert found.level is Level.PROBLEM
+    assert "/proc/1" in found.message
 
 
 def test_a_locale_that_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None:
