@@ -48,7 +48,7 @@ def name_findings(paths: Iterable[str]) -> list[Finding]:
     for path in sorted(set(paths)):
         alike[unicodedata.normalize("NFC", unicodedata.normalize("NFKC", path).casefold())].append(path)
         if any(unicodedata.category(character) in _INVISIBLE for character in path):
-            findings.append(Finding(rule=DECEPTIVE, path=shown(path)[1:-1], detail=ascii(path)[1:201]))
+            findings.append(Finding(rule=DECEPTIVE, path=shown(path)[1:-1], detail=ascii(path)[1:-1][:200]))
         elif any(map(_is_refused, path.split("/"))):
             findings.append(Finding(rule=NOT_PORTABLE, path=path))
     for names in alike.values():

@@ -84,6 +84,13 @@ class Report:
     def all_findings(self) -> tuple[Finding, ...]:
         return (*self.findings, *(finding for file in self.files for finding in file.findings))
 
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The paths of all that is not *clean*: files for what is in them, or for what concerns no single file."""
+        files = [file.path for file in self.files if file.outcome is not Outcome.CLEAN]
+        others = [finding.path for finding in self.findings if outcome_of([finding]) is not Outcome.CLEAN]
+        return tuple(dict.fromkeys(files + others))
+
     def within(self, blobs: Collection[Digest]) -> Report:
         """The part that is about one manifest of an image, whose configuration and layers are `blobs`."""
         return replace(self, files=tuple(f for f in self.files if f.layer is None or f.layer in blobs))

@@ -191,9 +191,9 @@ def _show(output: Output, request: BuildRequest, built: Built, seconds: float, *
 
 
 def _show_doubts(output: Output, report: Report, source: str) -> None:
-    files = [file.path for file in report.files if file.outcome is not Outcome.CLEAN]
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    output.aside(f"note: the scan cannot vouch for {files[0]}{more}; `modelcar scan {source}` says why")
+    first, *others = report.doubtful or (source,)
+    more = f" and {len(others)} more" if others else ""
+    output.aside(f"note: the scan cannot vouch for {first}{more}; `modelcar scan {source}` says why")
 
 
 def _to_dict(image: BuiltImage, name: str) -> dict[str, Any]:

@@ -212,6 +212,13 @@ def test_a_build_says_what_nobody_can_vouch_for(modelcar: ModelcarCli, code: Pat
     assert modelcar.run("build", code, "-t", NAME, "--json")[1].count('"verdict": "unverified"') == 1
 
 
+def test_a_build_says_whose_name_nobody_can_vouch_for(modelcar: ModelcarCli, folder: Path) -> None:
+    (folder / "zero\u200bwidth.txt").write_text("x")
+    status, _, err = modelcar.run("build", folder, "-t", NAME)
+    assert status == 0
+    assert "the scan cannot vouch for zero" in err
+
+
 def policy(keys: Path, **scan: str) -> bytes:
     authority = {"name": "scanner", "key": {"data": (keys / "scanner.pub").read_text()}}
     rules = {"name": "modelcar", "minVersion": scan.get("least", "2026.11")}

@@ -70,6 +70,10 @@ def test_names(paths: list[str], rule: str) -> None:
     assert {finding.rule.id for finding in name_findings(paths)} == {rule}
 
 
+def test_what_nobody_sees_is_spelled_out() -> None:
+    assert [finding.detail for finding in name_findings(["mo\u200bdel.bin"])] == ["mo\\u200bdel.bin"]
+
+
 def test_ordinary_names() -> None:
     names = ["config.json", "a/config.json", "tokenizer.model", "模型.safetensors", "model-00001-of-00002.bin"]
     assert name_findings(names) == []
