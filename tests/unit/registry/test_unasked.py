@@ -12,11 +12,11 @@ import pytest
 from modelcar.errors import RateLimited
 from modelcar.testing.registry import PROFILES, Fault, MisbehavingRegistry, Wrong, running
 from tests.support.scripted_registry import DROP, Default, Reply, Request, ScriptedRegistry
+from tests.unit.registry.upload.uploads import Blob, upload
 
 from .conftest import Client, literal
 from .conftest import blob as blob_of
 from .conftest import reference as reference_to
-from .test_profiles import Blob, upload
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,7 @@ from modelcar.registry.upload import Tail
 from modelcar.registry.upload.source import map_source
 from modelcar.registry.upload.tail import behind
 from tests.support.scripted_registry import Action, Default, Reply, Request, ScriptedRegistry, changed, error
-
-from .conftest import Client, random_image, reference
+from tests.unit.registry.conftest import Client, random_image, reference
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,7 @@ import pytest
 from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import MalformedFile, SourceError, UnsafePath
 from tests.support.weights import gguf_bytes, simple_safetensors
-
-from .conftest import Tree
+from tests.unit.checkpoint.conftest import Tree
 
 Folder = Callable[..., Path]
 

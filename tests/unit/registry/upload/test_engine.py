@@ -18,8 +18,7 @@ from modelcar.errors import (
 from modelcar.layers.bytemap import ByteMap, FileRange, Literal, Zeros
 from modelcar.oci import Descriptor, media_types
 from tests.support.scripted_registry import DROP, Default, Reply, Request, ScriptedRegistry, changed, error
-
-from .conftest import Client, Recorder, ask_for_login, blob, literal, reference
+from tests.unit.registry.conftest import Client, Recorder, ask_for_login, blob, literal, reference
 
 pytestmark = pytest.mark.slow
 

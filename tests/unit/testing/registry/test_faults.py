@@ -9,7 +9,7 @@ import pytest
 
 from modelcar.testing.registry import Fault, Faults, MisbehavingRegistry, Wrong
 from modelcar.testing.registry.faults import FaultPlan
-from tests.unit.testing.conftest import Start, ask, closing, location
+from tests.unit.testing.registry.conftest import Start, ask, closing, location
 
 pytestmark = pytest.mark.slow
 

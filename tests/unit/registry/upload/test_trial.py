@@ -16,8 +16,7 @@ from modelcar.registry.upload.tactics import Tactics
 from modelcar.registry.upload.trial import Trial, try_session
 from modelcar.registry.upload.wire import Wire
 from modelcar.testing.registry import PROFILES, Fate, Fault, MisbehavingRegistry, Profile, Wrong, running
-
-from .test_profiles import Blob, client, reference, upload
+from tests.unit.registry.upload.uploads import Blob, client, reference, upload
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 
 from modelcar.testing.registry import PROFILES, Profile, Sharing
-from tests.unit.testing.conftest import Start, ask, closing, location
+from tests.unit.testing.registry.conftest import Start, ask, closing, location
 
 pytestmark = pytest.mark.slow
 

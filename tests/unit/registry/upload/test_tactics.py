@@ -17,8 +17,7 @@ from modelcar.registry.upload.patience import Patience
 from modelcar.registry.upload.tactics import Tactics
 from modelcar.registry.uploader import Uploader
 from modelcar.testing.registry import Fate, Fault, Wrong, running
-
-from .test_profiles import Blob, client, reference, upload
+from tests.unit.registry.upload.uploads import Blob, client, reference, upload
 
 pytestmark = pytest.mark.slow
 
