@@ -4,6 +4,7 @@
 #   MODEL_REFERENCE         what to promote: registry/repository@sha256:…, as package-model.sh left it
 #   MODEL_TARGET            what it is called there: registry/repository:tag
 #   MODEL_POLICY            a policy file, or a folder of them
+#   MODEL_TRUST_CONFIG      a file that describes a Sigstore instance of your own, if identities of the policy are of it
 #   MODEL_SOURCE_USER, MODEL_SOURCE_PASSWORD   who logs in to the first registry,
 #   MODEL_TARGET_USER, MODEL_TARGET_PASSWORD   and to the second; without them what is in the Docker configuration
 #   MODEL_REPORTS           the folder for what is reported; by default model-reports
@@ -58,7 +59,8 @@ esac
 mkdir -p "$reports"
 rm -f "$reports/promoted" "$reports/copy.json"
 
-"$modelcar" verify "$MODEL_REFERENCE" --remote --policy "$MODEL_POLICY"
+"$modelcar" verify "$MODEL_REFERENCE" --remote --policy "$MODEL_POLICY" \
+	${MODEL_TRUST_CONFIG:+--trust-config "$MODEL_TRUST_CONFIG"}
 "$modelcar" copy "$MODEL_REFERENCE" "$MODEL_TARGET" --json >"$reports/copy.json"
 digest=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["digest"])' "$reports/copy.json")
 [ "$digest" = "${MODEL_REFERENCE##*@}" ] || complain "$MODEL_TARGET is $digest and not what was verified"

@@ -27,6 +27,7 @@ _INPUTS = {
     "MODEL_SIGN_KEY": "sign-key",
     "MODEL_ATTEST_KEY": "attest-key",
     "COSIGN_PASSWORD": "key-password",
+    "MODEL_TRUST_CONFIG": "trust-config",
     "MODEL_ATTEST": "attest",
     "MODEL_REGISTRY_USER": "registry-user",
     "MODEL_REGISTRY_PASSWORD": "registry-password",

@@ -24,7 +24,9 @@ from modelcar.signing.dsse import pre_authentication_encoding
 from tests.support.sigstore.instance import Options, Sigstore, leaf_options
 from tests.support.sigstore.rekor import dsse_body, hashed_body
 
-__all__ = ["serve_sigstore"]
+__all__ = ["JOB", "serve_sigstore"]
+
+JOB = "what the runner gave the job"  # to ask for an identity token with
 
 
 @contextmanager
@@ -69,6 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", f"{asked['redirect_uri']}?{back}")
             self.end_headers()
+        elif path == "/job-token":  # as GitHub gives a job its identity
+            assert self.headers["Authorization"] == f"bearer {JOB}"
+            (audience,) = parse_qs(query)["audience"]
+            self._answer(200, {"value": self.sigstore.token(aud=audience)})
         else:
             self._answer(404, {"message": "no such page"})
 
