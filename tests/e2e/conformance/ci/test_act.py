@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import DOORS, ROOT
 from tests.e2e.ci.test_package import is_there
 from tests.e2e.ci.test_promote import policy_of
 from tests.e2e.conformance.ci.act import Caller, Ran
+from tests.e2e.conformance.ci.repositories import keyless_policy, write_program
 from tests.e2e.support.registries import embedded_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.gate import EVIL
 from tests.support.sigstore import Sigstore, serve_sigstore
-from tests.support.sigstore.instance import EMAIL, ISSUER
 from tests.support.sigstore.service import JOB
 
 pytestmark = pytest.mark.conformance
@@ -212,25 +211,6 @@ CHANGES = {
     "--policy policies/": "--policy policies/ --trust-config sigstore.json",
     "policy: policies/": "policy: policies/\n          trust-config: sigstore.json",
 }
-
-
-def keyless_policy(name: str, **more: Any) -> str:
-    identity = {"issuer": ISSUER, "subject": EMAIL}
-    authority = {"name": "ci", "keyless": {"identities": [identity]}, **more}
-    return yaml.safe_dump(
-        {
-            "apiVersion": "policy.sigstore.dev/v1beta1",
-            "kind": "ClusterImagePolicy",
-            "metadata": {"name": name},
-            "spec": {"images": [{"glob": "**"}], "authorities": [authority]},
-        }
-    )
-
-
-def write_program(file: Path, text: str) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(f"#!/bin/sh\nset -eu\n{text}\n")
-    file.chmod(0o755)
 
 
 def test_the_whole_pipeline_of_the_example(bench: Bench, caller: Caller, production: str) -> None:
