@@ -33,8 +33,9 @@ demo: install  ## a real checkpoint to an image, to a registry, and back
 	@$(BIN)/python -m examples.quickstart.demo
 	$(TOOK)
 
-test-unit: install  ## the fast tests alone
-	$(FAST) $(PYTEST) $(SPREAD) -m "not slow" $(UNIT)
+test-unit: install  ## the quick tests: no process, no connection, within a minute; says which modules take most of it
+	$(FAST) $(PYTEST) $(SPREAD) -p tests.support.largest -m "not slow" $(UNIT)
+	$(TOOK)
 
 coverage: install  ## lines and branches that the fast tests run; fails below 90 % and 85 %
 	$(FAST) $(PYTEST) $(SPREAD) --cov --cov-report= $(UNIT) tests/property

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.examples import use_profile
+from tests.support.quick import QuickTests
 from tests.support.skips import unavailable
 from tests.support.start import after_collection, before_collection
 
@@ -18,10 +19,12 @@ use_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell's `&` and nohup have those they start ignore signals; what is tested here must not inherit that."""
+    """A shell's `&` and nohup have those they start ignore signals; what is tested here must not inherit that. And what
+    calls itself quick is held to it."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    config.pluginmanager.register(QuickTests("tests/unit/", "tests/contracts/", "tests/golden/"))
 
 
 @pytest.hookimpl(wrapper=True)
