@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from modelcar.oci import Descriptor, Digest
 from modelcar.packaging.annotations import LAYER
 from modelcar.packaging.inspect import Inspected, InspectedManifest
 
-__all__ = ["ImageLayer", "Shared", "layers_of", "shared_layers"]
+__all__ = ["ImageLayer", "Shared", "files_in", "layers_of", "shared_layers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +20,7 @@ class ImageLayer:
 
     Attributes:
         kind: what its annotation says it holds: `weights`, `files`, `index`, `holder`; empty in others' images.
-        holds: the file that lies in it, or how many do; empty where no model index tells.
+        holds: the file that lies in it, or the first and how many more; empty where no model index tells.
         within: `all`, or the platforms of the manifests that have it.
     """
 
@@ -82,7 +81,7 @@ def layers_of(inspected: Inspected) -> tuple[ImageLayer, ...]:
         for layer in {d.digest: d for d in m.manifest.layers}.values():
             layers.setdefault(layer.digest, layer)
             places.setdefault(layer.digest, []).append(_place(m))
-    held = _held(inspected)
+    held = _held(inspected, layers)
     return tuple(
         ImageLayer(
             descriptor=layer,
@@ -111,10 +110,20 @@ def _place(manifest: InspectedManifest) -> str:
     return str(manifest.config.platform) if manifest.config else manifest.kind
 
 
-def _held(inspected: Inspected) -> dict[Digest, str]:
-    """By the layer's digest: the path of the one file in it, or how many there are."""
-    files = [
-        (layer.listed_as, f.path) for layer in (inspected.model.layers if inspected.model else ()) for f in layer.files
-    ]
-    count = Counter(digest for digest, _ in files)
-    return {digest: path if count[digest] == 1 else f"{count[digest]} files" for digest, path in files}
+def files_in(paths: Sequence[str]) -> str:
+    """What lies in a layer: its one file, or the first of them and how many more."""
+    first, *others = paths
+    return f"{first} and {len(others)} more" if others else first
+
+
+def _held(inspected: Inspected, layers: Mapping[Digest, Descriptor]) -> dict[Digest, str]:
+    """By the layer's digest what lies in it: of weights which, of small files how many."""
+    paths: dict[Digest, list[str]] = {}
+    for layer in inspected.model.layers if inspected.model else ():
+        paths.setdefault(layer.listed_as, []).extend(file.path for file in layer.files)
+    found = {}
+    for digest, files in paths.items():
+        small = digest in layers and layers[digest].annotations.get(LAYER) == "files"
+        if files:
+            found[digest] = f"{len(files)} files" if small and len(files) > 1 else files_in(files)
+    return found

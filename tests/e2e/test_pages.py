@@ -20,6 +20,7 @@ from tests.support.weights import safetensors_bytes
 pytestmark = pytest.mark.debian("chromium")
 
 EVIL = "</script><img src=x onerror=document.title='pwned'>\"'\u202egnp"
+ARABIC = "\u0627\u0644\u0639\u0631\u0628\u064a\u0629.json"
 TILES = """
 [...document.querySelectorAll('.map li')].map((item) => {
   const box = item.getBoundingClientRect(), whole = document.querySelector('.map').getBoundingClientRect();
@@ -74,6 +75,7 @@ def _make_evil(folder: Path, size: int) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "README.md").write_text(f"---\nlicense: mit\n---\n# {EVIL}\n\n{EVIL}\n")
     (folder / "config.json").write_text(json.dumps({"architectures": [EVIL], "model_type": EVIL, EVIL: EVIL}))
+    (folder / ARABIC).write_text("{}")
     (folder / "<img src=x onerror=alert(1)>.json").write_text("{}")
 
 
@@ -181,6 +183,31 @@ def test_nothing_moves_for_those_who_do_not_want_it(page: Page, pages: Pages) ->
     page.show(pages.inspect)
     page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
     assert page.run("getComputedStyle(document.querySelector('.tile')).transitionDuration") in ("0s", "0.12s, 0s")
+
+
+def test_names_of_files_run_from_left_to_right(page: Page, pages: Pages) -> None:
+    """One in Arabic letters, too: otherwise its ending stands before it, and looks like another file's."""
+    page.show(pages.hostile)
+    page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    where = """((name) => {
+      const range = document.createRange();
+      const edge = (at) => (range.setStart(name, at), range.setEnd(name, at + 1), range.getBoundingClientRect().left);
+      return edge(0) < edge(name.length - 1);
+    })([...document.querySelectorAll('bdi')].find((name) => name.textContent === ARABIC).firstChild)"""
+    assert page.run(where.replace("ARABIC", json.dumps(ARABIC)))
+
+
+def test_it_prints_on_paper_whatever_the_screen_is_like(page: Page, pages: Pages) -> None:
+    page.show(pages.inspect, width=718, dark=True)
+    page.run("document.documentElement.dataset.theme = 'dark'")
+    page.call("Emulation.setEmulatedMedia", media="print", features=[])
+    try:
+        assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert texts(page)[0] >= (4.5, "")
+        assert page.run("document.getElementById('theme').offsetHeight") == 0
+        assert page.run("document.documentElement.scrollWidth") == 718
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="")
 
 
 @pytest.mark.parametrize("name", ["hostile", "hostile_diff"])

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from modelcar.cli.layers import files_in
 from modelcar.cli.output import human_size, percent
 from modelcar.cli.pages.places import Places
 from modelcar.cli.pages.texts import json_text, shown
@@ -51,7 +52,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=human_size, long=_Long)
+    environment.filters.update(size=human_size, long=_Long, files=files_in)
     environment.globals["percent"] = percent
     return environment
 

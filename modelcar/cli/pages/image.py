@@ -27,6 +27,7 @@ __all__ = ["ImageView", "facts_of", "image_page", "title_of"]
 _MOST_ROWS: Final = 150  # of any table but that of the tensors
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _COLUMNS: Final = ("mono", "", "number", "number", "")  # classes of the cells of a tensor's row
+_WORST_FIRST: Final = ("malicious", "unverified", "clean")
 _OCI: Final = "org.opencontainers.image."
 _OURS: Final = "dev.modelcar.model."
 # What config.json says of a transformer's shape, and what people call it.
@@ -98,6 +99,8 @@ def image_page(view: ImageView) -> bytes:
         shared_bar=_shared_bar(shared, places) if shared else None,
         claims=[(spoken(c.predicate_type), c.kind, c.format, c.signer) for c in view.attached[:_MOST_ROWS]],
         verdicts=view.verdicts[:_MOST_ROWS],
+        worst=next((said for said in _WORST_FIRST if any(v.verdict == said for v in view.verdicts)), ""),
+        standing=_standing(view),
         files=_bounded(model.files),
         manifests=_bounded(view.inspected.manifests),
         annotations=_rows(view.annotations),
@@ -129,6 +132,16 @@ def facts_of(view: ImageView, layers: Sequence[ImageLayer], tensors: int) -> lis
         ("Licence", said.get(f"{_OCI}licenses") or "not said"),
     ]
     return [(name, shown(value, 60)) for name, value in facts if value]
+
+
+def _standing(view: ImageView) -> str:
+    """What is attached to the image, in a few words; that nobody has verified it is one of them."""
+    kinds = sorted({(claim.kind != "signature", spoken(claim.predicate_type)) for claim in view.attached})
+    if not kinds:
+        return "neither signed nor scanned"
+    words = [] if kinds[0] == (False, "signature") else ["not signed"]
+    words += [shown(word, 60) for _, word in kinds[:5]]
+    return f"{', '.join(words)}; nothing of it verified here"
 
 
 def _shape(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,15 +16,21 @@ __all__ = ["Bar", "Portion", "Tile", "bar", "by_kind", "tiles"]
 _CANVAS: Final = Rectangle(0, 0, 1600, 640)  # only the ratio matters
 _KINDS: Final = {"weights": "weights", "files": "small files", "index": "model index", "holder": "holder"}
 _OTHER: Final = ("other", "other layers")
+_MANY: Final = 8  # weights whose tiles are too narrow for their whole names
 _MOST_TILES: Final = 120  # beyond, nobody sees one; the rest becomes one tile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """A layer in the treemap, or what is left of them as one. `place` is a class of the style sheet, `tone` another."""
+    """A layer in the treemap, or what is left of them as one. `place` is a class of the style sheet, `tone` another.
+
+    Attributes:
+        label: the name on the tile; where there are many, without what the names of all weights begin with.
+    """
 
     number: int
     name: str
+    label: str
     digest: Digest | None
     size: int
     within: str
@@ -60,11 +66,14 @@ def tiles(layers: Sequence[ImageLayer], shared: frozenset[Digest], places: Place
         kept = {layer.digest for layer in sorted(layers, key=lambda layer: -layer.size)[: _MOST_TILES - 1]}
         drawn = [layer for layer in layers if layer.digest in kept]
         rest = sum(layer.size for layer in layers) - sum(layer.size for layer in drawn)
+    weights = [_name(layer) for layer in layers if layer.kind == "weights"]
+    common = _common_start(weights) if len(weights) >= _MANY else ""
     parts = squarify([*(layer.size for layer in drawn), rest], _CANVAS.width, _CANVAS.height)
     found = [
         Tile(
             number=number,
-            name=layer.holds or (_kind(layer)[1] if layer.kind in _KINDS else "layer"),
+            name=_name(layer),
+            label=_name(layer) if layer.kind != "weights" or not common else f"…{_name(layer)[len(common) :]}",
             digest=layer.digest,
             size=layer.size,
             within=layer.within,
@@ -82,6 +91,7 @@ def tiles(layers: Sequence[ImageLayer], shared: frozenset[Digest], places: Place
             Tile(
                 number=len(found) + 1,
                 name=f"{len(layers) - len(drawn)} smaller layers",
+                label=f"{len(layers) - len(drawn)} smaller layers",
                 digest=None,
                 size=rest,
                 within="",
@@ -93,6 +103,15 @@ def tiles(layers: Sequence[ImageLayer], shared: frozenset[Digest], places: Place
             )
         )
     return found
+
+
+def _common_start(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    return first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
+
+
+def _name(layer: ImageLayer) -> str:
+    return layer.holds or (_kind(layer)[1] if layer.kind in _KINDS else "layer")
 
 
 def by_kind(layers: Iterable[ImageLayer]) -> list[Portion]:

@@ -58,7 +58,9 @@
     cells.forEach((text, i) => {
       const cell = element(i ? "td" : "th", undefined, columns[i]);
       if (!i) cell.scope = "row";
-      cell.append(element("bdi", text));
+      const name = element("bdi", text);
+      name.dir = "ltr";
+      cell.append(name);
       made.append(cell);
     });
     return made;

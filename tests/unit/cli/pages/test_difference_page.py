@@ -9,7 +9,7 @@ import pytest
 from modelcar.cli.pages.difference import difference_page
 from modelcar.images.differences import Difference, compare
 from tests.unit.cli.pages.images import HOSTILE, Read
-from tests.unit.images.test_differences import A, B, file, side
+from tests.unit.images.sides import A, B, file, side
 
 MOST = 2 << 20  # bytes
 

@@ -9,66 +9,16 @@ import pytest
 
 from modelcar.cli.layers import layers_of, shared_layers
 from modelcar.cli.pages.claimed import ClaimedVerdict
-from modelcar.cli.pages.image import ImageView, image_page
+from modelcar.cli.pages.image import image_page
 from modelcar.signing.claims import Claim
+from modelcar.signing.ruleset import SCAN_VERDICT
 from modelcar.signing.statement import COSIGN_SIGN
 from tests.unit.cli.pages.images import HOSTILE, Read, digest_of, image, indexed, layer, tensor
+from tests.unit.cli.pages.views import hostile_view, model_view, view
 
-NAME = "ghcr.io/acme/llm:v1"
 MOST = 2 << 20  # bytes
-
-
-def view(**parts: object) -> ImageView:
-    return ImageView(**{"name": NAME, "inspected": image(), "config": {}, **parts})  # type: ignore[arg-type]
-
-
-def model_view() -> ImageView:
-    weights = [layer("one", 6_000_000), layer("two", 3_000_000)]
-    index = [
-        indexed(weights[0], ("a.safetensors", [tensor("layers.0.up", size=4000), tensor("layers.1.up", size=4000)])),
-        indexed(weights[1], ("b.safetensors", [tensor("head", size=800, dtype="BF16")])),
-    ]
-    inspected = image(
-        *weights,
-        layer("small", 900_000, "files"),
-        layer("holder", 100_000, "holder"),
-        index=index,
-        annotations={
-            "org.opencontainers.image.title": "Tiny",
-            "org.opencontainers.image.licenses": "Apache-2.0",
-            "dev.modelcar.model.parameters": "22713216",
-        },
-        runtime={"User": "65532", "Env": ["A=1"]},
-    )
-    other = image(weights[0])
-    return view(
-        inspected=inspected,
-        config={"hidden_size": 384, "model_type": "tiny"},
-        shared=shared_layers(layers_of(inspected), "ghcr.io/acme/llm:v0", other),
-        attached=[Claim(kind="signature", predicate_type=COSIGN_SIGN, format="bundle", signer="key sha256:ab")],
-        verdicts=[ClaimedVerdict(verdict="clean", rules="modelcar 1", scanned_at="2026-11-20T12:00:00Z", findings=0)],
-    )
-
-
-def hostile_view(text: str) -> ImageView:
-    weights = layer(text, 5, text)
-    index = [indexed(weights, (text, [tensor(text, dtype=text)]))]
-    annotations = {
-        text: text,
-        **{f"org.opencontainers.image.{key}": text for key in ("title", "description", "licenses")},
-    }
-    annotations |= {f"dev.modelcar.model.{key}": text for key in ("architecture", "parameters", "precision")}
-    inspected = image(weights, layer("other", 5, None), index=index, annotations=annotations, runtime={text: [text]})
-    claim = Claim(kind="attestation", predicate_type=text, format="legacy", signer=text)
-    return view(
-        name=text,
-        inspected=inspected,
-        config={text: text, "deep": {text: [text]}, "hidden_size": text},
-        problem=text,
-        attached=[claim],
-        verdicts=[ClaimedVerdict(verdict="clean", rules=text, scanned_at=text, findings=0)],
-        shared=shared_layers(layers_of(inspected), text, inspected),
-    )
+SIGNATURE = Claim(kind="signature", predicate_type=COSIGN_SIGN, format="bundle", signer=None)
+VERDICT = Claim(kind="attestation", predicate_type=SCAN_VERDICT, format="bundle", signer=None)
 
 
 def test_its_structure() -> None:
@@ -99,6 +49,36 @@ def test_its_structure() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("claims", "verdicts", "said"),
+    [
+        ([], [], "Trust neither signed nor scanned"),
+        ([SIGNATURE], [], "Trust signature; nothing of it verified here"),
+        ([VERDICT], ["clean"], "Trust a scan verdict claims clean · not signed, scan verdict; nothing of it"),
+        (
+            [VERDICT, SIGNATURE],
+            ["clean", "malicious", "unverified"],
+            "Trust a scan verdict claims malicious · signature",
+        ),
+    ],
+)
+def test_the_first_screen_says_who_vouches_for_it(claims: list[Claim], verdicts: list[str], said: str) -> None:
+    found = [ClaimedVerdict(verdict=verdict, rules="", scanned_at="", findings=0) for verdict in verdicts]
+    text = re.sub(r"\s+", " ", Read(image_page(view(attached=claims, verdicts=found))).text)
+    assert said in text.partition("Every layer once")[0]
+
+
+def test_of_many_shards_tiles_and_rows_tell_which() -> None:
+    weights = [layer(f"shard {number}", 1000 + number) for number in range(10)]
+    index = [
+        indexed(part, *((f"model-{number}{i}.safetensors", [tensor(f"{number}.{i}", size=8)]) for i in range(3)))
+        for number, part in enumerate(weights)
+    ]
+    page = image_page(view(inspected=image(*weights, index=index))).decode()
+    assert '<bdi dir="ltr">model-70.safetensors and 2 more</bdi>' in page
+    assert '<span class="name">…70.safetensors and 2 more</span>' in page
+
+
 def test_its_facts() -> None:
     text = re.sub(r"\s+", " ", Read(image_page(model_view())).text)
     for fact in (
@@ -111,6 +91,7 @@ def test_its_facts() -> None:
         "6.0 MB (60.0 %) are in",
         "Nothing here was verified",
         "clean is what a scan verdict claims",
+        "a scan verdict claims clean · signature; nothing of it verified here",
     ):
         assert fact in text
 

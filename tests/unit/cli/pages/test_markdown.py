@@ -8,7 +8,7 @@ import pytest
 
 from modelcar.cli.pages.markdown import image_markdown
 from tests.unit.cli.pages.images import HOSTILE
-from tests.unit.cli.pages.test_image_page import hostile_view, model_view
+from tests.unit.cli.pages.views import hostile_view, model_view
 
 MARKUP = ("<script", "<img", "![", "](", "http://", "www.", "@everyone", "`")
 
