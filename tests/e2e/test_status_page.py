@@ -19,6 +19,8 @@ import pytest
 from modelcar.serving.http import listening
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.page import StatusPage
+from tests.support.browser import Page, browsing
+from tests.support.contrast import texts
 from tests.support.sights import EVIL_SCRIPT, HOSTILE, sights
 
 pytestmark = pytest.mark.debian("chromium")
@@ -143,6 +145,67 @@ def test_it_can_be_looked_at(tmp_path: Path, dark: bool) -> None:
     assert (int.from_bytes(header[16:20]), int.from_bytes(header[20:24])) == (1200, 1300)
     if not dark and os.environ.get("UPDATE_SCREENSHOTS"):
         SCREENSHOT.write_bytes(picture.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browsing(tmp_path_factory.mktemp("browser")) as page:
+        yield page
+
+
+def looks(page: Page, number: int) -> None:
+    """Wait until the page has asked the node so many times."""
+    page.run(f"""new Promise((done) => {{
+      const timer = setInterval(() => {{
+        if (Number(document.body.dataset.shown || 0) >= {number}) {{ clearInterval(timer); done(); }}
+      }}, 50);
+    }})""")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 375])
+def test_it_can_be_read_and_fits(page: Page, width: int, dark: bool) -> None:
+    with shown(sights()) as url:
+        page.show(url, width=width, dark=dark)
+        looks(page, 2)
+        assert texts(page)[0] >= (4.5, "")
+        assert page.run("document.documentElement.scrollWidth") == width
+        cramped = "[...document.querySelectorAll('td')].filter((cell) => cell.offsetHeight > 180).length"
+        assert page.run(cramped) == 0, "no cell is a letter wide"
+        assert page.complaints == []
+
+
+def test_tables_are_named_and_scrolled_by_keyboard(page: Page) -> None:
+    with shown(sights()) as url:
+        page.show(url)
+        looks(page, 1)
+        named = """[...document.querySelectorAll('.wide')].map((wide) =>
+            [wide.tabIndex, document.getElementById(wide.getAttribute('aria-labelledby')).textContent])"""
+        assert page.run(named) == [[0, "Models 5"], [0, "Mounted 2"], [0, "Pre-cache 2"]]
+        assert page.run("[...document.querySelectorAll('th')].every((head) => head.scope === 'col')")
+
+
+def test_what_did_not_change_is_left_alone(page: Page) -> None:
+    """It can be selected and copied, and is not read out again each second."""
+    with shown(sights()) as url:
+        page.show(url)
+        looks(page, 1)
+        page.run("document.querySelectorAll('#models tr, #peers li').forEach((part) => { part.dataset.kept = '1'; })")
+        looks(page, 3)
+        assert page.run("[...document.querySelectorAll('#models tr, #peers li')].every((part) => part.dataset.kept)")
+
+
+def test_a_node_that_is_gone_is_not_shown_as_one_that_is_here(page: Page) -> None:
+    with shown(sights()) as url:
+        page.show(url)
+        looks(page, 1)
+    page.run("""new Promise((done) => {
+      const timer = setInterval(() => {
+        if (document.getElementById('state').textContent === 'unreachable') { clearInterval(timer); done(); }
+      }, 50);
+    })""")
+    assert "what follows is of " in page.run("document.getElementById('about').textContent")
+    assert page.run("getComputedStyle(document.querySelector('main')).filter") == "grayscale(1)"
 
 
 def console(done: subprocess.CompletedProcess[str]) -> list[str]:

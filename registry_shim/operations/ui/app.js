@@ -6,7 +6,9 @@ const CELLS = ["missing", "here", "upstream", "mirror", "peer"];
 const GOOD = new Set(["ready", "live", "allowed", "whole", "erofs", "fuse"]);
 const BAD = new Set(["refused", "failed", "dead", "banned", "partial-failed"]);
 const POLL = 1000;
+const PATIENCE = 10000;
 let before = null;
+const shown = new Map();
 
 const at = (id) => document.getElementById(id);
 
@@ -15,6 +17,28 @@ function make(tag, text, ...names) {
   if (text !== undefined && text !== null) element.textContent = String(text);
   element.classList.add(...names);
   return element;
+}
+
+// Both leave alone what is as it was: so it can be selected, and is not read out again.
+function say(id, text) {
+  if (at(id).textContent !== text) at(id).textContent = text;
+}
+
+function fill(id, from, parts, none) {
+  const state = JSON.stringify(from);
+  if (shown.get(id) === state || isSelected(at(id))) return;
+  shown.set(id, state);
+  at(id).replaceChildren(...(from.length > 0 ? parts() : [none()]));
+  if (at(`${id}-count`) !== null) say(`${id}-count`, from.length > 0 ? String(from.length) : "");
+}
+
+function isSelected(element) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(element, true);
+}
+
+function count(n, what) {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
 
 function bytes(n) {
@@ -50,10 +74,10 @@ function rates(data) {
 }
 
 function showHead(data) {
-  const state = at("state");
-  state.textContent = data.ready ? "ready" : "not ready";
-  state.className = `pill ${data.ready ? "good" : "bad"}`;
-  at("about").textContent = `version ${data.version}, up ${duration(data.now - data.started)}`;
+  say("state", data.ready ? "ready" : "not ready");
+  at("state").className = `pill ${data.ready ? "good" : "bad"}`;
+  say("about", `version ${data.version}, up ${duration(data.now - data.started)}`);
+  delete document.body.dataset.stale;
   const problems = at("problems");
   problems.replaceChildren(...data.problems.map((text) => make("li", text)));
   problems.hidden = data.problems.length === 0;
@@ -61,7 +85,11 @@ function showHead(data) {
 
 function showTiles(data) {
   const rate = rates(data);
-  if (data.space !== null) {
+  at("meter").hidden = data.space === null;
+  if (data.space === null) {
+    at("used").textContent = "unknown";
+    at("free").textContent = "";
+  } else {
     at("used").textContent = bytes(data.space.taken);
     at("meter").value = data.space.capacity_used_rate;
     at("free").textContent = `${Math.round(data.space.capacity_used_rate * 100)} % of what it may take; `
@@ -73,7 +101,7 @@ function showTiles(data) {
     at("by-source").textContent = SOURCES.map((name) => `${name} ${bytes(rate[name])}/s`).join(", ");
     at("going").textContent = `${bytes(rate.sent)}/s`;
   }
-  at("clients").textContent = `${data.requests} requests on ${data.connections} connections`;
+  at("clients").textContent = `${count(data.requests, "request")} on ${count(data.connections, "connection")}`;
   const whole = SOURCES.reduce((sum, name) => sum + data.totals[name], 0);
   at("shares").replaceChildren(...SOURCES.map((name) => {
     const part = make("div", null, name);
@@ -120,7 +148,7 @@ function blobCard(blob) {
     card.append(canvas);
   }
   const sources = Object.entries(blob.sources).map(([source, n]) => `${source} ${bytes(n)}`).join(", ");
-  const readers = `${blob.readers} readers, ${blob.streams} connections, for ${blob.purpose}`;
+  const readers = `${count(blob.readers, "reader")}, ${count(blob.streams, "connection")}, for ${blob.purpose}`;
   card.append(make("p", [blob.error, sources, readers].filter(Boolean).join("; "), blob.error ? "bad" : "soft"));
   return [card, canvas, blob.map];
 }
@@ -151,49 +179,53 @@ function row(...cells) {
 }
 
 function showModels(data) {
-  at("models").replaceChildren(...data.models.map((model) => {
+  fill("models", data.models, () => data.models.map((model) => {
     const name = [make("span", model.names.join(", ") || "without a name"), make("small", model.digest.slice(0, 19))];
     const verdict = model.verdict;
     const marks = [model.pinned && "pinned", model.in_use && "in use"].filter(Boolean).join(", ");
     const why = verdict ? [...verdict.reasons, ...verdict.warnings].join("; ") || verdict.saidBy.join("; ") : "";
-    return row(name, bytes(model.size), [pill(model.readiness), make("small", marks)],
+    return row(name, data.space === null ? "" : bytes(model.size), [pill(model.readiness), make("small", marks)],
       verdict ? [pill(verdict.state), make("small", verdict.mode)] : "no rule", why);
-  }));
-  if (data.models.length === 0) at("models").replaceChildren(row("None yet.", "", "", "", ""));
+  }), () => row("None yet.", "", "", "", ""));
 }
 
 function showMounts(data) {
-  at("mounts").replaceChildren(...data.mounts.map((mount) => {
+  fill("mounts", data.mounts, () => data.mounts.map((mount) => {
     const share = mount.size ? Math.floor((mount.present / mount.size) * 100) : 100;
     const readers = `${mount.waiting} waiting, ${mount.answered} served, ${mount.failed} errors`;
     const lost = mount.lost ? `${mount.lost} layers cannot be read` : "";
     return row([make("span", mount.reference), make("small", mount.target)], pill(mount.front || "starting"),
       `${share} % of ${bytes(mount.size)}`, readers, [lost, mount.trouble].filter(Boolean).join("; "));
-  }));
-  if (data.mounts.length === 0) at("mounts").replaceChildren(row("Nothing is mounted.", "", "", "", ""));
+  }), () => row("Nothing is mounted.", "", "", "", ""));
 }
 
 function showPrecache(data) {
-  at("precache").replaceChildren(...data.precache.map((image) => {
+  fill("precache", data.precache, () => data.precache.map((image) => {
     const done = image.progress.total ? Math.floor((image.progress.done / image.progress.total) * 100) : 0;
-    const left = image.progress.eta === null ? "" : duration(image.progress.eta);
+    const left = image.progress.eta === null || image.error ? "" : duration(image.progress.eta);
     return row(image.reference, pill(image.phase), `${done} % of ${bytes(image.progress.total)}`, left,
       image.error || "");
-  }));
-  if (data.precache.length === 0) at("precache").replaceChildren(row("Nothing is asked for.", "", "", "", ""));
+  }), () => row("Nothing is asked for.", "", "", "", ""));
 }
 
 function showPeers(data) {
-  const peers = data.peers.map((peer) => {
-    const item = make("li", `${peer.name}${peer.zone ? ` (${peer.zone})` : ""}: ${peer.state}`, "pill", tone(peer.state));
-    return item;
-  });
-  at("peers").replaceChildren(...(peers.length ? peers : [make("li", "This node has none.", "soft")]));
+  const called = (peer) => `${peer.name}${peer.zone ? ` (${peer.zone})` : ""}: ${peer.state}`;
+  fill("peers", data.peers, () => data.peers.map((peer) => make("li", called(peer), "pill", tone(peer.state))),
+    () => make("li", "This node has none.", "soft"));
+}
+
+function showSilence(error) {
+  say("state", "unreachable");
+  at("state").className = "pill bad";
+  const since = before === null ? "" : `; what follows is of ${new Date(before.now * 1000).toLocaleTimeString()}`;
+  const why = { TimeoutError: "no answer for ten seconds", TypeError: "no connection" }[error.name];
+  say("about", `${why || error.message || error}${since}`);
+  document.body.dataset.stale = "";
 }
 
 async function look() {
   try {
-    const answer = await fetch("/ui/data.json", { cache: "no-store" });
+    const answer = await fetch("/ui/data.json", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (!answer.ok) throw new Error(`the node answers ${answer.status}`);
     const data = await answer.json();
     showHead(data);
@@ -206,9 +238,7 @@ async function look() {
     before = data;
     document.body.dataset.shown = String(Number(document.body.dataset.shown || 0) + 1);
   } catch (error) {
-    at("state").textContent = "unreachable";
-    at("state").className = "pill bad";
-    at("about").textContent = String(error.message || error);
+    showSilence(error);
   }
   setTimeout(look, document.hidden ? 10 * POLL : POLL);
 }
