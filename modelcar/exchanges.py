@@ -7,12 +7,18 @@ bodies are never looked at.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["Exchange", "public_url", "told"]
+__all__ = ["Exchange", "of_our_own", "public_url", "tell_of_libraries", "told"]
+
+_URLLIB3: Final = logging.getLogger("urllib3.connectionpool")  # requests, docker's library and sigstore's go by it, too
+_ANSWERED: Final = '%s://%s:%s "%s %s %s" %s %s'
+_BEGUN: Final = frozenset({"Starting new HTTP connection (%d): %s:%s", "Starting new HTTPS connection (%d): %s:%s"})
 
 
 def public_url(url: str) -> str:
@@ -76,3 +82,57 @@ def told(log: logging.Logger, method: str, url: str) -> Iterator[Exchange]:
         exchange.broken(type(e).__name__)
         raise
     exchange.over()
+
+
+class _Here(threading.local):
+    ours = False
+
+
+_here: Final = _Here()
+
+
+@contextmanager
+def of_our_own() -> Iterator[None]:
+    """What urllib3 would log of requests that this thread makes in the block is told of by an `Exchange` already."""
+    _here.ours, before = True, _here.ours
+    try:
+        yield
+    finally:
+        _here.ours = before
+
+
+def tell_of_libraries(*, wanted: bool) -> None:
+    """Whether the log says, at the level of debugging, of requests that libraries make by urllib3; as of our own, so
+    without what may be secret."""
+    if wanted:
+        _URLLIB3.addFilter(_IN_OUR_WORDS)
+        _URLLIB3.setLevel(logging.DEBUG)
+    elif _IN_OUR_WORDS in _URLLIB3.filters:
+        _URLLIB3.removeFilter(_IN_OUR_WORDS)
+        _URLLIB3.setLevel(logging.NOTSET)
+
+
+class _InOurWords(logging.Filter):
+    """Of what urllib3 says for debugging it lets through connections and answers alone, and writes them anew."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.DEBUG:
+            return True
+        arguments = record.args
+        if _here.ours or not isinstance(arguments, tuple):
+            return False
+        if record.msg in _BEGUN and len(arguments) == 3:
+            record.msg, record.args = "connecting to %s:%s", arguments[1:]
+            return True
+        if record.msg != _ANSWERED or len(arguments) != 8:
+            return False
+        scheme, host, port, method, url, _, status, _ = arguments
+        if "://" not in str(url):  # as it is where a proxy is asked
+            where = f"[{host}]" if ":" in str(host).strip("[]") and not str(host).startswith("[") else host
+            url = f"{scheme}://{where}{f':{port}' if port else ''}{url}"
+        record.msg, record.args = "%s %s", (method, public_url(str(url)))
+        vars(record).update(status=status)
+        return True
+
+
+_IN_OUR_WORDS: Final = _InOurWords()

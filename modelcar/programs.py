@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 import subprocess
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from modelcar.errors import WorldError
 
 __all__ = ["Ended", "run_program"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,7 @@ def run_program(
     Raises:
         WorldError: it cannot be run, or does not end in time.
     """
+    began = time.monotonic()
     try:
         done = subprocess.run(
             command,
@@ -62,4 +68,6 @@ def run_program(
         raise WorldError(f"{command[0]} does not answer within {seconds:g} s", hint=hint) from None
     except OSError as e:
         raise WorldError(f"{command[0]} cannot be run: {e.strerror}", hint=hint) from None
+    took = {"status": done.returncode, "seconds": round(time.monotonic() - began, 3)}
+    _log.debug("ran %s", shlex.join(command), extra=took)
     return Ended(status=done.returncode, output=done.stdout, errors=done.stderr)

@@ -1,4 +1,4 @@
-"""`--verbose`: all that our own code logs, on standard error; what libraries log only from warnings on."""
+"""`--verbose`: all that our own code logs, on standard error; of libraries, their requests, and warnings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, cast
 
+from modelcar.exchanges import tell_of_libraries
 from modelcar.serving.logs import OURS, formatter
 from modelcar.serving.settings import LogFormat
 
@@ -39,9 +40,11 @@ def telling_all(program: str) -> Iterator[None]:
     root.addHandler(handler)
     for logger in ours:
         logger.setLevel(logging.DEBUG)
+    tell_of_libraries(wanted=True)
     try:
         yield
     finally:
+        tell_of_libraries(wanted=False)
         root.removeHandler(handler)
         for logger, level in zip(ours, before, strict=True):
             logger.setLevel(level)

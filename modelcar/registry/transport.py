@@ -35,7 +35,7 @@ from urllib3.exceptions import (
 
 from modelcar import __version__
 from modelcar.errors import ProtocolViolation, UsageError
-from modelcar.exchanges import Exchange
+from modelcar.exchanges import Exchange, of_our_own
 from modelcar.layers.bytemap import FileSlice
 from modelcar.oci.reference import is_loopback
 from modelcar.registry.cancel import CancelScope, current_scope
@@ -246,17 +246,18 @@ class Transport:
         exchange = Exchange(_log, method, url)
         timeout = urllib3.Timeout(connect=self._settings.timeout, read=patience or self._settings.timeout)
         try:
-            response = self._manager(url).urlopen(
-                method,
-                url,
-                body=_counted(body, exchange),
-                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
-                redirect=False,
-                retries=False,
-                timeout=timeout,
-                preload_content=False,
-                decode_content=False,
-            )
+            with of_our_own():
+                response = self._manager(url).urlopen(
+                    method,
+                    url,
+                    body=_counted(body, exchange),
+                    headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
+                    redirect=False,
+                    retries=False,
+                    timeout=timeout,
+                    preload_content=False,
+                    decode_content=False,
+                )
         except (HTTPError, OSError, http.client.HTTPException, ValueError) as e:
             broken = _broken(e)
             exchange.broken(str(broken))

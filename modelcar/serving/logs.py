@@ -13,7 +13,8 @@ import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
-from modelcar.serving.settings import LogFormat, LogSettings
+from modelcar.exchanges import tell_of_libraries
+from modelcar.serving.settings import Level, LogFormat, LogSettings
 
 __all__ = ["FIELDS", "OURS", "configure", "formatter"]
 
@@ -67,6 +68,7 @@ def configure(program: str, settings: LogSettings, stream: IO[str] | None = None
     root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(settings.level.value.upper())
+    tell_of_libraries(wanted=settings.level is Level.DEBUG)
 
 
 def formatter(program: str, format_: LogFormat) -> logging.Formatter:

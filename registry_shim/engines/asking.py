@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import re
 import ssl
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -13,11 +15,13 @@ from urllib.parse import urlencode, urlsplit
 
 from modelcar.doctor.finding import Finding, note, ok, problem
 from modelcar.errors import WorldError
+from modelcar.exchanges import told
 from modelcar.tls import verifying
 from registry_shim.engines.canary import MARK, canary_of
 
 __all__ = ["ask_shim"]
 
+_log = logging.getLogger(__name__)
 _ANSWER: Final = 64 << 10  # bytes of a body that are read
 _SECONDS: Final = 10.0
 _RULES: Final = re.compile(r'rules for [^"\\]{1,200}')  # the gate's own summary
@@ -67,11 +71,12 @@ def _get(base: str, path: str, ca: Path | None) -> tuple[int, str]:
             connection = http.client.HTTPSConnection(url.netloc, timeout=_SECONDS, context=context)
         else:
             connection = http.client.HTTPConnection(url.netloc, timeout=_SECONDS)
-        try:
+        with closing(connection), told(_log, "GET", base + path) as exchange:
             connection.request("GET", path)
             response = connection.getresponse()
-            return response.status, response.read(_ANSWER).decode(errors="replace")
-        finally:
-            connection.close()
+            exchange.status = response.status
+            answer = response.read(_ANSWER)
+            exchange.received = len(answer)
+            return response.status, answer.decode(errors="replace")
     except (OSError, http.client.HTTPException) as e:
         raise WorldError(str(e) or type(e).__name__) from None

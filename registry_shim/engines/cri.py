@@ -5,6 +5,7 @@ Unary calls of three methods need no generated code and none of grpcio's megabyt
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
 import time
@@ -20,9 +21,12 @@ import h2.events
 import h2.exceptions
 
 from modelcar.errors import InvalidDocument, WorldError
+from modelcar.exchanges import told
 from registry_shim.protobuf import embedded, encode, numbered, text
 
 __all__ = ["SOCKETS", "Answer", "Cri", "Version"]
+
+_log = logging.getLogger(__name__)
 
 SOCKETS: Final = (
     Path("/run/containerd/containerd.sock"),
@@ -110,10 +114,16 @@ class Cri:
         """
         deadline = time.monotonic() + seconds
         try:
-            with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+            with (
+                told(_log, "POST", f"unix://{self._path}{method}") as exchange,
+                closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection,
+            ):
                 connection.settimeout(_QUICK_SECONDS)
                 connection.connect(str(self._path))
-                return _Call(connection).run(method, request, deadline)
+                answer = _Call(connection).run(method, request, deadline)
+                if answer.refusal is not None:
+                    exchange.broken(answer.refusal)
+                return answer
         except TimeoutError:
             raise WorldError(f"{self._path} did not answer within {seconds:.0f} s") from None
         except OSError as e:

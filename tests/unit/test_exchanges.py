@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
+import urllib3
 
-from modelcar.exchanges import Exchange, public_url, told
+from modelcar.exchanges import Exchange, public_url, tell_of_libraries, told
+from modelcar.registry.settings import ClientSettings
+from modelcar.registry.transport import Transport
+from modelcar.serving.logs import formatter
+from modelcar.serving.settings import LogFormat
 
 LOG = logging.getLogger("modelcar.test")
 
@@ -52,3 +61,101 @@ def test_what_breaks_it_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -
     [record] = caplog.records
     assert record.getMessage() == "GET https://host/: OSError"
     assert vars(record)["status"] is None
+
+
+class Sending(BaseHTTPRequestHandler):
+    """Sends those who ask for `/first` to a signed URL, and puts a secret wherever one may be."""
+
+    def do_GET(self) -> None:
+        away = "/first" in self.path
+        self.send_response(302 if away else 200)
+        if away:
+            self.send_header("Location", "/second?X-Signature=MARKED#MARKED")
+        self.send_header("Set-Cookie", "session=MARKED")
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"MARKED")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sending) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def told_of_libraries() -> Iterator[None]:
+    tell_of_libraries(wanted=True)
+    yield
+    tell_of_libraries(wanted=False)
+
+
+def by_requests(server: str) -> None:
+    with requests.Session() as session:
+        url = f"http://somebody:MARKED@{server}/first?token=MARKED#MARKED"
+        session.get(url, headers={"X-Token": "MARKED"}, cookies={"a": "MARKED"}, data="MARKED", timeout=60)
+
+
+def by_urllib3(server: str) -> None:
+    with urllib3.PoolManager() as manager:
+        manager.request("GET", f"http://{server}/first?token=MARKED", headers={"Authorization": "Bearer MARKED"})
+
+
+def by_a_proxy(server: str) -> None:
+    headers = urllib3.make_headers(proxy_basic_auth="somebody:MARKED")
+    with urllib3.ProxyManager(f"http://{server}", proxy_headers=headers) as manager:
+        for path in ("first", "second"):
+            manager.request("GET", f"http://{server}/{path}?token=MARKED", redirect=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ask", [by_requests, by_urllib3, by_a_proxy])
+def test_requests_of_libraries(
+    server: str, caplog: pytest.LogCaptureFixture, told_of_libraries: None, ask: Callable[[str], None]
+) -> None:
+    caplog.handler.setFormatter(formatter("modelcar", LogFormat.PLAIN))
+    ask(server)
+    assert caplog.text.splitlines() == [
+        f"modelcar: connecting to {server}",
+        f"modelcar: GET http://{server}/first status=302",
+        f"modelcar: GET http://{server}/second status=200",
+    ]
+    assert "MARKED" not in "".join(str(vars(record)) for record in caplog.records)
+
+
+@pytest.mark.slow
+def test_requests_of_libraries_go_untold_otherwise(server: str, caplog: pytest.LogCaptureFixture) -> None:
+    tell_of_libraries(wanted=True)
+    tell_of_libraries(wanted=False)
+    by_requests(server)
+    assert caplog.records == []
+
+
+def test_what_libraries_warn_of_is_always_said(caplog: pytest.LogCaptureFixture, told_of_libraries: None) -> None:
+    logging.getLogger("urllib3.connectionpool").warning("Connection pool is full")
+    logging.getLogger("urllib3.connectionpool").debug("Incremented Retry for (url='%s'): %r", "/?MARKED", "MARKED")
+    assert [record.getMessage() for record in caplog.records] == ["Connection pool is full"]
+
+
+@pytest.mark.slow
+def test_a_request_of_our_own_is_told_of_once(
+    server: str, caplog: pytest.LogCaptureFixture, told_of_libraries: None
+) -> None:
+    transport = Transport(ClientSettings(plain_http=True))
+    with caplog.at_level(logging.DEBUG, "modelcar"):
+        transport.request("GET", f"http://{server}/second?token=MARKED", {}).discard()
+        by_urllib3(server)
+    transport.close()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("modelcar")] == [
+        f"GET http://{server}/second"
+    ]
+    assert sum(record.name.startswith("urllib3") for record in caplog.records) == 3
+    assert "MARKED" not in caplog.text

@@ -18,6 +18,7 @@ import kopf
 from modelcar.cluster.access import Access
 from modelcar.cluster.api import Cluster
 from modelcar.cluster.controller.known_objects import KINDS, Known
+from modelcar.cluster.controller.session import session
 from modelcar.cluster.controller.writing import carry_out
 from modelcar.cluster.names import timestamp
 from modelcar.cluster.plan import plan
@@ -172,8 +173,8 @@ def _registry(controller: Controller, access: Access, stop: asyncio.Event) -> ko
         stop.set()  # kopf would live on without it, and look well
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return connection(access)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return session(connection(access))
 
     @kopf.on.startup(registry=registry)
     async def begin(**_: Any) -> None:

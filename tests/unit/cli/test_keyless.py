@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,15 @@ def run(modelcar: ModelcarCli, sigstore: Sigstore, tmp_path: Path, monkeypatch: 
 def image(run: Run, tmp_path: Path) -> str:
     digest: str = run("build", str(make_checkpoint(tmp_path / "checkpoint")), "-t", REF)["digest"]
     return digest
+
+
+def test_requests_of_the_library_are_told_of(modelcar: ModelcarCli, image: str, tmp_path: Path) -> None:
+    status, _, err = modelcar.run("sign", REF, *KEYLESS, "-v")
+    assert status == 0, err
+    token = (tmp_path / "token").read_text()
+    for path in ("/api/v2/signingCert", "/api/v1/log/entries"):
+        assert re.search(rf"^modelcar: POST http://127\.0\.0\.1:\d+{path} status=20\d$", err, re.MULTILINE), err
+    assert [part for part in token.split(".") if part in err] == []
 
 
 def test_sign_and_verify(run: Run, image: str) -> None:

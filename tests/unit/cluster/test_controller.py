@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -21,6 +23,7 @@ from modelcar.cluster.testing import MemoryCluster
 from modelcar.errors import ClusterUnreachable, Conflict, ObjectNotFound, WorldError
 from tests.support.api_server import served
 from tests.support.cluster_objects import GB, IMAGE, cache, check, copy, node, pod
+from tests.support.waiting import eventually
 
 # kopf leaves connections open for its process's end.
 pytestmark = pytest.mark.filterwarnings(
@@ -173,10 +176,10 @@ def test_what_a_node_says_of_itself_all_the_time_is_no_change() -> None:
 
 
 @contextmanager
-def controller(cluster: MemoryCluster, **settings: float) -> Iterator[None]:
+def controller(cluster: MemoryCluster, token: str = "", **settings: float) -> Iterator[None]:
     """The process, in a thread. What kopf leaves open for its end is collected here, and not in another test."""
     with served(cluster) as server:
-        access = Access(server=server, context=None)
+        access = Access(server=server, context=None, token=lambda: token)
         client, loop = ApiServer(access), asyncio.new_event_loop()
         stop = asyncio.Event()
         chosen = ControllerSettings(**{"pause": 0.05, "look": 0.2, "patience": 0.1} | settings)
@@ -198,13 +201,6 @@ def controller(cluster: MemoryCluster, **settings: float) -> Iterator[None]:
             gc.collect()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.02)
-
-
 def ready(cluster: MemoryCluster) -> str | None:
     found = cluster.get(MODEL_CACHES, "llm").get("status", {}).get("summary", {}).get("ready")
     return str(found) if found else None
@@ -219,14 +215,25 @@ def has_begun(cluster: MemoryCluster) -> bool:
 def test_the_process_follows_what_happens() -> None:
     cluster = small()
     with controller(cluster):
-        until(lambda: has_begun(cluster))
+        eventually(lambda: has_begun(cluster))
         for name in ("a", "b"):
             tell(cluster, name, copy())
-        until(lambda: ready(cluster) == "2/2")
+        eventually(lambda: ready(cluster) == "2/2")
         cluster.create(NODES, node("c"))
-        until(lambda: ready(cluster) == "2/3")
+        eventually(lambda: ready(cluster) == "2/3")
         cluster.delete(MODEL_CACHES, "llm")
-        until(lambda: not cluster.list(MODEL_CACHES).items)
+        eventually(lambda: not cluster.list(MODEL_CACHES).items)
+
+
+@pytest.mark.slow
+def test_its_requests_are_told_of_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = small()
+    with caplog.at_level(logging.DEBUG, "modelcar"), controller(cluster, token="MARKED"):
+        eventually(lambda: has_begun(cluster))
+    told = [r.getMessage() for r in caplog.records if r.name == "modelcar.cluster.controller.session"]
+    assert any(re.fullmatch(r"GET http://127\.0\.0\.1:\d+/apis/modelcar\.dev/\w+/modelcaches", line) for line in told)
+    assert "MARKED" not in caplog.text
+    assert "resourceVersion" not in caplog.text
 
 
 @pytest.mark.slow
@@ -238,13 +245,13 @@ def test_the_process_outlives_an_api_server_that_is_away(caplog: pytest.LogCaptu
             raise ClusterUnreachable("away", status=503)
 
     with controller(cluster, refresh=0.1):
-        until(lambda: has_begun(cluster))
+        eventually(lambda: has_begun(cluster))
         cluster.before = before
         away.set()
         time.sleep(0.5)
         away.clear()
         tell(cluster, "a", copy())
-        until(lambda: ready(cluster) == "1/2")
+        eventually(lambda: ready(cluster) == "1/2")
     assert not [record for record in caplog.records if record.exc_info and record.name.startswith("modelcar")]
 
 
@@ -252,13 +259,13 @@ def test_the_process_outlives_an_api_server_that_is_away(caplog: pytest.LogCaptu
 def test_two_controllers_at_once_do_no_harm() -> None:
     cluster = small()
     with controller(cluster), controller(cluster):
-        until(lambda: has_begun(cluster))
+        eventually(lambda: has_begun(cluster))
         for number in range(5):
             tell(cluster, "a", copy("Downloading", done=number * GB))
             tell(cluster, "b", copy("Downloading", done=number * GB))
         tell(cluster, "a", copy())
         tell(cluster, "b", copy())
-        until(lambda: ready(cluster) == "2/2")
+        eventually(lambda: ready(cluster) == "2/2")
     assert cluster.get(MODEL_CACHES, "llm")["metadata"]["finalizers"] == ["modelcar.dev/in-use"]
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
+import threading
 from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
@@ -17,6 +21,7 @@ from modelcar.engines.find import open_engine
 from modelcar.engines.load import load_image
 from modelcar.engines.podman import PodmanCommand
 from modelcar.errors import NotFound, SourceChanged, UsageError, WorldError
+from modelcar.exchanges import tell_of_libraries
 from modelcar.oci import Platform, Reference
 from modelcar.store import OciLayout
 from tests.support.images import RandomImage, put_image, random_image
@@ -183,3 +188,61 @@ def test_which_engine_is_meant(bin_folder: Path, tmp_path: Path, monkeypatch: py
 def test_addresses_that_lead_nowhere(address: str) -> None:
     with pytest.raises(WorldError, match=r"^podman "):
         ApiEngine("podman", address)
+
+
+class Docker(BaseHTTPRequestHandler):
+    """As much of Docker's API as a load needs."""
+
+    def answer(self) -> None:
+        document = {"Version": "28", "ApiVersion": "1.45", "Os": "linux", "Arch": "amd64", "Id": "sha256:abc"}
+        content = b"" if self.path.endswith("/images/load") else json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        while size := int(self.rfile.readline(), 16):
+            self.rfile.read(size + 2)
+        self.rfile.readline()
+        self.answer()
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[str]:
+    """The address of something that speaks Docker's API."""
+    with ThreadingUnixStreamServer(str(tmp_path / "socket"), Docker) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"unix://{tmp_path}/socket"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_its_requests_are_told_of(docker: str, caplog: pytest.LogCaptureFixture) -> None:
+    tell_of_libraries(wanted=True)
+    try:
+        with ApiEngine("docker", docker) as engine:
+            engine.load(iter([b"a", b"b"]))
+            assert engine.image_id("a:b") == "sha256:abc"
+    finally:
+        tell_of_libraries(wanted=False)
+    said = [record.getMessage() for record in caplog.records]
+    assert [re.sub(r"/v1\.\d+", "", line) for line in said] == [
+        "GET http://localhost/version",
+        "GET http://localhost/version",
+        "POST http://localhost/images/load",
+        "GET http://localhost/images/a:b/json",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -94,3 +95,15 @@ def test_an_engine_that_never_answers(tmp_path: Path) -> None:
 
 def test_fields_of_a_version() -> None:
     assert text_fields("a", "bc") == b"\x0a\x01a\x12\x02bc"
+
+
+def test_calls_are_told_of(engine: FakeCri, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "registry_shim"):
+        Cri(engine.path).version()
+        with pytest.raises(WorldError):
+            Cri(tmp_path / "nobody").version()
+    method = "/runtime.v1.RuntimeService/Version"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"POST unix://{engine.path}{method}",
+        f"POST unix://{tmp_path}/nobody{method}: FileNotFoundError",
+    ]
