@@ -25,7 +25,7 @@ _OPTIONS: Final = (
     *("--no-emit-index-url", "--quiet", "--upgrade"),
 )
 # What signs and packages in CI, with what builds it; and what is in the image.
-EXTRAS: Final = {"tools": ("keyless", "s3"), "image": ("cluster", "keyless", "shim")}
+EXTRAS: Final = {"tools": ("keyless", "s3"), "image": ("cluster", "keyless", "otel", "shim")}
 _MORE: Final = {"tools": "scripts/release/locks/tools.in"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ _VERBS: Final = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
 @contextmanager
-def served(cluster: MemoryCluster) -> Iterator[str]:
-    """Yields `http://127.0.0.1:PORT`."""
+def served(cluster: MemoryCluster, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Yields `http://127.0.0.1:PORT`, or `https://`; in the network namespace of the thread that comes here."""
     scope = CancelScope()
 
     class Handler(_Handler):
@@ -37,10 +38,12 @@ def served(cluster: MemoryCluster) -> Iterator[str]:
     Handler.cluster, Handler.scope = cluster, scope
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         scope.cancel()
         server.shutdown()

@@ -14,11 +14,12 @@ from registry_shim.engines.cri import Cri
 from registry_shim.engines.importing import Importer
 from registry_shim.engines.settings import ImportSettings
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import BIN, Done, eventually, program, run, serving
+from tests.e2e.support.commands import BIN, Done, program, run, serving
 from tests.e2e.support.mounts import removed_cgroups, unmount_below
 from tests.e2e.support.shims import Shim
+from tests.support.waiting import eventually
 
-__all__ = ["Node", "check_import", "lay_out", "node", "pull_by_cri", "running_containerd"]
+__all__ = ["CONFIG_1", "Node", "check_import", "lay_out", "node", "pull_by_cri", "running_containerd"]
 
 _INSIDE = 'root=$0; for p in etc var/lib run; do mount --bind "$root/$p" "/$p"; done; exec "$@"'
 CONFIG_1 = """

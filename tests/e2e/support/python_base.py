@@ -40,6 +40,11 @@ _PROGRAMS: Final = {"dash": "usr/bin/sh", "ldconfig": "usr/sbin/ldconfig"}
 # Wheels may be linked with these, and a Debian has them.
 _LIBRARIES: Final = ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1", "libdl.so.2", "librt.so.1", "libpthread.so.0",
                      "libresolv.so.2", "libutil.so.1", "libnss_dns.so.2", "libnss_files.so.2")  # fmt: skip
+_LINKS: Final = {
+    **{name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")},
+    "usr/lib/ssl/cert.pem": "/etc/ssl/certs/ca-certificates.crt",
+    "usr/lib/ssl/certs": "/etc/ssl/certs",
+}
 _FILES: Final = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
@@ -103,8 +108,9 @@ def lay_out_python(root: Path, trusted: Path) -> None:
     triplet = f"{platform.machine()}-linux-gnu"
     for place in ("usr/local/bin", f"usr/lib/{triplet}", "usr/lib64", "usr/bin", "usr/sbin", "etc/ssl/certs", "root"):
         (root / place).mkdir(parents=True)
-    for link in ("bin", "lib", "lib64", "sbin"):
-        (root / link).symlink_to(f"usr/{link}")
+    (root / "usr/lib/ssl").mkdir()  # where Debian's OpenSSL looks
+    for link, target in _LINKS.items():
+        (root / link).symlink_to(target)
     (root / "tmp").mkdir()
     (root / "tmp").chmod(0o1777)
     for name, text in _FILES.items():
