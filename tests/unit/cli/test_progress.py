@@ -105,6 +105,7 @@ def test_what_need_not_move_is_not_counted_as_moved(screen: Screen, monkeypatch:
     assert re.search(r"first .*4\.0/4\.0 MB .*exists", text)
 
 
+@pytest.mark.slow
 def test_the_picture_fits_a_screen(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     with drawn(screen, monkeypatch) as report:
         report.expect(100 * MB)

@@ -319,6 +319,7 @@ def test_a_disk_without_room(model: Path, tmp_path: Path, monkeypatch: pytest.Mo
 # Memory
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(tmp_path: Path) -> None:
     import tracemalloc
 

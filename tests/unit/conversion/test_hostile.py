@@ -142,6 +142,7 @@ def test_dicts_nested_without_end(tmp_path: Path) -> None:
     assert "deep" in refused(zipped(value, {"0": NUMBERS}), tmp_path)
 
 
+@pytest.mark.slow
 def test_tuples_nested_without_end(tmp_path: Path) -> None:
     refused(zipped(Raw(b")" + b"\x85" * 200_000), {}), tmp_path, ModelcarError)
 
@@ -182,6 +183,7 @@ def test_a_compressed_pickle_is_read_as_far_as_it_may_reach(tmp_path: Path) -> N
     assert convert(tmp_path / "pytorch_model.bin", tmp_path / "out").tensors == 1
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb(tmp_path: Path) -> None:
     refused(make_zip([zeros(b"archive/data.pkl", 300)]), tmp_path)
 
@@ -256,6 +258,7 @@ def test_a_big_endian_machine_before_zips(tmp_path: Path) -> None:
 # What is cut off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1], ids=["zip", "legacy"])
 def test_a_file_that_is_cut_off_anywhere(at: int, tmp_path: Path) -> None:
     content = both({"w": TENSOR})[at]

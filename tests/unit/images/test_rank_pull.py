@@ -86,6 +86,7 @@ def tensors_in(folder: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 3, 7])
 @pytest.mark.parametrize(
     ("model", "topology", "missing"),
@@ -222,6 +223,7 @@ class _Meter:
         return len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topology", [STAGES, Topology(tp=2)], ids=["some of a layer", "all of it"])
 def test_no_chunk_comes_twice(tmp_path: Path, store: LocalStore, build: Build, topology: Topology) -> None:
     model = llama(layers=4, size=16, inner=16 << 10)  # one shard of 50 MB, in chunks of 4 MiB

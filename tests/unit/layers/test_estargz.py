@@ -133,6 +133,7 @@ def test_a_layer_without_files() -> None:
     assert [e["name"] for e in estargz.entries] == [".no.prefetch.landmark"]
 
 
+@pytest.mark.slow
 def test_headers_of_very_many_empty_files_are_cut_as_everywhere() -> None:
     plan = plan_estargz([Entry(path=f"models/{i}", content=Literal(b"")) for i in range(9000)])
     found = hash_estargz(plan)

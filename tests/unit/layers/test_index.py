@@ -200,6 +200,7 @@ def test_the_schema_refuses_what_it_can(index: ModelIndex, edit: Callable[[Any],
         check_schema(broken(index, edit))
 
 
+@pytest.mark.slow
 def test_an_index_of_140_gb_stays_small() -> None:
     """30 shards of 4.7 GB with 20 tensors each; a mixture of experts has ten times as many."""
     shard = 47 * 10**8

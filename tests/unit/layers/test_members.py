@@ -219,6 +219,7 @@ def test_folders_and_what_is_more_than_content() -> None:
     assert members.privileged == {"folder/program": "mode 4755", "tagged": "SCHILY.xattr.user.a"}
 
 
+@pytest.mark.slow
 def test_no_more_headers_than_any_archive_needs() -> None:
     """An endless file that seems to go on for ever is given up."""
     block = header("folder/", b"5")

@@ -144,6 +144,7 @@ TENSOR = b'{"name":"a","dtype":"F32","shape":[1,2],"offset":0,"size":4}'
 LAYER = b'{"digest":"%s","size":0,"mediaType":"x","chunks":[],"files":[' % DIGEST.encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "piece", "after"),
     [

@@ -121,6 +121,7 @@ def test_windows_are_bounded_and_never_overlap(bench: Bench) -> None:
     check(transfer, content)
 
 
+@pytest.mark.slow
 def test_windows_grow_with_what_led_up_to_them(bench: Bench) -> None:
     """Who waits for the first bytes has them from all streams at once."""
     content = Content(40 * CHUNK_SIZE)

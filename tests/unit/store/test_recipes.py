@@ -69,6 +69,7 @@ def test_files_without_a_stamp() -> None:
         dump_recipe(DIGEST, ByteMap.of_file(Path("/a"), 1))
 
 
+@pytest.mark.slow
 def test_thousands_of_small_files() -> None:
     parts = [
         s

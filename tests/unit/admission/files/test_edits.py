@@ -194,6 +194,7 @@ def test_what_is_rendered_means_what_it_should(value: dict[str, Any]) -> None:
     assert same(meant("\n".join([*lines, ""])), value)
 
 
+@pytest.mark.slow
 @given(st.data())
 @examples(200)
 def test_any_change_is_made_or_refused(data: st.DataObject) -> None:

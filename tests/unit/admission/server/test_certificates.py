@@ -69,6 +69,7 @@ def test_clocks_may_differ_by_minutes() -> None:
     verify(papers, papers.bundle, START - dt.timedelta(minutes=4))
 
 
+@pytest.mark.slow
 def test_through_the_years_yesterdays_bundle_verifies_todays_certificate_and_the_other_way_round() -> None:
     papers: Papers | None = None
     past: deque[Papers] = deque(maxlen=6)  # of the last 20 hours

@@ -137,6 +137,7 @@ def test_whatever_is_written_in_an_image_is_text(text: str) -> None:
     assert not set("<>&") & set(data[0])
 
 
+@pytest.mark.slow
 def test_a_page_has_its_bounds() -> None:
     many = [layer(i, i + 1, "weights") for i in range(3000)]
     noise = "<&\U0001f600" * 60

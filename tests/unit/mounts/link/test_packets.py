@@ -33,6 +33,7 @@ def test_a_packet_survives_the_way(packet: Packet) -> None:
     assert len(raw) < packets.LARGEST
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_else_is_refused_in_one_line(raw: bytes) -> None:
     try:

@@ -140,6 +140,7 @@ def test_nothing_is_renamed_by_pushing_it_again(api: Api) -> None:
     assert api.get(V1).headers["Content-Type"] == MANIFEST
 
 
+@pytest.mark.slow
 def test_a_large_manifest_does_not_stop_the_others(api: Api) -> None:
     content = b'{"manifests":[' + b"{}," * (1 << 20) + b"{}]}"
 

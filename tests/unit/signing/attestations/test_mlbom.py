@@ -17,6 +17,8 @@ from modelcar.signing.attestations.image import AttestedImage
 from modelcar.signing.attestations.mlbom import mlbom
 from tests.unit.signing.attestations.conftest import from_hub
 
+pytestmark = pytest.mark.slow
+
 _VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 
 
