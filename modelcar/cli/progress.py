@@ -27,6 +27,7 @@ __all__ = ["Written", "progress"]
 
 _log = logging.getLogger(__name__)
 _WORTH_A_LINE: Final = 1 << 20  # bytes; smaller tasks say nothing
+_WORTH_A_BAR: Final = 64 << 10  # of signatures and manifests there are dozens, each here before it could be read
 _NO_LABELS: Final[Mapping[Digest, str]] = MappingProxyType({})
 _FINISHED_SHOWN: Final = 8  # bars of finished tasks that stay, so that the picture fits a screen
 _LABEL: Final = 44  # characters
@@ -172,7 +173,7 @@ def _bars() -> RichProgress:
 
 
 class _Bars:
-    """A bar for every task that runs, and above them one for all that is to be done. Nothing shows before that."""
+    """A bar for every task of some size, and above them one for all that is to be done. Nothing shows before that."""
 
     def __init__(self, bars: RichProgress, verb: str, labels: Mapping[Digest, str]) -> None:
         self._bars = bars
@@ -193,7 +194,7 @@ class _Bars:
     def start(self, key: str, label: str, total: int) -> None:
         with self._lock:
             name = _shortened(printable(_named(key, label, self._labels)))
-            self._tasks[key] = self._bars.add_task(name, total=total, note="")
+            self._tasks[key] = self._bars.add_task(name, total=total, note="", visible=total >= _WORTH_A_BAR)
             self._started += total
             self._update()
 
@@ -212,6 +213,9 @@ class _Bars:
             self._skipped += int(total - completed)  # or rate and time left would be too good to be true
             self._bars.update(task, completed=total, note=printable(note))
             self._update()
+            if total < _WORTH_A_BAR:
+                self._bars.remove_task(task)
+                return
             self._finished.append(task)
             if len(self._finished) > _FINISHED_SHOWN:
                 self._bars.remove_task(self._finished.popleft())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,47 +20,9 @@ from modelcar.oci import Digest
 from modelcar.progress import SILENT
 from tests.support.checkpoints import make_checkpoint
 from tests.unit.cli.conftest import ModelcarCli
+from tests.unit.cli.screens import MB, Screen
 
 ROOT = Path(__file__).parents[3]
-MB = 1_000_000
-
-
-class Screen:
-    """A terminal of which everything that was ever drawn is kept."""
-
-    def __init__(self) -> None:
-        self._master, self.slave = pty.openpty()
-        self.stream = open(self.slave, "w", encoding="utf-8")  # noqa: SIM115  # closed by `text` or `close`
-        self.raw = b""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        with suppress(OSError):  # which is how a terminal says that nobody has it open any more
-            while data := os.read(self._master, 1 << 16):
-                self.raw += data
-
-    def text(self) -> str:
-        """All that was drawn, without colours, cut where the cursor moved. The terminal is gone then."""
-        self.stream.close()
-        self._reader.join()
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", self.raw.decode())
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", plain).replace("\r", "\n")
-
-    def close(self) -> None:
-        self.text()
-        os.close(self._master)
-
-
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "150")
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    screen = Screen()
-    yield screen
-    screen.close()
 
 
 @contextmanager
@@ -114,6 +74,20 @@ def test_the_picture_fits_a_screen(screen: Screen, monkeypatch: pytest.MonkeyPat
             report.finish(str(i))
             assert len(report._bars.tasks) <= 10
         assert [task.description for task in report._bars.tasks][-1] == "shard 99"
+
+
+def test_what_is_tiny_is_counted_without_a_bar(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    with drawn(screen, monkeypatch) as report:
+        report.start("weights", "weights", MB)
+        for i in range(20):
+            report.start(str(i), f"signature {i}", 153)
+            report.advance(str(i), 153)
+            report.finish(str(i))
+        total = report._bars.tasks[0]
+        assert (total.completed, total.total) == (20 * 153, MB + 20 * 153)
+    text = screen.text()
+    assert "weights" in text
+    assert "signature" not in text
 
 
 def test_long_and_hostile_labels(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +173,7 @@ def test_a_command_on_a_terminal(
     assert done.returncode == 0
     text = screen.text()
     assert ("hash, in all" in text) == bars
-    assert ("5 small files" in text) == bars
+        assert ("model-00003-of-00003.safetensors" in text) == bars
     assert bool(text.strip()) == bars
     assert done.stdout.startswith("layer ") == table
     assert "\x1b" not in done.stdout
