@@ -24,7 +24,8 @@ def _the_process_stays_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     for name, level in zip(_LOGGERS, levels, strict=True):
-        logging.getLogger(name).setLevel(level)
+        if logging.getLogger(name).level != level:  # setting it empties the caches of all loggers
+            logging.getLogger(name).setLevel(level)
     for number, handler in zip(_SIGNALS, signals, strict=True):
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)

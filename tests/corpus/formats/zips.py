@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["DEFLATED", "LINK", "STORED", "Member", "zip_of", "zipped"]
@@ -91,8 +92,14 @@ def _stored(member: Member) -> bytes:
         return member.raw
     if member.method != DEFLATED:
         return member.data
+    return _deflated(member.data)
+
+
+@lru_cache(maxsize=1)
+def _deflated(data: bytes) -> bytes:
+    """Asked for by header, directory and body, and by members that are copies of each other."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return packer.compress(member.data) + packer.flush()
+    return packer.compress(data) + packer.flush()
 
 
 def _flags(member: Member) -> int:

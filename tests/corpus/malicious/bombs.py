@@ -13,6 +13,8 @@ from tests.corpus.malicious.common import one_file
 from tests.corpus.specimen import NEVER_CLEAN, Specimen
 
 MIB: Final = 1 << 20
+CRC_OF_A_GIB: Final = 0x5B64C2B0
+"""Of zeros: zlib takes a third of a second for it."""
 
 
 @cache
@@ -57,19 +59,17 @@ def _zeros() -> bytes:
 
 
 @cache
-def _deflated_gib() -> tuple[bytes, int]:
-    """A raw deflate stream of one GiB of zeros, put together from one MiB's, and its CRC."""
+def _deflated_gib() -> bytes:
+    """A raw deflate stream of one GiB of zeros, put together from one MiB's."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
-    crc, zeros = 0, bytes(MIB)
-    for _ in range(1024):
-        crc = zlib.crc32(zeros, crc)
-    return block * 1024 + packer.flush(), crc
+    return block * 1024 + packer.flush()
 
 
 def _zero_member(name: str = "weights.bin", *, same_data_as: int | None = None) -> Member:
-    raw, crc = _deflated_gib()
-    return Member(name=name, method=DEFLATED, raw=raw, crc=crc, size=1 << 30, same_data_as=same_data_as)
+    return Member(
+        name=name, method=DEFLATED, raw=_deflated_gib(), crc=CRC_OF_A_GIB, size=1 << 30, same_data_as=same_data_as
+    )
 
 
 def _overlapping() -> bytes:
