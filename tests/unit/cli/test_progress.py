@@ -173,7 +173,7 @@ def test_a_command_on_a_terminal(
     assert done.returncode == 0
     text = screen.text()
     assert ("hash, in all" in text) == bars
-        assert ("model-00003-of-00003.safetensors" in text) == bars
+    assert ("model-00003-of-00003.safetensors" in text) == bars
     assert bool(text.strip()) == bars
     assert done.stdout.startswith("layer ") == table
     assert "\x1b" not in done.stdout
