@@ -34,10 +34,10 @@ from modelcar.serving.address import Address, bound
 from modelcar.serving.settings import Limits
 from modelcar.tls import server_context
 from tests.cluster.support.namespaces import make_namespace
-from tests.e2e.support.commands import eventually
 from tests.support.authority import Authority
 from tests.support.kubernetes import Kubernetes
 from tests.support.pods import CASES, Case
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.support.commands import BIN, eventually, run
+from tests.e2e.support.commands import BIN, run
 from tests.support.kubernetes import Kubernetes, kubernetes
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 

@@ -14,9 +14,9 @@ import pytest
 from tests.cluster.support.nodes import ACCOUNT, SHIM, Node, add_node, controller
 from tests.cluster.support.pods import template
 from tests.cluster.support.webhook import Webhook
-from tests.e2e.support.commands import eventually
-from tests.e2e.test_space import HOST, MIB, Upstream
+from tests.e2e.support.small_nodes import HOST, MIB, Upstream
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 

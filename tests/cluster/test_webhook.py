@@ -14,8 +14,9 @@ from tests.cluster.support.images import Model, publish_server
 from tests.cluster.support.namespaces import make_namespace
 from tests.cluster.support.pods import asking, is_rewritten, made_pods, pod, template, would_be_rewritten
 from tests.cluster.support.webhook import Replica, Webhook
-from tests.e2e.support.commands import BIN, eventually, run
+from tests.e2e.support.commands import BIN, run
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 

@@ -17,9 +17,9 @@ from tests.cluster.support.images import Model, publish_model
 from tests.cluster.support.pods import asking, is_rewritten, made_pods, pod, would_be_rewritten
 from tests.cluster.support.second import ADDED, second_webhook
 from tests.cluster.support.webhook import NAMESPACE, Replica, Webhook
-from tests.e2e.support.commands import eventually
 from tests.e2e.support.registries import docker_registry
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 

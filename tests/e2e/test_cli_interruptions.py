@@ -15,9 +15,10 @@ from modelcar.errors import RemoteNotFound
 from modelcar.oci import Descriptor, Index, Manifest, Reference
 from modelcar.registry import Registry
 from modelcar.store import Names, OciLayout
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.images import validate_in
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

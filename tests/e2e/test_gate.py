@@ -19,12 +19,13 @@ import pytest
 import yaml
 
 from tests.e2e.shim_proof.node import NAME, Node
-from tests.e2e.support.commands import Modelcar, eventually, run
+from tests.e2e.support.commands import Modelcar, run
 from tests.e2e.support.containerd import containerd
 from tests.e2e.support.registries import embedded_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.gate import EVIL
 from tests.support.policies import as_file
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

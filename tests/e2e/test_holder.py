@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from modelcar.holder import Architecture, holder_bytes
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -49,13 +50,6 @@ for line in sys.stdin:
     except OSError as error:
         print(type(error).__name__, flush=True)
 """
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def child_of(pid: int) -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from modelcar.testing.registry import running
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.mounts import tmpfs
 from tests.e2e.support.registries import embedded_registry
 from tests.support.checkpoints import files_of
 from tests.support.hub import FakeHub, Repo
+from tests.support.waiting import eventually
 from tests.support.weights import safetensors_bytes
 
 SHARDS = 6

@@ -13,10 +13,10 @@ from safetensors import safe_open
 
 from tests.e2e.conftest import Published
 from tests.e2e.support.bases import HERE, OTHER
-from tests.e2e.support.commands import eventually
 from tests.e2e.support.containerd import Container, Containerd
 from tests.e2e.support.registries import get, manifest_bytes
 from tests.support.checkpoints import files_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("containerd", "ctr", "runc", "skopeo", "busybox")]
 

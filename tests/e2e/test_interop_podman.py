@@ -11,10 +11,11 @@ import pytest
 
 from tests.e2e.conftest import Published
 from tests.e2e.support.bases import HERE, write_base
-from tests.e2e.support.commands import Modelcar, eventually, run
+from tests.e2e.support.commands import Modelcar, run
 from tests.e2e.support.podman import Podman
 from tests.e2e.support.registries import manifest_bytes
 from tests.support.checkpoints import files_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("podman", "runc", "buildah", "busybox", "skopeo")]
 

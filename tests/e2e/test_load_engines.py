@@ -10,9 +10,10 @@ import pytest
 
 from tests.e2e.conftest import Published
 from tests.e2e.support.bases import HERE
-from tests.e2e.support.commands import BIN, Done, Modelcar, eventually, run, serving
+from tests.e2e.support.commands import BIN, Done, Modelcar, run, serving
 from tests.e2e.support.mounts import unmount_below
 from tests.support.checkpoints import files_of, make_checkpoint
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

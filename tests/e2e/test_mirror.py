@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import BIN, Modelcar, eventually, run, serving
+from tests.e2e.support.commands import BIN, Modelcar, run, serving
 from tests.e2e.support.containerd import Containerd
 from tests.e2e.support.podman import Podman
 from tests.e2e.support.registries import docker_registry, get
 from tests.support.checkpoints import files_of
 from tests.support.scripted_registry import ScriptedRegistry, TokenService
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian("docker-registry", "skopeo")]
 

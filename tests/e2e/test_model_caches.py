@@ -16,10 +16,11 @@ import yaml
 from modelcar.cluster.resources import EVENTS, MODEL_CACHES, MODEL_NODES, NODES, PODS
 from modelcar.cluster.testing import MemoryCluster
 from modelcar.errors import ClusterError, ClusterUnreachable
-from tests.e2e.support.commands import BIN, eventually, serving
-from tests.e2e.test_space import HOST, MIB, Running, Upstream, node
+from tests.e2e.support.commands import BIN, serving
+from tests.e2e.support.small_nodes import HOST, MIB, Running, Upstream, node
 from tests.support.api_server import served
 from tests.support.cluster_objects import check
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

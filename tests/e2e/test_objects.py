@@ -9,11 +9,12 @@ import pytest
 
 from modelcar.checkpoint.objects.names import parse_location
 from modelcar.checkpoint.objects.stores import open_store
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.registries import embedded_registry
 from tests.e2e.support.relay import Relay
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.versity import gateway
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 SOURCE = "s3://models/llm/v1"

@@ -26,8 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from modelcar.oci import Digest
 from registry_shim.testing import running_registry
-from tests.e2e.support.commands import BIN, eventually
+from tests.e2e.support.commands import BIN
 from tests.support.authority import Authority
+from tests.support.waiting import eventually
 
 CONTENT = os.urandom(64 << 20)
 BLOB = Digest.of(CONTENT)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support.commands import Modelcar, eventually, run
+from tests.e2e.support.commands import Modelcar, run
 from tests.e2e.support.registries import embedded_registry
 from tests.support.authority import Authority
 from tests.support.checkpoints import make_checkpoint
 from tests.support.skips import unavailable
 from tests.support.swarm import Swarm, swarm
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.debian("ip", "tc")]
 

@@ -28,12 +28,13 @@ from modelcar.admission.settings import AdmissionSettings, Cluster, Requests, Re
 from modelcar.errors import Denied
 from modelcar.registry import ClientSettings
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.cri import PAUSE, CriClient, cri_engine
 from tests.e2e.support.cri_pods import Kubelet, RunningPod
 from tests.e2e.support.servers import PASSWD, publish_server, python_files
 from tests.e2e.support.shims import running_shim
 from tests.support.checkpoints import make_checkpoint
+from tests.support.waiting import eventually
 from tests.support.weights import safetensors_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("containerd", "runc", "skopeo", "busybox")]

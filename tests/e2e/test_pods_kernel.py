@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import eventually
 from tests.e2e.support.cri import PAUSE, cri_engine
 from tests.e2e.support.cri_pods import Kubelet, PodFailed, RunningPod
 from tests.e2e.support.servers import publish_server
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("containerd", "runc", "skopeo", "busybox")]
 

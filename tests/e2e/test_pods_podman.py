@@ -20,9 +20,9 @@ from modelcar.admission.resolve import Images
 from modelcar.admission.settings import AdmissionSettings, Cluster
 from modelcar.registry import ClientSettings
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import eventually
 from tests.e2e.support.podman import Podman
 from tests.e2e.support.servers import publish_server
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("podman", "runc", "skopeo", "busybox")]
 

@@ -17,9 +17,10 @@ from modelcar.lazy.grid import Grid
 from modelcar.lazy.parts import PART
 from modelcar.ranks import Topology, plan_rank
 from modelcar.testing.registry import Faults, MisbehavingRegistry, running
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.support.architectures import llama, write_checkpoint
 from tests.support.checkpoints import files_of, make_checkpoint
+from tests.support.waiting import eventually
 
 RATE = 40e6  # bytes a second: slow enough that there is a moment to kill at
 BOOT = 64  # bytes of `have` before the first chunk's

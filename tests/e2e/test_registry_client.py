@@ -25,8 +25,9 @@ from modelcar.oci import Descriptor, Digest, Index, Manifest, Reference, media_t
 from modelcar.registry import ClientSettings, Registry
 from modelcar.store.base import write_document
 from modelcar.store.memory import MemoryStore
-from tests.e2e.support.commands import eventually, run, serving
+from tests.e2e.support.commands import run, serving
 from tests.support.images import describe
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.debian("docker-registry", "openssl")]
 

@@ -5,13 +5,11 @@ Once with folders instead of mounts, so that what fails is the snapshotter, and 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,17 +17,18 @@ from modelcar.mounts.process.unmounting import mounted
 from registry_shim.operations.admin.client import AdminClient
 from tests.e2e.conftest import Published
 from tests.e2e.mounts.erofs import requires_erofs
-from tests.e2e.support.commands import BIN, Modelcar, eventually, run
+from tests.e2e.support.commands import BIN, Modelcar, run
 from tests.e2e.support.cri import PAUSE, CriError
 from tests.e2e.support.cri_pods import Kubelet, PodFailed
 from tests.e2e.support.servers import publish_server
 from tests.e2e.support.shims import running_shim
+from tests.e2e.support.snapshot_pods import READ, pod, sums
 from tests.e2e.support.snapshotters import UNPACKING, Machine, machine
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.debian("containerd", "runc", "skopeo", "busybox")]
 
 UNIT = Path(__file__).parents[2] / "examples/node/modelcar-snapshotter.service"
-READ = "cd /models && sha256sum *.safetensors config.json"
 STAY = f"{READ}; touch /root-was-here; {' '.join(PAUSE[2:])}"
 
 
@@ -112,19 +111,6 @@ def node(workspace: Path, pause: str, tmp_path: Path, supply: Supply) -> Iterato
 @pytest.fixture
 def kubelet(node: Machine) -> Kubelet:
     return Kubelet(node.cri, node.folder / "pods")
-
-
-def pod(image: str, *command: str, restart: str = "Never", root: bool = False) -> dict[str, Any]:
-    """As the image's own user, or as root."""
-    container: dict[str, Any] = {"name": "server", "image": image, "command": list(command)}
-    if root:
-        container["securityContext"] = {"runAsUser": 0, "runAsGroup": 0}
-    return {"metadata": {"name": "server"}, "spec": {"restartPolicy": restart, "containers": [container]}}
-
-
-def sums(model: Published) -> str:
-    names = [*sorted(name for name in model.files if name.endswith(".safetensors")), "config.json"]
-    return "".join(f"{hashlib.sha256(model.files[name]).hexdigest()}  {name}\n" for name in names)
 
 
 def reads(kubelet: Kubelet, model: Published) -> bool:

@@ -20,10 +20,11 @@ from modelcar.cluster.resources import MUTATING_WEBHOOKS, SECRETS
 from modelcar.cluster.testing import MemoryCluster
 from modelcar.errors import ClusterForbidden
 from modelcar.serving.address import Address
-from tests.e2e.support.commands import BIN, eventually, serving
+from tests.e2e.support.commands import BIN, serving
 from tests.support.api_server import served
 from tests.support.authority import Authority
 from tests.support.reviews import a_pod, a_review, raw, response_of
+from tests.support.waiting import eventually
 from tests.support.webhooks import Answered, Client, connect
 
 SERVICE = "modelcar-webhook.models.svc"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcar.scanning.formats.tars.scan import FORMATS
-from tests.property.test_members import damaged
 from tests.support.containers import PLAIN, contained, rules_in
+from tests.support.damaged_tars import damaged
 from tests.support.examples import examples
 from tests.support.tars import make_tar
 

@@ -31,14 +31,8 @@ __all__ = [
 ]
 
 ALICE = Someone()
-
-
 PASS = {"static": {"action": "pass"}}
-
-
 KEYLESS = {"identities": [{"issuer": "https://issuer", "subjectRegExp": "^x$"}]}
-
-
 FULL = cluster_image_policy(
     {"name": "a", "key": {"data": ALICE.pem, "hashAlgorithm": "SHA256"}, "signatureFormat": "bundle"},
     {"keyless": {"url": "https://fulcio.sigstore.dev", "insecureIgnoreSCT": True, **KEYLESS}, "ctlog": {"url": "x"}},

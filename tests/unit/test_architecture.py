@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("modelcar/**/*.py"), *ROOT.glob("registry_shim/**/*.py")])
+TESTS = sorted(ROOT.glob("tests/**/*.py"))
 
 # From the bottom up: a package sees those before it, and those of the base, which see nothing but each other.
 LAYERS = [
@@ -298,7 +299,7 @@ def test_one_module_a_side_speaks_http(http: str) -> None:
 
 
 def test_files_and_functions_stay_readable() -> None:
-    for path in SOURCES:
+    for path in [*SOURCES, *TESTS]:
         assert path.read_text().count("\n") <= 500, f"{name(path)} has outgrown 500 lines"
         for node in parsed(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -328,8 +329,20 @@ def test_unit_tests_lie_where_their_package_does() -> None:
     packages = {path.parent for path in SOURCES if path.name == "__init__.py"}
     unit = ROOT / "tests/unit"
     folders = {str(path.parent.relative_to(unit)) for path in unit.glob("*/**/test_*.py")}
-    untested = {unit_folder(package) for package in packages if package.parent.parent == ROOT} - folders
+    tested = folders | {str(parent) for folder in folders for parent in Path(folder).parents}
+    untested = {unit_folder(package) for package in packages if package.parent.parent == ROOT} - tested
     assert not untested, f"tests/unit has no folder {untested} with tests of the package"
     astray = folders - {unit_folder(package) for package in packages} - set(BESIDE)
     assert not astray, f"no package is called as {astray} in tests/unit"
     assert all((ROOT / place).is_dir() for place in BESIDE.values())
+
+
+def test_what_several_tests_use_lies_in_no_test() -> None:
+    """Helpers have modules of their own, and those that not only unit tests use lie in `tests/support`."""
+    for path in TESTS:
+        is_unit_test = name(path).startswith("tests/unit/")
+        for node in parsed(path):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                assert is_unit_test or not module.startswith("tests.unit"), f"{name(path)} imports {module}"
+                assert not module.rpartition(".")[2].startswith("test_"), f"{name(path)} imports {module}"

@@ -15,12 +15,13 @@ import pytest
 from tests.bench.measure import CommandFailed, busy_time
 from tests.bench.tools.mounts import Front
 from tests.bench.tools.reader_image import MODEL, SANDBOX
-from tests.e2e.support.commands import BIN, eventually
+from tests.e2e.support.commands import BIN
 from tests.e2e.support.cri import CriClient, CriError, cri_engine
 from tests.e2e.support.cri_pods import Kubelet, PodFailed, RunningPod
 from tests.e2e.support.snapshotters import debian_engine, machine
 from tests.support.links import Machine
 from tests.support.swarm import Swarm, swarm
+from tests.support.waiting import eventually
 
 __all__ = ["Started", "start_pod"]
 

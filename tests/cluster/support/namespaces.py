@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.e2e.support.commands import eventually
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 __all__ = ["make_namespace"]
 

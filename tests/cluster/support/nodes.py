@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.e2e.support.commands import BIN, eventually, serving
-from tests.e2e.test_space import Running, Upstream, node
+from tests.e2e.support.commands import BIN, serving
+from tests.e2e.support.small_nodes import Running, Upstream, node
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 __all__ = ["ACCOUNT", "SHIM", "Node", "add_node", "controller", "shim_pod"]
 

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from tests.cluster.support.images import Model
-from tests.e2e.support.commands import eventually
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 __all__ = ["asking", "is_rewritten", "made_pods", "pod", "template", "would_be_rewritten"]
 

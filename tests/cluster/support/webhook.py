@@ -19,8 +19,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.support.service import Service
-from tests.e2e.support.commands import BIN, eventually, run, serving
+from tests.e2e.support.commands import BIN, run, serving
 from tests.support.kubernetes import Kubernetes
+from tests.support.waiting import eventually
 
 __all__ = ["NAMESPACE", "Replica", "Webhook", "install"]
 

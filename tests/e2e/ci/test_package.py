@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import sqlite3
@@ -13,6 +12,7 @@ import pytest
 
 from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import DOORS, Job, Outcome
+from tests.e2e.ci.registry import is_there
 from tests.e2e.support.registries import docker_registry
 from tests.support.checkpoints import files_of
 from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
@@ -20,20 +20,6 @@ from tests.support.sigstore.instance import EMAIL, ISSUER
 
 pytestmark = pytest.mark.slow
 Door = Callable[[Job], Outcome]
-
-
-def is_there(image: str) -> bool:
-    """Whether the registry knows the repository at all."""
-    address, _, rest = image.partition("/")
-    connection = http.client.HTTPConnection(address, timeout=10)
-    try:
-        connection.request("GET", f"/v2/{rest.rpartition(':')[0]}/tags/list")
-        answer = connection.getresponse()
-        answer.read()
-    finally:
-        connection.close()
-    assert answer.status in (200, 404)
-    return answer.status == 200
 
 
 def test_a_checkpoint_becomes_a_scanned_signed_and_attested_image(bench: Bench, door: Door) -> None:

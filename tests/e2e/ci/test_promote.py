@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.e2e.ci.actions import ActionRun, run_action
 from tests.e2e.ci.conftest import Bench
 from tests.e2e.ci.doors import DOORS, ROOT
+from tests.e2e.ci.policies import policy_of
 from tests.e2e.support.commands import BIN
 from tests.e2e.support.registries import embedded_registry
 
@@ -21,21 +21,6 @@ pytestmark = pytest.mark.slow
 def production(tmp_path: Path) -> Iterator[str]:
     with embedded_registry(tmp_path / "production") as address:
         yield address
-
-
-def policy_of(bench: Bench, key: str) -> Path:
-    document = {
-        "apiVersion": "policy.sigstore.dev/v1beta1",
-        "kind": "ClusterImagePolicy",
-        "metadata": {"name": "signed-by-ci"},
-        "spec": {
-            "images": [{"glob": "**"}],
-            "authorities": [{"name": "ci", "key": {"data": (bench.keys / f"{key}.pub").read_text()}}],
-        },
-    }
-    file = bench.folder / f"{key}.yaml"
-    file.write_text(yaml.safe_dump(document))
-    return file
 
 
 def promote(bench: Bench, **inputs: str) -> ActionRun:

@@ -11,14 +11,15 @@ import pytest
 from registry_shim.engines.containerd import CONFIG, ConfigFile
 from registry_shim.engines.snapshotter import plug_in
 from tests.e2e.conftest import Published
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.cri import PAUSE
 from tests.e2e.support.cri_pods import Kubelet
 from tests.e2e.support.servers import publish_server
+from tests.e2e.support.snapshot_pods import READ, pod, sums
 from tests.e2e.support.snapshotters import UNPACKING, Machine, machine
-from tests.e2e.test_snapshotter import READ, pod, sums
 from tests.support.engines.containerd import template
 from tests.support.engines.programs import build_containerd
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.conformance,

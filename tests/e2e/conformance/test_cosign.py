@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conformance.programs import COSIGN
 from tests.e2e.support.commands import BIN, Modelcar, run
 from tests.e2e.support.registries import docker_registry, embedded_registry
 from tests.support.golang import install_go
 
 pytestmark = pytest.mark.conformance
 
-COSIGN = ("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3")
 PASSWORD = {"COSIGN_PASSWORD": "pässword"}
 FORMATS = {"bundle": "--new-bundle-format=true", "legacy": "--new-bundle-format=false"}
 OFFLINE = ("--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry", "--yes")

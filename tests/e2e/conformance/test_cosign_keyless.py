@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conformance.test_cosign import COSIGN
+from tests.e2e.conformance.programs import COSIGN
 from tests.e2e.support.commands import BIN, Done, Modelcar, run
 from tests.support.golang import install_go
 from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.commands import BIN, eventually, run, serving
+from tests.e2e.support.commands import BIN, run, serving
 from tests.e2e.support.dispatcher import dispatcher
 from tests.e2e.support.registries import embedded_registry
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.conformance
 

@@ -13,22 +13,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.registries import embedded_registry
 from tests.support import pull
 from tests.support.checkpoints import make_checkpoint
 from tests.support.engines.cluster import Cluster, Front, Node, cluster
 from tests.support.engines.dragonfly import Dragonfly
-from tests.support.engines.programs import (
-    Unbuildable,
-    build_containerd,
-    build_dfdaemon,
-    build_scheduler,
-    build_spegel,
-)
+from tests.support.engines.programs import Unbuildable, build_containerd, build_dfdaemon, build_scheduler, build_spegel
 from tests.support.engines.shims import Shims
 from tests.support.engines.spegel import Spegel
 from tests.support.skips import unavailable
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.conformance, pytest.mark.root, pytest.mark.debian("ip", "tc", "runc")]
 

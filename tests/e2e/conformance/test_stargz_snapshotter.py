@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.commands import Modelcar, eventually, run, serving
+from tests.e2e.support.commands import Modelcar, run, serving
 from tests.e2e.support.cri import CriClient, cri_engine
 from tests.e2e.support.mounts import unmount_below
 from tests.e2e.support.registries import manifest_bytes
 from tests.support.checkpoints import files_of, make_checkpoint
 from tests.support.engines.programs import Unbuildable, build_stargz
 from tests.support.skips import unavailable
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.conformance,

@@ -19,8 +19,8 @@ from modelcar.mounts.process.launch import start
 from modelcar.mounts.process.task import Task
 from modelcar.mounts.process.unmounting import mounted, unmount
 from tests.e2e.mounts.folder_worker import COMMAND
-from tests.e2e.support.commands import eventually
 from tests.support.folder_door import FolderBlobs
+from tests.support.waiting import eventually
 
 __all__ = ["FolderMount", "Reader", "folder_mount"]
 

@@ -15,8 +15,8 @@ from modelcar.mounts.process.unmounting import unmount
 from tests.e2e.mounts.erofs import erofs_mount
 from tests.e2e.mounts.mounting import FolderMount, Reader, folder_mount
 from tests.e2e.mounts.readers import PREAD
-from tests.e2e.support.commands import eventually
 from tests.support.plans import plan_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -19,9 +19,10 @@ from modelcar.mounts.plan import MountPlan
 from tests.e2e.mounts.erofs import erofs_mount, requires_erofs, root_program
 from tests.e2e.mounts.mounting import FolderMount, Reader
 from tests.e2e.mounts.readers import MAPPED_BYTE, PREAD
-from tests.e2e.support.commands import eventually, run
+from tests.e2e.support.commands import run
 from tests.support.folder_door import CHUNK
 from tests.support.plans import plan_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -14,9 +14,9 @@ import pytest
 from tests.e2e.mounts.erofs import erofs_mount
 from tests.e2e.mounts.mounting import Reader
 from tests.e2e.mounts.readers import PREAD
-from tests.e2e.support.commands import eventually
 from tests.support.folder_door import CHUNK
 from tests.support.plans import plan_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -16,9 +16,9 @@ from modelcar.mounts import libc
 from modelcar.mounts.process.unmounting import mounted, unmount
 from tests.e2e.mounts.mounting import Reader, folder_mount
 from tests.e2e.mounts.readers import PREAD
-from tests.e2e.support.commands import eventually
 from tests.support.folder_door import CHUNK
 from tests.support.plans import plan_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -16,10 +16,11 @@ from tests.e2e.conftest import Published
 from tests.e2e.mounts.mounting import Reader
 from tests.e2e.mounts.readers import COMPARE, PREAD
 from tests.e2e.mounts.users import SAME, User, same, through
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.mounts import tmpfs
 from tests.e2e.support.relay import Relay
 from tests.support.checkpoints import files_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -17,9 +17,10 @@ from modelcar.oci import Descriptor, Digest, Manifest, media_types
 from modelcar.store.layout import OciLayout
 from tests.e2e.conftest import Published
 from tests.e2e.mounts.users import User, same, through
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.relay import Relay
 from tests.support.architectures import llama, write_checkpoint
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

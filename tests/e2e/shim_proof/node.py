@@ -13,7 +13,8 @@ from typing import Final
 
 import yaml
 
-from tests.e2e.support.commands import BIN, eventually
+from tests.e2e.support.commands import BIN
+from tests.support.waiting import eventually
 
 __all__ = ["NAME", "SHIM", "Node", "node"]
 

@@ -14,7 +14,7 @@ from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.node import Node
 from tests.e2e.shim_proof.sizes import CLIENTS, CROWD_BLOB, IN_FLIGHT, MIB, SEED
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,9 @@ from tests.e2e.shim_proof.library import Blob
 from tests.e2e.shim_proof.node import NAME, Node, node
 from tests.e2e.shim_proof.sizes import MIB, SEED, mostly_soak
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually, run
+from tests.e2e.support.commands import run
 from tests.e2e.support.mounts import tmpfs
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from tests.e2e.shim_proof.node import NAME, Node
 from tests.e2e.shim_proof.raw import connect, exchange, statuses
 from tests.e2e.shim_proof.sizes import IDLE, MIB, SEED
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

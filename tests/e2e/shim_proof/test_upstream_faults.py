@@ -13,7 +13,7 @@ from tests.e2e.shim_proof.faults import PASSING, Fault, Wrong
 from tests.e2e.shim_proof.node import Node
 from tests.e2e.shim_proof.sizes import IN_FLIGHT, MIB, SEED, mostly_soak
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from tests.e2e.shim_proof.counters import Counted, Counters
 from tests.e2e.shim_proof.faults import Fault, write_faults
 from tests.e2e.shim_proof.library import Library
 from tests.e2e.shim_proof.tokens import Auth, write_auth
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["Upstream", "upstream"]
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.support.commands import eventually, serving
+from tests.e2e.support.commands import serving
+from tests.support.waiting import eventually
 
 __all__ = ["KNOWN_FILE", "PAYLOAD", "ClamdDaemon", "clamd"]
 

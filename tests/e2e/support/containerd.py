@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.support.commands import Done, eventually, run, serving
+from tests.e2e.support.commands import Done, run, serving
 from tests.e2e.support.mounts import removed_cgroups, unmount_below
+from tests.support.waiting import eventually
 
 __all__ = ["Containerd", "containerd"]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from modelcar.errors import WorldError
 from registry_shim.engines.cri import Cri
-from tests.e2e.support.commands import eventually, run, serving
+from tests.e2e.support.commands import run, serving
 from tests.e2e.support.mounts import removed_cgroups, unmount_below
 from tests.support.protobufs import Read, message, read
+from tests.support.waiting import eventually
 
 __all__ = ["PAUSE", "CriClient", "CriError", "Executed", "Status", "cri_engine", "pairs", "wrapped"]
 

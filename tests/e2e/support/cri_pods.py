@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.support.commands import eventually
 from tests.e2e.support.cri import CriClient, CriError, Executed, Status, pairs, wrapped
 from tests.support.protobufs import message
+from tests.support.waiting import eventually
 
 __all__ = ["Kubelet", "PodFailed", "RunningPod"]
 

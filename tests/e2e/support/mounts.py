@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.e2e.support.commands import eventually, run
+from tests.e2e.support.commands import run
 from tests.support.skips import unavailable
+from tests.support.waiting import eventually
 
 __all__ = ["removed_cgroups", "tmpfs", "unmount_below"]
 

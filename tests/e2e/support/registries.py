@@ -11,7 +11,8 @@ from pathlib import Path
 
 import bcrypt
 
-from tests.e2e.support.commands import BIN, eventually, serving
+from tests.e2e.support.commands import BIN, serving
+from tests.support.waiting import eventually
 
 __all__ = ["docker_registry", "embedded_registry", "get", "manifest_bytes"]
 

@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.support.commands import BIN, eventually, serving
+from tests.e2e.support.commands import BIN, serving
 from tests.e2e.support.confined import confined, plain_python
+from tests.support.waiting import eventually
 
 __all__ = ["Shim", "running_shim"]
 

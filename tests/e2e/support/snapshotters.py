@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.support.commands import Done, eventually, run, serving
+from tests.e2e.support.commands import Done, run, serving
 from tests.e2e.support.cri import CriClient, cri_engine
 from tests.e2e.support.mounts import unmount_below
 from tests.support.grpc_client import GrpcClient
+from tests.support.waiting import eventually
 
 __all__ = ["UNPACKING", "Machine", "debian_engine", "machine"]
 

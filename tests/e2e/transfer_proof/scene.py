@@ -17,7 +17,8 @@ import pytest
 from modelcar.oci import Descriptor, Index, Manifest, Reference
 from modelcar.registry import Registry
 from modelcar.testing.registry import PROFILES, Faults, MisbehavingRegistry
-from tests.e2e.support.commands import BIN, Modelcar, eventually, run
+from tests.e2e.support.commands import BIN, Modelcar, run
+from tests.support.waiting import eventually
 
 __all__ = ["FULL", "KILLS", "MIB", "SEEDS", "Model", "blobs_of", "cases", "digests_of", "faults", "finish", "seed_of"]
 

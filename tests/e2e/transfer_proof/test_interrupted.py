@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from modelcar.testing.registry import Fault, MisbehavingRegistry, Wrong, running
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.transfer_proof.scene import Model, digests_of
+from tests.support.waiting import eventually
 
 _MIB: Final = 1 << 20
 _FOREVER: Final = 300.0  # seconds: a client that waited for the registry would not end within the test

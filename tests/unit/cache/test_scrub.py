@@ -18,9 +18,10 @@ from modelcar.errors import StorageError
 from modelcar.oci import Digest
 from tests.support.chunks import Content, MemorySource
 from tests.support.leaks import no_thread_left
+from tests.support.waiting import eventually
+from tests.unit.cache.leases import read
 
 from .conftest import ORIGIN, MakeCache
-from .test_cache import read, until
 
 OTHERS = [Content(5000 + seed, seed) for seed in range(5)]
 
@@ -88,7 +89,7 @@ def test_one_flipped_bit_is_found_and_the_next_pull_heals(
     with filled.lease(ORIGIN, content.descriptor) as lease:
         assert read(lease) == content.data
     assert source.sent == len(content.data)
-    until(lambda: filled.contains(content.digest))
+    eventually(lambda: filled.contains(content.digest))
     assert scrubber.walk().damaged == ()
 
 
@@ -129,7 +130,7 @@ def test_every_start_of_the_machine_is_a_reason_to_walk(filled: Cache, tmp_path:
     boot.write_text("two")
     scrubber = Scrubber(filled, boot=boot)
     scrubber.start()
-    until(lambda: not filled.contains(digest))
+    eventually(lambda: not filled.contains(digest))
     scrubber.close()
 
 
@@ -145,7 +146,7 @@ def test_what_is_pulled_again_is_looked_at_first(
     assert filled.contains(content.digest)
     monkeypatch.setattr("modelcar.cache.scrub._SAME_PULL", 0.0)  # as after a while
     filled.lease(ORIGIN, content.descriptor).close()
-    until(lambda: not filled.contains(content.digest))
+    eventually(lambda: not filled.contains(content.digest))
     scrubber.close()
     with filled.lease(ORIGIN, content.descriptor) as lease:
         assert read(lease) == content.data
@@ -172,7 +173,7 @@ def test_what_was_walked_lately_is_left_alone(make_cache: MakeCache, content: Co
         scrubber = Scrubber(cache, clock=lambda moment=moment: moment)  # type: ignore[misc]
         scrubber.start()
         if found:
-            until(lambda: not cache.contains(content.digest))
+            eventually(lambda: not cache.contains(content.digest))
         else:
             time.sleep(0.05)
             assert cache.contains(content.digest)
@@ -196,7 +197,7 @@ def test_over_nothing_it_walks_now_and_then_and_ends_at_once(make_cache: MakeCac
     scrubber = Scrubber(make_cache(settings=CacheSettings(scrub_interval=0.0)), clock=clock)
     with no_thread_left():
         scrubber.start()
-        until(lambda: bool(walks))
+        eventually(lambda: bool(walks))
         scrubber.close()
     assert len(walks) < 20
 

@@ -21,9 +21,10 @@ from modelcar.oci import Descriptor
 from modelcar.store.layout import OciLayout
 from tests.support.chunks import Content, Fault, MemorySource, Reports
 from tests.support.leaks import open_files
+from tests.support.waiting import eventually
+from tests.unit.cache.leases import read
 
 from .conftest import ORIGIN
-from .test_cache import read, until
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +116,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
             try:
                 with cache.lease(ORIGIN, content.descriptor) as lease:
                     assert read(lease) == content.data
-                    until(lambda content=content: cache.contains(content.digest))  # type: ignore[misc]
+                    eventually(lambda content=content: cache.contains(content.digest))  # type: ignore[misc]
             except ModelcarError:
                 continue
     cache.close()

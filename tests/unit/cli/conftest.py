@@ -19,6 +19,7 @@ from modelcar.store import LocalStore
 from registry_shim.testing import running_registry
 from tests.support.checkpoints import make_checkpoint
 from tests.support.signing import cheap_passwords
+from tests.unit.cli.screens import Screen
 
 __all__ = ["Complaint", "ModelcarCli", "Refusal", "as_complaint"]
 
@@ -109,6 +110,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def modelcar(home: Path, capsys: pytest.CaptureFixture[str]) -> ModelcarCli:
     return ModelcarCli(home, capsys)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "150")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    screen = Screen()
+    yield screen
+    screen.close()
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_the_base_may_be_an_image_in_a_registry_or_a_layout(
 def put_base(modelcar: ModelcarCli, tmp_path: Path, ref: str) -> str:
     from modelcar.oci import Platform
     from modelcar.store import Names, OciLayout
-    from tests.unit.packaging.test_base import add_base
+    from tests.unit.packaging.bases import add_base
 
     root = add_base(modelcar.store, Platform.parse("linux/amd64")).descriptor
     modelcar.store.names.put(ref, root)

@@ -22,13 +22,12 @@ from modelcar.mounts.link.asking import ask
 from modelcar.mounts.link.server import LinkServer
 from modelcar.mounts.served import ServedMount
 from modelcar.store.layout import OciLayout
-from tests.e2e.support import commands
 from tests.support.lazy_images import layout_of, lazy_image, mount_request
+from tests.support.waiting import eventually
 from tests.unit.cli.conftest import ModelcarCli
 
 pytestmark = pytest.mark.slow
 
-eventually = partial(commands.eventually, within=30.0)
 LAYERS = ("sha256:" + "a" * 64, "sha256:" + "b" * 64)
 
 

@@ -19,11 +19,9 @@ from modelcar.cli.verbosity import telling_all
 from modelcar.registry.transport import Answer, Transport
 from modelcar.testing.registry import Fault, Wrong, running
 from tests.unit.cli.conftest import ModelcarCli
-from tests.unit.cli.test_progress import MB, Screen, screen
+from tests.unit.cli.screens import MB, Screen
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["screen"]
 
 REQUEST = re.compile(
     r"modelcar: (?:GET|HEAD|POST|PUT|PATCH|DELETE) http://[^\s?#@]+(?:: [^=]+?)?"

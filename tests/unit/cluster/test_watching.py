@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -17,6 +16,7 @@ from modelcar.cluster.watching import Followed
 from modelcar.errors import ClusterForbidden, ClusterUnreachable, UsageError
 from tests.support.api_server import served
 from tests.support.cluster_objects import node
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -47,13 +47,6 @@ def following(cluster: Cluster, **selectors: str) -> Iterator[Followed]:
         followed.close()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.01)
-
-
 def names(followed: Followed) -> list[str] | None:
     found = followed.objects()
     return None if found is None else sorted(name_of(item) for item in found)
@@ -61,17 +54,17 @@ def names(followed: Followed) -> list[str] | None:
 
 def test_it_follows_what_comes_changes_and_goes(cluster: Cluster, memory: MemoryCluster) -> None:
     with following(cluster) as followed:
-        until(lambda: names(followed) == ["a"])
+        eventually(lambda: names(followed) == ["a"])
         memory.create(NODES, node("b"))
-        until(lambda: names(followed) == ["a", "b"])
+        eventually(lambda: names(followed) == ["a", "b"])
         memory.delete(NODES, "a")
-        until(lambda: names(followed) == ["b"])
+        eventually(lambda: names(followed) == ["b"])
 
 
 def test_only_what_matches(cluster: Cluster, memory: MemoryCluster) -> None:
     memory.create(NODES, node("b"))
     with following(cluster, fields="metadata.name=b") as followed:
-        until(lambda: names(followed) == ["b"])
+        eventually(lambda: names(followed) == ["b"])
 
 
 def test_before_the_first_list_nothing_is_known_which_is_not_the_same_as_nothing(memory: MemoryCluster) -> None:
@@ -80,15 +73,15 @@ def test_before_the_first_list_nothing_is_known_which_is_not_the_same_as_nothing
 
     memory.before = away
     with following(memory) as followed:
-        until(lambda: len(memory.requests) > 2)
+        eventually(lambda: len(memory.requests) > 2)
         assert followed.objects() is None
         memory.before = lambda *_: None
-        until(lambda: names(followed) == ["a"])
+        eventually(lambda: names(followed) == ["a"])
 
 
 def test_what_was_deleted_while_it_could_not_watch_is_gone_afterwards(cluster: Cluster, memory: MemoryCluster) -> None:
     with following(cluster) as followed:
-        until(lambda: names(followed) == ["a"])
+        eventually(lambda: names(followed) == ["a"])
 
         def forget(method: str, _resource: Resource, _name: str) -> None:
             if method == "watch":
@@ -99,12 +92,12 @@ def test_what_was_deleted_while_it_could_not_watch_is_gone_afterwards(cluster: C
         memory.delete(NODES, "a")
         memory.expire()
         memory.before = lambda *_: None
-        until(lambda: names(followed) == ["b"])
+        eventually(lambda: names(followed) == ["b"])
 
 
 def test_it_ends_at_once_while_it_watches(cluster: Cluster) -> None:
     with following(cluster) as followed:
-        until(lambda: names(followed) == ["a"])
+        eventually(lambda: names(followed) == ["a"])
     assert not followed._thread.is_alive()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.support.waiting import eventually
 
 Process = subprocess.Popen[str]
 
@@ -79,13 +79,6 @@ def tree(folder: Path) -> dict[str, str]:
 def end(process: Process, with_signal: signal.Signals = signal.SIGKILL) -> int:
     process.send_signal(with_signal)
     return process.wait(timeout=60)
-
-
-def eventually(condition: Callable[[], object], within: float = 60.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def status_after(pid: int, with_signal: signal.Signals) -> int:

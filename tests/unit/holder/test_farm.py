@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .harness import end, eventually, status_after, tree, write_model
+from tests.support.waiting import eventually
+
+from .harness import end, status_after, tree, write_model
 
 if TYPE_CHECKING:
     from .harness import Holder

@@ -10,8 +10,8 @@ import pytest
 
 from modelcar.errors import SourceChanged, StorageError
 from modelcar.layers.bytemap import ByteMap, ByteReader, FileSlice, Literal, Zeros
+from tests.support.changes import CHANGES, replace_by_copy, rewrite, touch
 from tests.support.trees import Source, open_files
-from tests.unit.test_files import CHANGES, replace_by_copy, rewrite, touch
 
 SIZE = 1 << 20
 

@@ -19,10 +19,7 @@ from modelcar.layers import jsonpull, outline
 from modelcar.layers.index import INDEX_PATH, MEDIA_TYPE, ModelIndex
 from modelcar.layers.outline import outline_index, outline_index_layer
 from modelcar.oci import Digest
-
-from .test_index import BY_PARSER_ALONE, BY_SCHEMA, broken, index
-
-__all__ = ["index"]
+from tests.unit.layers.index_documents import BY_PARSER_ALONE, BY_SCHEMA, broken
 
 DIGEST = str(Digest.of(b""))
 

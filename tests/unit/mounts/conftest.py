@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -23,7 +22,6 @@ from modelcar.mounts.plan import MountPlan
 from modelcar.mounts.plans import plan_image
 from modelcar.mounts.records import MountRecord
 from modelcar.store.layout import OciLayout
-from tests.e2e.support import commands
 from tests.support.lazy_images import LazyImage, Places
 
 FAST = FetchSettings(backoff=0.01, backoff_limit=0.05, attempts=3)
@@ -116,6 +114,3 @@ def read(door: Door, plan: MountPlan, path: str) -> bytes:
 
 def read_all(door: Door, plan: MountPlan) -> dict[str, bytes]:
     return {file.path: read(door, plan, file.path) for file in plan.files}
-
-
-eventually = partial(commands.eventually, within=30.0)

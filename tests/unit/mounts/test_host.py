@@ -20,7 +20,8 @@ from modelcar.mounts.records import Records
 from modelcar.oci import Manifest
 from tests.support.chunks import Fault
 from tests.support.lazy_images import Places, lazy_image, tar_of
-from tests.unit.mounts.conftest import ORIGIN, Node, eventually, read_all
+from tests.support.waiting import eventually
+from tests.unit.mounts.conftest import ORIGIN, Node, read_all
 
 pytestmark = pytest.mark.slow
 

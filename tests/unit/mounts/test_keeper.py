@@ -25,7 +25,8 @@ from modelcar.oci import Digest
 from modelcar.registry import ClientSettings
 from modelcar.store.layout import OciLayout
 from tests.support.lazy_images import LazyImage, layout_of, lazy_image, mount_request
-from tests.unit.mounts.conftest import eventually, read, read_all
+from tests.support.waiting import eventually
+from tests.unit.mounts.conftest import read, read_all
 
 pytestmark = pytest.mark.slow
 

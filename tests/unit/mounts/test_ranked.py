@@ -26,7 +26,8 @@ from modelcar.store import LocalStore
 from tests.support.architectures import llama, write_checkpoint
 from tests.support.checkpoints import files_of
 from tests.support.lazy_images import LazyImage, Places, lazy_image
-from tests.unit.mounts.conftest import Node, eventually, read, read_all
+from tests.support.waiting import eventually
+from tests.unit.mounts.conftest import Node, read, read_all
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from modelcar.packaging.inspect import parse_index_layer
 from modelcar.packaging.unpack import Readable, unpack_model
 from modelcar.registry import Registry
 from tests.support.checkpoints import files_of
-from tests.unit.packaging.test_unpack import Layers
+from tests.unit.packaging.layers import Layers
 
 INDEX = ModelIndex(root="/models", layers=()).to_json()
 

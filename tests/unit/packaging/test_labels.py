@@ -9,8 +9,8 @@ from modelcar.packaging.base import foreign_bases
 from modelcar.packaging.fetch import StoreSource, choose_manifest
 from modelcar.packaging.labels import image_labels, layer_labels
 from modelcar.store import LocalStore
+from tests.unit.packaging.bases import AMD64, add_base
 from tests.unit.packaging.conftest import Build
-from tests.unit.packaging.test_base import AMD64, add_base
 
 LAYERS = tuple(Descriptor.of(media_types.LAYER_TAR, bytes([i])) for i in range(2))
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -62,7 +63,7 @@ class Project:
         (program / "modelcar").symlink_to(self.bench.folder / "recorder")
         self.kept.mkdir()
 
-    def run(self, variables: Mapping[str, str], *options: str) -> Ran:
+    def run(self, variables: Mapping[str, Any], *options: str) -> Ran:
         """Run the pipeline. `variables` are those of the project, which its jobs have in the environment."""
         (self.folder / ".gitlab-ci-local-variables.yml").write_text(yaml.safe_dump(dict(variables)))
         node, packages = install_node_packages(_PACKAGES, at_least=(22, 0))

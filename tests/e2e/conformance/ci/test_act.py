@@ -11,8 +11,8 @@ import pytest
 
 from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import DOORS, ROOT
-from tests.e2e.ci.test_package import is_there
-from tests.e2e.ci.test_promote import policy_of
+from tests.e2e.ci.policies import policy_of
+from tests.e2e.ci.registry import is_there
 from tests.e2e.conformance.ci.act import Caller, Ran
 from tests.e2e.conformance.ci.repositories import keyless_policy, write_program
 from tests.e2e.support.registries import embedded_registry

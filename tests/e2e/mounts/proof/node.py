@@ -20,8 +20,8 @@ from modelcar.mounts.plan import MountPlan
 from modelcar.mounts.process.launch import start_mount
 from modelcar.mounts.process.unmounting import mounted
 from tests.e2e.mounts.proof.models import SmallModel
-from tests.e2e.support.commands import eventually
 from tests.e2e.support.mounts import unmount_below
+from tests.support.waiting import eventually
 
 __all__ = ["Mount", "Node", "kill", "node"]
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-__all__ = ["ELSEWHERE", "Found", "Way", "WrongBytes", "is_read", "read_pages"]
+__all__ = ["ELSEWHERE", "WAYS", "Found", "Way", "WrongBytes", "is_read", "read_pages"]
 
 Way = Literal["mmap", "mmap at random", "pread", "pread at random"]
+WAYS: Final[tuple[Way, ...]] = ("mmap", "mmap at random", "pread", "pread at random")
 
 ELSEWHERE: Final = ("unshare", "--mount", "--propagation", "slave")
 """Before a command: in a mount namespace of its own."""

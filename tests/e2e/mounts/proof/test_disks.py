@@ -12,13 +12,12 @@ import pytest
 from tests.e2e.mounts.erofs import requires_erofs
 from tests.e2e.mounts.proof.models import small_model
 from tests.e2e.mounts.proof.node import node
-from tests.e2e.mounts.proof.pages import read_pages
+from tests.e2e.mounts.proof.pages import WAYS, read_pages
 from tests.e2e.mounts.proof.sizes import RUNS, SEED
-from tests.e2e.mounts.proof.test_faults import WAYS
 from tests.e2e.shim_proof.disks import ext4
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 MIB: Final = 1 << 20

@@ -13,14 +13,13 @@ import pytest
 
 from tests.e2e.mounts.proof.models import small_model
 from tests.e2e.mounts.proof.node import Node, node
-from tests.e2e.mounts.proof.pages import ELSEWHERE, Found, Way, read_pages
+from tests.e2e.mounts.proof.pages import ELSEWHERE, WAYS, Found, Way, read_pages
 from tests.e2e.mounts.proof.sizes import RUNS, SEED
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.upstream import Upstream
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
-WAYS: Final[tuple[Way, ...]] = ("mmap", "mmap at random", "pread", "pread at random")
 FAULTS: Final = {
     "corrupt": Fault(wrong=Wrong.FLIP, after=20_000),
     "truncated": Fault(wrong=Wrong.SHORT, amount=5000),

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.mounts.proof.pages import Way, WrongBytes, read_pages
-from tests.e2e.mounts.proof.test_faults import WAYS
+from tests.e2e.mounts.proof.pages import WAYS, Way, WrongBytes, read_pages
 
 SIZE = 40_000
 

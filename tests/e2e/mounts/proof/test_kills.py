@@ -16,12 +16,11 @@ from modelcar.mounts.process.unmounting import mounted
 from modelcar.mounts.start_times import start_time
 from tests.e2e.mounts.proof.models import SmallModel, small_model
 from tests.e2e.mounts.proof.node import Mount, Node, kill
-from tests.e2e.mounts.proof.pages import ELSEWHERE, Found, Way, is_read, read_pages
+from tests.e2e.mounts.proof.pages import ELSEWHERE, WAYS, Found, Way, is_read, read_pages
 from tests.e2e.mounts.proof.sizes import RUNS, SEED
-from tests.e2e.mounts.proof.test_faults import WAYS
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -14,18 +14,17 @@ import pytest
 
 from tests.e2e.mounts.proof.models import SmallModel, small_model
 from tests.e2e.mounts.proof.node import Mount, Node, node
-from tests.e2e.mounts.proof.pages import ELSEWHERE, Found, Way, read_pages
+from tests.e2e.mounts.proof.pages import ELSEWHERE, WAYS, Found, read_pages
 from tests.e2e.mounts.proof.sizes import SEED
 from tests.e2e.shim_proof.faults import Fault, Wrong
 from tests.e2e.shim_proof.upstream import Upstream
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 Outage = Literal["refused", "silent"]
 """Connections fail at once; or they stand, and nothing comes any more."""
 
-WAYS: Final[tuple[Way, ...]] = ("mmap", "mmap at random", "pread", "pread at random")
 BEFORE: Final = 0.3  # seconds of readers before the outage
 LATER: Final = 120.0  # seconds after it within which all is read
 

@@ -13,10 +13,11 @@ from tests.e2e.mounts.erofs import requires_erofs
 from tests.e2e.mounts.mounting import Reader
 from tests.e2e.mounts.proof.node import kill
 from tests.e2e.mounts.readers import PREAD
-from tests.e2e.support.commands import Modelcar, eventually
+from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.mounts import unmount_below
 from tests.support.made_up import made_up_model
 from tests.support.made_up_registry import MadeUpRegistry, made_up_registry, reference
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 MIB = 24

@@ -11,9 +11,8 @@ import pytest
 
 from tests.e2e.mounts.proof.models import small_model
 from tests.e2e.mounts.proof.node import Node
-from tests.e2e.mounts.proof.pages import ELSEWHERE, Found, Way, read_pages
+from tests.e2e.mounts.proof.pages import ELSEWHERE, WAYS, Found, Way, read_pages
 from tests.e2e.mounts.proof.sizes import SEED
-from tests.e2e.mounts.proof.test_faults import WAYS
 from tests.e2e.shim_proof.upstream import Upstream
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]

@@ -11,8 +11,8 @@ import pytest
 from modelcar.mounts.fuse import wire
 from modelcar.mounts.fuse.revoking import Revoking, Turns
 from modelcar.mounts.fuse.tree import Tree
-from tests.e2e.support.commands import eventually
 from tests.support.plans import plan_of
+from tests.support.waiting import eventually
 
 TREE = Tree(plan_of([10, 10], {"a": (0, 0, 5), "b": (1, 0, 5), "c": (0, 5, 5)}))
 

@@ -22,9 +22,9 @@ from modelcar.mounts.fuse.tree import Tree
 from modelcar.mounts.fuse.wire import Opcode, Read, Request
 from modelcar.mounts.process.journal import Journal, Left, create_journal
 from modelcar.mounts.testing import ScriptedDoor
-from tests.e2e.support.commands import eventually
 from tests.support.examples import examples
 from tests.support.plans import plan_of
+from tests.support.waiting import eventually
 
 CONTENT = random.Random(7).randbytes(40_000)
 PLAN = plan_of([len(CONTENT), 100], {"weights": (0, 4096, 30_000), "empty": (0, 0, 0), "z": (1, 0, 100)}, {"link": "z"})

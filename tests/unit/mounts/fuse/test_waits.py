@@ -17,7 +17,7 @@ import pytest
 
 from modelcar.errors import InvalidDocument
 from modelcar.mounts.fuse.waits import Wait, Waits, is_dying
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 
 def wait(unique: int, pid: int = 0, began: float | None = None) -> Wait:

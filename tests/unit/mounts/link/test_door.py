@@ -16,7 +16,8 @@ from modelcar.mounts.link import client
 from modelcar.oci import Digest
 from tests.support.chunks import Fault
 from tests.support.lazy_images import Places, lazy_image
-from tests.unit.mounts.conftest import Node, ask, eventually, read, read_all
+from tests.support.waiting import eventually
+from tests.unit.mounts.conftest import Node, ask, read, read_all
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.mounts.process import supervisor
-from tests.e2e.support.commands import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from modelcar.errors import Denied, Unreachable
 from registry_shim.cli import main
 from registry_shim.cli.asking import lasting
 from registry_shim.operations.admin.client import AdminClient
+from tests.support.waiting import eventually
 from tests.unit.shim.operations.admin.node import Administered, listening
-from tests.unit.shim.precache.doors import until
 from tests.unit.shim.space.node import Node
 
 pytestmark = pytest.mark.slow
@@ -102,7 +102,7 @@ def test_what_was_here_already_came_at_no_rate(node: Administered, capsys: pytes
     node.upstream.images.add(V1, content)
     assert main(["precache", V1, "--wait"]) == 0
     assert main(["precache", V1]) == 0
-    until(lambda: AdminClient(node.node.root).get("precache", reference=V1)["phase"] == "ready")
+    eventually(lambda: AdminClient(node.node.root).get("precache", reference=V1)["phase"] == "ready")
     capsys.readouterr()
     assert main(["precache", V1, "--wait"]) == 0
     assert "/s" not in Shown(capsys).err
@@ -171,7 +171,7 @@ def test_without_waiting_it_is_queued(node: Administered, capsys: pytest.Capture
     assert main(["precache", V1, "--limit-rate", "1Gbit/s", "--priority", "3"]) == 0
     assert Shown(capsys).out == f"{V1}: queued\n"
     assert node.upstream.rates[-1] == 125_000_000.0
-    until(lambda: bool(node.upstream.images.leases))
+    eventually(lambda: bool(node.upstream.images.leases))
     node.upstream.images.let(held)
 
 

@@ -23,8 +23,7 @@ from registry_shim.cluster.seen import look
 from registry_shim.cluster.telling import Events, Labels
 from registry_shim.precache.settings import PrecacheList
 from tests.support.cluster_objects import GB, IMAGE, check, node
-
-from .test_telling import DIGEST, SIDECAR, Told, entry, image, pod
+from tests.unit.shim.cluster.told import DIGEST, SIDECAR, Told, entry, image, pod
 
 SECRET = {"namespace": "pull-secrets", "name": "ghcr"}
 

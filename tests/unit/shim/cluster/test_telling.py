@@ -14,45 +14,11 @@ from registry_shim.cluster.progress import event, events, models_awaited
 from registry_shim.cluster.report import differs, report
 from registry_shim.cluster.seen import Sight, look
 from tests.support.cluster_objects import GB, IMAGE, check
-
-DIGEST = "sha256:" + "ab" * 32
-
-
-def entry(phase: str = "ready", *, done: int = 0, total: int = 10 * GB, rate: float = 0.0, **more: Any) -> Object:
-    progress = {"done": done, "total": total, "rate": rate}
-    return {
-        "reference": IMAGE,
-        "phase": phase,
-        "digest": DIGEST,
-        "error": None,
-        "hint": None,
-        "progress": progress,
-    } | more
-
-
-def image(digest: str = DIGEST, name: str = IMAGE, **more: Any) -> Object:
-    shown = {"digest": digest, "names": [name], "size": 10 * GB, "total": 10 * GB, "used": 1.0, "whole": True}
-    return shown | {"pinned": False, "verdict": None} | more
+from tests.unit.shim.cluster.told import DIGEST, SIDECAR, Told, entry, image, pod
 
 
 def blob(rate: int, origin: str = "ghcr.io/acme/llm") -> Object:
     return {"rate": rate, "origins": [origin]}
-
-
-class Told:
-    """A shim that says what it is told to."""
-
-    def __init__(self, *entries: Object, images: tuple[Object, ...] = (), blobs: tuple[Object, ...] = ()) -> None:
-        self.status: dict[str, Any] = {
-            "space": {"budget": 0, "taken": 40 * GB, "disk": {"free": 60 * GB, "total": 200 * GB}},
-            "precache": {"images": list(entries)},
-            "images": list(images),
-            "blobs": list(blobs),
-        }
-
-    def get(self, path: str, **_: str) -> dict[str, Any]:
-        assert path == "status"
-        return self.status
 
 
 def seen(*entries: Object, **more: tuple[Object, ...]) -> Sight:
@@ -192,17 +158,6 @@ def test_labels_are_bounded_and_the_oldest_goes_first_but_never_what_is_wanted()
 
 
 # Events
-
-
-def pod(*containers: Object, phase: str = "Pending", volumes: tuple[Object, ...] = (), **status: Any) -> Object:
-    return {
-        "metadata": {"name": "server-0", "namespace": "team", "uid": "uid-1"},
-        "spec": {"nodeName": "a", "initContainers": list(containers), "volumes": list(volumes)},
-        "status": {"phase": phase, **status},
-    }
-
-
-SIDECAR = {"name": "modelcar-model", "image": IMAGE}
 
 
 def said(one: Object, sight: Sight) -> list[tuple[str, str]]:

@@ -15,8 +15,7 @@ from registry_shim.gate.rescan import Rescan, When
 from registry_shim.gate.settings import GateRule, GateSettings, Mode, OnPending, ScanDemand
 from registry_shim.gate.verdicts import NodeVerdict, VerdictStore
 from tests.support.gate import EVIL, LLM, Arrivals, Upstream, Watched, running_gate
-
-from .test_gate import ALICE, NODE_SCAN, admit, run, settled, signed_by, until
+from tests.unit.shim.gate.scenes import ALICE, NODE_SCAN, admit, run, settled, signed_by, until
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from registry_shim.gate.settings import NodeScan
 from registry_shim.gate.verdicts import NodeVerdict
 from tests.support.gate import EVIL, LLM, Arrivals, Upstream
 from tests.support.scanned_images import index_of
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +35,6 @@ def workers(folder: Path) -> Iterator[int]:
                 yield int(process.name)
         except OSError:
             continue
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_layers_of_other_images_cannot_be_named(

@@ -10,8 +10,8 @@ from modelcar.oci import Descriptor, Digest, Index, Manifest
 from modelcar.oci.media_types import EMPTY
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.testing import running_mirror
-from tests.e2e.support.commands import eventually
 from tests.support.scripted_registry import Reply, ScriptedRegistry, error
+from tests.support.waiting import eventually
 
 from .conftest import HOST, REPO, Client, MakeMirror, publish, put, referrers_of
 

@@ -32,10 +32,10 @@ from modelcar.store.layout import OciLayout
 from registry_shim.mirror.settings import MirrorSettings, UpstreamSettings
 from registry_shim.mirror.tables import Tables
 from registry_shim.testing import running_mirror
-from tests.e2e.support.commands import eventually
 from tests.support.checkpoints import make_checkpoint
 from tests.support.chunks import MemorySource, Reports
 from tests.support.scripted_registry import Default, Reply, Request, ScriptedRegistry, error
+from tests.support.waiting import eventually
 
 from .conftest import HOST, REPO, Client, MakeMirror, put
 

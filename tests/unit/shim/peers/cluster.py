@@ -6,8 +6,7 @@ import asyncio
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,7 +28,7 @@ from registry_shim.peers.peers import Peers
 from registry_shim.peers.settings import PeerSettings
 from tests.support.chunks import Content, MemorySource, Reports
 
-__all__ = ["ORIGIN", "PATIENT", "TRUSTING", "Node", "cluster", "free_addresses", "pull", "pull_all", "until"]
+__all__ = ["ORIGIN", "PATIENT", "TRUSTING", "Node", "cluster", "free_addresses", "pull", "pull_all"]
 
 ORIGIN = Origin(registry="registry.example", repository="org/model")
 FAST = FetchSettings(backoff=0.01, backoff_limit=0.1, attempts=3)
@@ -144,13 +143,6 @@ def cluster(
             mine = replace(base, listen=address, members=tuple(listed), zone=zones[n] if zones else "")
             nodes.append(stack.enter_context(Node(folder / str(n), mine, MemorySource(content.data), fetching)))
         yield nodes
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.005)
 
 
 def pull(node: Node, content: Content, grid: Grid | None) -> bytes:

@@ -24,8 +24,9 @@ from registry_shim.peers.peers import Peers
 from registry_shim.peers.protocol import unpack_map
 from registry_shim.peers.settings import PeerSettings
 from tests.support.chunks import Content, Fault, MemorySource
+from tests.support.waiting import eventually
 from tests.unit.shim.peers.cluster import ORIGIN as OF
-from tests.unit.shim.peers.cluster import Node, free_addresses, pull, until
+from tests.unit.shim.peers.cluster import Node, free_addresses, pull
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,7 @@ def stranger(tmp_path: Path, content: Content) -> Iterator[Node]:
     with free_addresses(1) as (address,):
         settings = PeerSettings(listen=address, members=(address, *others), hold_seconds=0.2)
         with Node(tmp_path, settings, MemorySource(content.data)) as node:
-            until(lambda: len(node.peers.membership.ring()) > 200)
+            eventually(lambda: len(node.peers.membership.ring()) > 200)
             yield node
 
 
@@ -135,7 +136,7 @@ def test_nobody_fetches_for_the_one_it_would_ask_itself(tmp_path: Path) -> None:
         mine, other = stack.enter_context(free_addresses(2))
         settings = PeerSettings(listen=mine, members=(mine, other))
         node = stack.enter_context(Node(tmp_path, settings, MemorySource(content.data)))
-        until(lambda: len(node.peers.membership.ring()) == 2)
+        eventually(lambda: len(node.peers.membership.ring()) == 2)
         grid, homes = content.table(), node.peers._directions
         others = [n for n in range(8) if homes.plan(grid).zone[n].name == other]
         assert others
@@ -147,7 +148,7 @@ def test_what_cannot_be_verified_leaves_only_as_a_whole(node: Node, content: Con
     node.upstream.faults.append(Fault(at=len(content.data) - 1, stall=0, times=1))
     grid = content.plain
     assert blob(node, grid, 0, 100).status == 503
-    until(lambda: node.upstream.sent >= CHUNK_SIZE)
+    eventually(lambda: node.upstream.sent >= CHUNK_SIZE)
     assert blob(node, grid, 0, 100).status == 503
 
 
@@ -261,7 +262,7 @@ def test_what_is_too_much_is_told_to_come_again(tmp_path: Path, content: Content
         assert blob(node, content.plain, 0, 10).status == 503
         assert answer.read() == content.data
         slow.close()
-        until(lambda: blob(node, content.plain, 0, 10).status == 206)
+        eventually(lambda: blob(node, content.plain, 0, 10).status == 206)
 
 
 def test_settings_that_let_strangers_in_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from registry_shim.peers.members import Member
 from registry_shim.peers.membership import Membership
 from registry_shim.peers.source import PeerSource
 from tests.support.chunks import Content, Fault, MemorySource
-from tests.unit.shim.peers.cluster import PATIENT, TRUSTING, Node, cluster, pull, pull_all, until
+from tests.support.waiting import eventually
+from tests.unit.shim.peers.cluster import PATIENT, TRUSTING, Node, cluster, pull, pull_all
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def test_a_lying_peer_is_found_out_and_left_alone(tmp_path: Path, content: Conte
     with cluster(tmp_path, content, 3) as nodes:
         liar = nodes[0]
         pull(liar, content, content.table(CHUNK))
-        until(lambda: liar.cache.contains(content.digest))
+        eventually(lambda: liar.cache.contains(content.digest))
         path = liar.cache.layout.path(content.digest)
         path.chmod(0o600)
         path.write_bytes(bytes(len(content.data)))
@@ -80,7 +81,7 @@ def test_what_is_small_and_cannot_be_verified_in_part_comes_from_the_upstream(tm
     small = Content(1000)
     with cluster(tmp_path, small, 3) as nodes:
         pull(nodes[0], small, None)
-        until(lambda: nodes[0].cache.contains(small.digest))
+        eventually(lambda: nodes[0].cache.contains(small.digest))
         path = nodes[0].cache.layout.path(small.digest)
         path.chmod(0o600)
         path.write_bytes(bytes(len(small.data)))
@@ -131,7 +132,7 @@ def test_a_member_that_joins_becomes_a_home(tmp_path: Path, content: Content) ->
         nodes[3].router.sources = (mine := MemorySource(other.data),)
         for node in nodes:
             node.access.size = len(other.data)
-        until(lambda: all(late in node.peers.membership.reliable() for node in nodes[:3]))
+        eventually(lambda: all(late in node.peers.membership.reliable() for node in nodes[:3]))
         assert all(data == other.data for data in pull_all(nodes[:3], other, other.table(CHUNK)))
         assert mine.sent > 0
 
@@ -149,12 +150,12 @@ def test_peers_that_do_not_answer_take_few_threads(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(PeerSource, "look", look)
     monkeypatch.setattr("registry_shim.peers.router._LOOK", 0.01)
     with cluster(tmp_path, content, 5) as nodes:
-        until(lambda: len(nodes[0].peers.membership.reliable()) == 4)
+        eventually(lambda: len(nodes[0].peers.membership.reliable()) == 4)
         router = nodes[0].peers.router_for(nodes[0]._behind)(content.descriptor, Origins())
         for _ in range(5):
             router.background(content.table(CHUNK))
         assert len(looking) == 8
         answer.set()
-        until(lambda: nodes[0].peers._lookouts._value == 8)
+        eventually(lambda: nodes[0].peers._lookouts._value == 8)
         router.background(content.table(CHUNK))
-        until(lambda: len(looking) > 8)
+        eventually(lambda: len(looking) > 8)

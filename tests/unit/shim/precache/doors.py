@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -212,12 +210,3 @@ class FakeNode:
             importer=lambda reference, parts: self.imported.append((str(reference), len(parts))),
             throttle=self.rates.append,
         )
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until something is so; a test fails where it never is."""
-    deadline = time.monotonic() + seconds
-    event = threading.Event()
-    while not true():
-        assert time.monotonic() < deadline, "it does not come to be"
-        event.wait(0.01)

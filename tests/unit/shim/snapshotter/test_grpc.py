@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from modelcar.errors import NotFound
-from registry_shim.snapshotter.grpc import Explain, Handler, Status, connection_factory
+from registry_shim.snapshotter.grpc import Handler, Status
 from tests.support.grpc_client import GrpcClient, framed
+from tests.unit.shim.snapshotter.serving import served
 
 pytestmark = pytest.mark.slow
 
 ECHO, MANY, FAIL, WAIT = "/t.T/Echo", "/t.T/Many", "/t.T/Fail", "/t.T/Wait"
-
-
-def explained(error: Exception) -> tuple[Status, str]:
-    return (Status.NOT_FOUND if isinstance(error, NotFound) else Status.UNKNOWN), str(error)
 
 
 class Handlers:
@@ -44,31 +38,6 @@ class Handlers:
         self.waiting.release()
         assert self.go.wait(30)
         return (message,)
-
-
-@contextmanager
-def served(path: Path, methods: dict[str, Handler], *, explain: Explain = explained) -> Iterator[None]:
-    """In a thread with a loop of its own."""
-    started, end = threading.Event(), asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        loops.append(loop)
-        with ThreadPoolExecutor(8) as threads:
-            server = await loop.create_unix_server(connection_factory(methods, explain, threads), str(path))
-            started.set()
-            await end.wait()
-            server.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert started.wait(30)
-        yield
-    finally:
-        loops[0].call_soon_threadsafe(end.set)
-        thread.join(30)
 
 
 @pytest.fixture

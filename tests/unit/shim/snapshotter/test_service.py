@@ -17,7 +17,7 @@ from registry_shim.snapshotter.service import handlers
 from tests.support.grpc_client import Answer, GrpcClient
 from tests.support.protobufs import message, read
 from tests.support.snapshots import RememberingMounter, chain_id, lazy_labels
-from tests.unit.shim.snapshotter.test_grpc import served
+from tests.unit.shim.snapshotter.serving import served
 
 pytestmark = pytest.mark.slow
 

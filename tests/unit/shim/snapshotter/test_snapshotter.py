@@ -12,8 +12,8 @@ from modelcar.errors import AlreadyExists, NotFound, Refused, WorldError
 from modelcar.oci import Digest
 from registry_shim.snapshotter.messages import Committing, Mount, Preparing, Updating
 from registry_shim.snapshotter.records import Kind, ModelImage
-from tests.e2e.support.commands import eventually
 from tests.support.snapshots import RememberingMounter, Workbench, chain_id, labels, lazy_labels
+from tests.support.waiting import eventually
 
 
 def folders(bench: Workbench) -> set[str]:

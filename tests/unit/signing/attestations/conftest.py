@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from modelcar.packaging.plan import Packing
 from modelcar.signing.attestations.image import AttestedImage, read_image
 from modelcar.store import LocalStore
 from tests.support.checkpoints import age, make_checkpoint
+from tests.support.weights import safetensors_bytes
 
 CARD = """---
 license: apache-2.0
@@ -75,3 +77,9 @@ def from_hub(image: AttestedImage, **annotations: str) -> AttestedImage:
     """`image` as if it came from this repository on the Hub."""
     source = {"dev.modelcar.source.repo": "acme/tiny", "dev.modelcar.source.revision": "c0ffee" * 6 + "c0ff"}
     return replace(image, annotations={**image.annotations, **source, **annotations})
+
+
+def first_shard(size: int) -> bytes:
+    """A valid file of about `size` bytes of one tensor named like the checkpoint's first."""
+    elements = size // 2
+    return safetensors_bytes({"model.layers.1.weight": ("BF16", (elements,), os.urandom(2 * elements))})

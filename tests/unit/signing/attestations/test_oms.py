@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from modelcar.signing.keys.generate import generate_key
 from modelcar.signing.signatory import KeySignatory
 from modelcar.signing.statement import COSIGN_SIGN, Statement
 from modelcar.signing.verified import Authority, Bundle, Evidence, Verified
-from tests.unit.signing.attestations.conftest import Attest
+from tests.unit.signing.attestations.conftest import Attest, first_shard
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -42,7 +41,7 @@ def test_small_files_are_listed_whole_with_the_digest_of_their_content(image: At
 
 
 def test_large_files_are_listed_by_shards_that_nobody_had_to_hash(attest: Attest, folder: Path) -> None:
-    (folder / "model-00001-of-00003.safetensors").write_bytes(_safetensors(2 * CHUNK_SIZE + 17))
+    (folder / "model-00001-of-00003.safetensors").write_bytes(first_shard(2 * CHUNK_SIZE + 17))
     statement = oms_statement(attest().model, "tiny")
     algorithm = f"sha256-sharded-{CHUNK_SIZE}"
     expected = [
@@ -65,7 +64,7 @@ def test_large_files_are_listed_by_shards_that_nobody_had_to_hash(attest: Attest
 
 
 def test_large_files_are_listed_whole_where_their_digest_was_recorded(attest: Attest, folder: Path) -> None:
-    (folder / "model-00001-of-00003.safetensors").write_bytes(_safetensors(CHUNK_SIZE + 1))
+    (folder / "model-00001-of-00003.safetensors").write_bytes(first_shard(CHUNK_SIZE + 1))
     statement = oms_statement(attest(content_digests=True).model, "tiny")
     assert [r["digest"] for r in statement.predicate["resources"]] == [
         hashlib.sha256(content).hexdigest() for content in contents(folder).values()
@@ -85,14 +84,14 @@ def test_another_byte_in_a_file_is_another_manifest(attest: Attest, folder: Path
 
 
 def test_names_with_colons_cannot_be_listed_by_shards(attest: Attest, folder: Path) -> None:
-    (folder / "model-00001-of-00003.safetensors").write_bytes(_safetensors(CHUNK_SIZE + 1))
+    (folder / "model-00001-of-00003.safetensors").write_bytes(first_shard(CHUNK_SIZE + 1))
     (folder / "a:b.txt").write_text("x")
     with pytest.raises(UsageError, match=r"a:b\.txt"):
         oms_statement(attest().model, "tiny")
 
 
 def test_chunks_of_another_cut_are_refused(attest: Attest, folder: Path) -> None:
-    (folder / "model-00001-of-00003.safetensors").write_bytes(_safetensors(2 * CHUNK_SIZE))
+    (folder / "model-00001-of-00003.safetensors").write_bytes(first_shard(2 * CHUNK_SIZE))
     model = attest().model
     layer = next(layer for layer in model.layers if any(c.size == CHUNK_SIZE for c in layer.chunks))
     first = next(i for i, c in enumerate(layer.chunks) if c.size == CHUNK_SIZE)
@@ -110,14 +109,6 @@ def test_chunks_of_another_cut_are_refused(attest: Attest, folder: Path) -> None
 def test_a_model_without_files_has_no_manifest() -> None:
     with pytest.raises(UsageError, match="no file"):
         oms_statement(ModelIndex(root="/models", layers=()), "tiny")
-
-
-def _safetensors(size: int) -> bytes:
-    """A valid file of about `size` bytes of one tensor named like the checkpoint's first."""
-    from tests.support.weights import safetensors_bytes
-
-    elements = size // 2
-    return safetensors_bytes({"model.layers.1.weight": ("BF16", (elements,), os.urandom(2 * elements))})
 
 
 def test_a_signed_manifest_holds_for_its_files_and_its_signer(attest: Attest, folder: Path) -> None:

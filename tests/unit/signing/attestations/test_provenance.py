@@ -11,7 +11,7 @@ import pytest
 from modelcar.signing.attestations.image import AttestedImage
 from modelcar.signing.attestations.invocation import LOCAL_BUILDER, Invocation, ambient_invocation
 from modelcar.signing.attestations.provenance import provenance
-from tests.unit.signing.attestations.conftest import Attest, from_hub
+from tests.unit.signing.attestations.conftest import Attest, first_shard, from_hub
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GITHUB = {
@@ -48,9 +48,7 @@ def test_every_file_is_a_dependency_with_its_digest(image: AttestedImage, folder
 
 
 def test_a_file_of_unknown_digest_is_bound_by_its_layer(attest: Attest, folder: Path) -> None:
-    from tests.unit.signing.attestations.test_oms import _safetensors
-
-    (folder / "model-00001-of-00003.safetensors").write_bytes(_safetensors(5 << 20))
+    (folder / "model-00001-of-00003.safetensors").write_bytes(first_shard(5 << 20))
     image = attest()
     entry = dependencies(provenance(image, Invocation()))["/models/model-00001-of-00003.safetensors"]
     assert "digest" not in entry

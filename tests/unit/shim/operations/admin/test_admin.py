@@ -18,7 +18,7 @@ from registry_shim.operations.admin.client import AdminClient
 from registry_shim.operations.admin.control import control_listener
 from registry_shim.operations.admin.revoked import Revoked
 from registry_shim.operations.admin.tokens import RemoteAdmin
-from tests.unit.shim.precache.doors import until
+from tests.support.waiting import eventually
 from tests.unit.shim.space.node import Node
 
 from .node import Administered, listening
@@ -71,9 +71,9 @@ def test_precaching(node: Administered, client: AdminClient) -> None:
     node.upstream.images.add(V1, b"layer")
     held = node.upstream.images.hold(b"layer")
     assert client.post("precache", reference=V1, priority=2, pin=True)["sources"] == ["api"]
-    until(lambda: client.get("precache", reference=V1)["phase"] == "fetching")
+    eventually(lambda: client.get("precache", reference=V1)["phase"] == "fetching")
     node.upstream.images.let(held)
-    until(lambda: client.get("precache", reference=V1)["phase"] == "ready")
+    eventually(lambda: client.get("precache", reference=V1)["phase"] == "ready")
     assert [image["reference"] for image in client.get("precache")["images"]] == [V1]
     client.post("precache/limit", rate=1000)
     assert node.upstream.rates[-1] == 1000.0
