@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import ROOT
-from tests.e2e.ci.test_package import is_there
+from tests.e2e.ci.registry import is_there
 from tests.e2e.conformance.ci.gitlab import Project, Ran
 from tests.e2e.conformance.ci.repositories import keyless_policy, write_program
 from tests.e2e.support.registries import docker_registry, embedded_registry
@@ -51,11 +52,16 @@ def production(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-def keys(bench: Bench) -> dict[str, str]:
+def keys(bench: Bench) -> dict[str, Any]:
+    """What the page says about keys: they are variables of type File, whose value in a job is a path."""
+
+    def file(name: str) -> dict[str, Any]:
+        return {"type": "file", "values": {"*": (bench.keys / name).read_text()}}
+
     return {
         "MODEL_IMAGE": bench.image,
-        "MODEL_SIGN_KEY": (bench.keys / "sign.key").read_text(),
-        "MODEL_ATTEST_KEY": (bench.keys / "attest.key").read_text(),
+        "MODEL_SIGN_KEY": file("sign.key"),
+        "MODEL_ATTEST_KEY": file("attest.key"),
         "COSIGN_PASSWORD": PASSWORD,
     }
 
@@ -78,6 +84,7 @@ def test_a_job_packages_with_keys_and_hands_the_reference_on(bench: Bench, proje
     reports = project.artifacts("package") / "model-reports"
     assert f"<code>{bench.image}@{digest}</code>" in (reports / "summary.md").read_text()
     no_secret_shows(done, bench)
+    assert "env://" not in bench.arguments  # the keys came in files
     assert "PRIVATE KEY" not in "".join(file.read_text() for file in reports.iterdir())
 
 
