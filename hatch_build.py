@@ -163,11 +163,11 @@ def require_pinned(architecture: str, digest: str | None, sums: dict[str, str], 
 
 def get_build_hook() -> type[Any]:
     """Found by hatchling; imported here so that the command above works without it."""
-    from hatchling.builders.hooks.plugin.interface import (  # type: ignore[import-not-found,unused-ignore]
+    from hatchling.builders.hooks.plugin.interface import (  # type: ignore[import-not-found,unused-ignore]  # only in a build is it there
         BuildHookInterface,
     )
 
-    class HolderBuildHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignore]
+    class HolderBuildHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignore]  # likewise
         PLUGIN_NAME = "custom"
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:

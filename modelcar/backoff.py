@@ -27,7 +27,7 @@ class Backoff:
     def after(self, failures: int) -> float:
         """The rest after so many failures in a row, of which there is one at least."""
         rest = min(self.first * 2.0 ** min(failures - 1, _DOUBLINGS), self.longest)
-        return rest * random.uniform(1 - self.spread, 1 + self.spread)  # noqa: S311 - not a secret
+        return rest * random.uniform(1 - self.spread, 1 + self.spread)  # noqa: S311  # not a secret
 
 
 def retry_after(header: str | None) -> float:

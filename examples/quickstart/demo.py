@@ -50,14 +50,14 @@ def tour(root: Path, ref: str) -> int:
 
     layers = Table(box=None, pad_edge=False, header_style="bold", title="\nthe image", title_justify="left")
     for column, justify in (("layer", "left"), ("kind", "left"), ("size", "right"), ("sha256", "left")):
-        layers.add_column(column, justify=justify)  # type: ignore[arg-type]
+        layers.add_column(column, justify=justify)  # type: ignore[arg-type]  # one of rich's words for it
     for layer in built["layers"]:
         layers.add_row(layer["label"], layer["kind"], size(layer["size"]), layer["digest"][7:19])
     console.print(layers)
 
     steps = Table(box=None, pad_edge=False, header_style="bold", title="\nwhat happened", title_justify="left")
     for column, justify in (("step", "left"), ("bytes", "right"), ("time", "right"), ("", "left")):
-        steps.add_column(column, justify=justify)  # type: ignore[arg-type]
+        steps.add_column(column, justify=justify)  # type: ignore[arg-type]  # one of rich's words for it
     on_disk = disk_usage(root / "home")
     steps.add_row(
         "build", size(built["modelSize"]), f"{built['seconds']:.2f} s", f"{size(on_disk)} written, no weights"

@@ -61,7 +61,7 @@ class Offline:
     Models are taken for images of `modelcar build`, which have our holder.
     """
 
-    def facts(self, pod: Pod, asked: Asked, caller: Caller, settings: AdmissionSettings) -> Facts:  # noqa: ARG002
+    def facts(self, pod: Pod, asked: Asked, caller: Caller, settings: AdmissionSettings) -> Facts:  # noqa: ARG002  # the protocol's
         problem = "nobody was asked about its image (--resolve asks the registry)"
         return {image: ImageFact(digest=digest_in(image), problem=problem) for image in asked.images}
 

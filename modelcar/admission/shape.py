@@ -150,7 +150,7 @@ _SPEC: Final = _object(
 _POD_FIELDS: Final = _object(metadata=_object(annotations=_texts, labels=_texts), spec=_SPEC)
 
 
-def _POD(value: Any, where: str) -> None:  # noqa: N802 -- reads as the others
+def _POD(value: Any, where: str) -> None:  # noqa: N802  # reads as the others
     if not isinstance(value, dict):
         raise Denied(f"a pod is an object, and not {shown(value)}")
     _POD_FIELDS(value, where)

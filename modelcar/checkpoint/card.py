@@ -94,7 +94,7 @@ def _parse_block(block: str) -> str | tuple[str, ...] | None:
     if len(block) > _MAX_BLOCK:
         raise ValueError(block[:20])
     try:
-        loaded: Any = yaml.load(block, Loader=yaml.BaseLoader)  # noqa: S506 -- builds nothing but texts, lists and mappings
+        loaded: Any = yaml.load(block, Loader=yaml.BaseLoader)  # noqa: S506  # builds nothing but texts, lists and mappings
     except (yaml.YAMLError, RecursionError) as e:
         raise ValueError(block[:20]) from e
     value = next(iter(loaded.values())) if isinstance(loaded, dict) and len(loaded) == 1 else None

@@ -60,7 +60,7 @@ def parse_hub_name(name: str, options: HubOptions) -> Wanted:
 
 def is_wanted(path: str, options: HubOptions) -> bool:
     """Whether the patterns leave the file at `path` in."""
-    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined, unused-ignore]
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
     allow, ignore = list(options.allow_patterns) or None, list(options.ignore_patterns) or None
     return any(filter_repo_objects([path], allow_patterns=allow, ignore_patterns=ignore))
@@ -101,12 +101,12 @@ def is_hub_name(name: str) -> bool:
 @cache
 def silent_bar() -> Any:
     """A progress bar class that draws nothing."""
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined, unused-ignore]
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
     class SilentBar(tqdm):
         monitor_interval = 0  # else each process gets a thread that looks after bars, for good
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call, unused-ignore]
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call, unused-ignore]  # tqdm's has no types in some versions
 
     return SilentBar

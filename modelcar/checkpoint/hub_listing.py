@@ -37,7 +37,7 @@ def list_files(
         Exception: whatever the library's client raises; see `hub_errors`.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
     validate_repo_id(wanted.repo)
     model = f"{options.endpoint or constants.ENDPOINT}/api/models/{wanted.repo}"
@@ -82,7 +82,7 @@ def _asked(url: str, headers: dict[str, str], connections: Ranges | None) -> tup
         body, fields = document
         after = _NEXT.search(fields.get("Link", ""))
         return json.loads(body), after[1] if after else None
-    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]
+    from huggingface_hub.utils import (  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
         hf_raise_for_status,
         http_backoff,
     )

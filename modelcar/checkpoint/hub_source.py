@@ -51,7 +51,7 @@ def open_hub(wanted: Wanted, options: HubOptions) -> HubSource | Path:
 
     if options.offline or constants.HF_HUB_OFFLINE:
         return cached_snapshot(wanted, options)
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
     try:
         connections = direct_connections()
@@ -203,7 +203,7 @@ class HubSource:
 
     def _attempt(self, file: RemoteFile, start: int, stop: int, *, last: bool) -> tuple[memoryview | None, float]:
         """The bytes, or how long to wait before the next attempt."""
-        from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined, unused-ignore]
+        from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
         url, _ = self._located(file)
         own = _origin(url) == _origin(self._endpoint)

@@ -38,7 +38,7 @@ _LICENSE = re.compile(
 )
 
 
-def role_of(path: str, format: str | None) -> Role:  # noqa: A002 -- the field's word
+def role_of(path: str, format: str | None) -> Role:  # noqa: A002  # the field's word
     """The role of the file at `path` in the checkpoint, whose format `detect_format` told."""
     name = path.rpartition("/")[2].lower()
     if format in _NATIVE_FORMATS or name.endswith(_CODE_ENDINGS):

@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(self._verbs)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
         if cmd_name not in self._verbs:
             return None
         command = import_module(f"{self._package}.{cmd_name.replace('-', '_')}").command
@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
             self._prepare(ctx, verb, words)
         return verb, command, words
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
         widest = max(map(len, self._verbs))
         for heading, verbs in self.sections.items():
             with formatter.section(heading):

@@ -43,7 +43,7 @@ _PLANNING: Final = 86400.0  # seconds; an image without an index is fetched whol
 _ENDING: Final = 5.0  # seconds that the end of a mount is told for
 
 
-def byte_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:  # noqa: ARG001
+def byte_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:  # noqa: ARG001  # click's signature
     """A size as people type it."""
     return None if text is None else parse_size(text)
 

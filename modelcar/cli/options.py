@@ -117,14 +117,14 @@ def network_options(command: F) -> F:
 class _LocationType(click.ParamType[Location]):
     name = "REF"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:  # noqa: ARG002  # click's signature
         return value if isinstance(value, StoredLocation | Reference) else parse_location(value)
 
 
 class _ReferenceType(click.ParamType[Reference]):
     name = "REF"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:  # noqa: ARG002  # click's signature
         if isinstance(value, Reference):
             return value
         if value.startswith(("oci:", "oci-archive:")):
@@ -138,7 +138,7 @@ class _ReferenceType(click.ParamType[Reference]):
 class _BaseType(click.ParamType[str]):
     name = "BASE"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's signature
         if value not in OWN_BASES:
             parse_location(value)  # better now than after a download
         return str(value)
@@ -147,7 +147,7 @@ class _BaseType(click.ParamType[str]):
 class _PlatformType(click.ParamType[Platform]):
     name = "OS/ARCH"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Platform:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Platform:  # noqa: ARG002  # click's signature
         return value if isinstance(value, Platform) else Platform.parse(value)
 
 

@@ -30,7 +30,7 @@ def replacing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in new.items():
         before = old.get(key)
         both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        changes[key] = replacing(before, value) if both else value  # type: ignore[arg-type]
+        changes[key] = replacing(before, value) if both else value  # type: ignore[arg-type]  # `both` says that they are mappings
     return changes
 
 

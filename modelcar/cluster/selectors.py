@@ -34,7 +34,7 @@ def matches_labels(selector: str | None, labels: Mapping[str, str]) -> bool:
 def matches_fields(selector: str | None, item: Mapping[str, Any]) -> bool:
     """`spec.nodeName=a,status.phase!=Succeeded`; what an object lacks reads as empty."""
     for term in (selector or "").split(","):
-        name, sign, value = re.match(r"([^=!]*)(!=|==|=|)(.*)", term.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
+        name, sign, value = re.match(r"([^=!]*)(!=|==|=|)(.*)", term.strip(), re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
         if name and (_field(item, name) == value) is (sign == "!="):
             return False
     return True

@@ -32,7 +32,7 @@ class Watched:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def phase(self, name: str, labels: Mapping[Digest, str] = NO_LABELS) -> AbstractContextManager[Progress]:  # noqa: ARG002
+    def phase(self, name: str, labels: Mapping[Digest, str] = NO_LABELS) -> AbstractContextManager[Progress]:  # noqa: ARG002  # all phases go to the one
         return nullcontext(self._progress)
 
     def note(self, text: str) -> None:

@@ -131,10 +131,10 @@ class _OneSource:
     def background(self, grid: Grid) -> Iterable[int]:
         return range(len(grid))
 
-    def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:  # noqa: ARG002
+    def candidates(self, grid: Grid, number: int) -> Sequence[ChunkSource]:  # noqa: ARG002  # the protocol's: all are asked for all
         return self._sources
 
-    def is_at_hand(self, grid: Grid, number: int) -> bool:  # noqa: ARG002
+    def is_at_hand(self, grid: Grid, number: int) -> bool:  # noqa: ARG002  # the protocol's: all are asked for all
         return True
 
     def report(self, source: ChunkSource, outcome: Outcome, size: int, seconds: float) -> None:

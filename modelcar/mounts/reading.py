@@ -51,7 +51,7 @@ class _Raw(io.RawIOBase):
         self._position = max(0, base + offset)
         return self._position
 
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # io hands over nothing else
         data = self._read_at(self._position, len(buffer))
         buffer[: len(data)] = data
         self._position += len(data)

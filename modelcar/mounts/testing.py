@@ -30,7 +30,7 @@ class ScriptedDoor:
         self._lost: dict[int, int] = {}
         self._told: list[Callable[[int], None]] = []
         self._told_whole: list[Callable[[int], None]] = []
-        self._files = [tempfile.TemporaryFile(dir=folder) for _ in contents]  # noqa: SIM115 - closed by `close`
+        self._files = [tempfile.TemporaryFile(dir=folder) for _ in contents]  # noqa: SIM115  # closed by `close`
         for file, content in zip(self._files, contents, strict=True):
             os.ftruncate(file.fileno(), len(content))
 

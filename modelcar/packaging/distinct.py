@@ -47,7 +47,7 @@ class DistinctPaths:
                 alike[name] = None  # before the others are looked at: of two threads, one at least sees the other's
                 for other in list(alike)[:_TRIED]:
                     if other != name and self._are_one(other, name):
-                        first, second = os.path.join(parent, other), os.path.join(parent, name)  # noqa: PTH118
+                        first, second = os.path.join(parent, other), os.path.join(parent, name)  # noqa: PTH118  # paths of the image, not of this machine
                         raise UsageError(
                             f"{first!r} and {second!r} of the image are one file here: "
                             "this file system ignores case or the form of Unicode",

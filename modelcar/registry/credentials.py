@@ -56,7 +56,7 @@ def config_files(chosen: Path | None = None, environment: Mapping[str, str] | No
     """Where logins are kept, in the order in which they are looked through; a chosen one is the only one."""
     env = os.environ if environment is None else environment
     if chosen is not None:
-        return [chosen / "config.json" if os.path.isdir(chosen) else chosen]  # noqa: PTH112 -- never raises
+        return [chosen / "config.json" if os.path.isdir(chosen) else chosen]  # noqa: PTH112  # never raises
     if path := env.get("REGISTRY_AUTH_FILE"):
         return [Path(path)]
     home = _home(env)
@@ -97,7 +97,7 @@ class GivenLogin:
     def __init__(self, login: Login | None) -> None:
         self._login = login
 
-    def find(self, registry: str, repository: str) -> Login | None:  # noqa: ARG002 - the same for all
+    def find(self, registry: str, repository: str) -> Login | None:  # noqa: ARG002  # the same for all
         return self._login
 
     @property

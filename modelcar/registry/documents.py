@@ -59,7 +59,7 @@ class Documents:
         if descriptor is not None:
             ref = ref.with_digest(descriptor.digest)
         document = self._read(ref, descriptor)
-        assert document is not None  # noqa: S101 - 404 is not expected here
+        assert document is not None  # noqa: S101  # 404 is not expected here
         return document
 
     def find(self, ref: Reference) -> Manifest | Index | None:

@@ -94,7 +94,7 @@ def _dispatch(scan: FileScan, formats: Sequence[Format]) -> tuple[str, ...]:
         scan.found(AMBIGUOUS, ", ".join(f.name for f in matching))
     for each in matching:
         attempt = scan.again()
-        if _guarded(attempt, lambda f=each, a=attempt: f.scan(a)):  # type: ignore[misc]
+        if _guarded(attempt, lambda f=each, a=attempt: f.scan(a)):  # type: ignore[misc]  # mypy takes no lambda with a default
             _report_gaps(attempt)
     return tuple(f.name for f in matching)
 

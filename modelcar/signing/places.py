@@ -88,7 +88,7 @@ class RegistryPlace:
     def attach(self, manifest: Manifest) -> None:
         self.registry.put_manifest(self.at(manifest.digest), manifest.content, manifest.media_type)
 
-    def tag(self, tag: str, subject: Digest, image: Manifest, *, replaces: Digest | None) -> bool:  # noqa: ARG002
+    def tag(self, tag: str, subject: Digest, image: Manifest, *, replaces: Digest | None) -> bool:  # noqa: ARG002  # registries know no such condition
         """Registries know no condition on a write: whoever reads it back sees who came last."""
         self.registry.put_manifest(self.ref.with_tag(tag), image.content, image.media_type)
         written = self.tagged(tag)

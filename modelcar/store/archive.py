@@ -72,7 +72,7 @@ class ArchiveStore:
     def read_index(self) -> bytes:
         return self.member("index.json", _MAX_INDEX)
 
-    def write_index(self, content: bytes) -> None:  # noqa: ARG002
+    def write_index(self, content: bytes) -> None:  # noqa: ARG002  # the store's signature; an archive is read only
         self._refuse()
 
     def locked(self) -> AbstractContextManager[None]:
@@ -90,7 +90,7 @@ class ArchiveStore:
     def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> ByteReader:
         return self.map(digest).open(offset, length)
 
-    def begin(self, expected: Digest | None = None) -> Writer:  # noqa: ARG002
+    def begin(self, expected: Digest | None = None) -> Writer:  # noqa: ARG002  # the store's signature; an archive is read only
         self._refuse()
 
     def delete(self, digest: Digest) -> None:

@@ -369,7 +369,7 @@ class Gate:
         self._spawn(self._cut(ruling, case))
 
     async def _cut(self, ruling: Ruling, case: Case) -> None:
-        assert self._revocations is not None  # noqa: S101
+        assert self._revocations is not None  # noqa: S101  # or nothing would have turned
         cases = self._docket.all()
         served = {(c.origin.name, c.root.digest) for c in cases if c.ruling is None or c.ruling.is_served}
         blobs = await in_thread(self._revocations.cut, case.origin, ruling, served)

@@ -184,7 +184,7 @@ class _Answers:
     def start(self, key: str, label: str, total: int) -> None:
         pass
 
-    def advance(self, key: str, n: int) -> None:  # noqa: ARG002
+    def advance(self, key: str, n: int) -> None:  # noqa: ARG002  # the protocol's
         self._done += n
         if self._done - self._told >= 64 << 20:
             self._told = self._done

@@ -35,7 +35,7 @@ class Unguarded:
     def admit_repository(self, origin: Origin) -> None:
         pass
 
-    async def admit(self, origin: Origin, descriptor: Descriptor, content: bytes) -> tuple[str, ...]:  # noqa: ARG002
+    async def admit(self, origin: Origin, descriptor: Descriptor, content: bytes) -> tuple[str, ...]:  # noqa: ARG002  # the protocol's: everything is let in
         return ()
 
     async def admit_blob(self, origin: Origin, digest: Digest) -> None:

@@ -63,7 +63,7 @@ class DnsMembers:
         while not self._stopped.wait(pause):
             try:
                 tell(self.resolve())
-                pause = self._seconds * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
+                pause = self._seconds * random.uniform(0.9, 1.1)  # noqa: S311  # not a secret
             except WorldError as e:
                 _log.warning("%s", e)
                 pause = min(_RETRY, self._seconds)

@@ -67,7 +67,7 @@ class Knowledge:
         now = self._clock()
         with self._lock:
             self._refused = {key: until for key, until in self._refused.items() if until > now}
-            self._refused[member, _blob(grid)] = now + _REFUSED * random.uniform(0.75, 1.25)  # noqa: S311
+            self._refused[member, _blob(grid)] = now + _REFUSED * random.uniform(0.75, 1.25)  # noqa: S311  # not a secret
             self._maps.get(_blob(grid), {}).pop(member, None)
             self._sum_up(_blob(grid))
 

@@ -139,7 +139,7 @@ class PeerRouter:
 
     def _idlest(self, members: Iterable[Member]) -> list[Member]:
         """Those first who have least to do for us; among equals, chance decides."""
-        return sorted(members, key=lambda m: self._knowledge.busy(m) + random.random())  # noqa: S311 - not a secret
+        return sorted(members, key=lambda m: self._knowledge.busy(m) + random.random())  # noqa: S311  # not a secret
 
     def _look_around(self, grid: Grid) -> None:
         """Ask some who has what, so that a node that joins, or comes late, takes nothing from the upstream. In threads
@@ -199,7 +199,7 @@ class _LastResort:
     @contextmanager
     def fetch(self, grid: Grid, offset: int, length: int) -> Iterator[ByteStream]:
         scope = current_scope() or CancelScope()
-        scope.wait(random.uniform(0, _SPREAD))  # noqa: S311 - not a secret
+        scope.wait(random.uniform(0, _SPREAD))  # noqa: S311  # not a secret
         while not self.turns.acquire(timeout=_STEP):
             scope.check()
         try:

@@ -14,7 +14,7 @@ from registry_shim.peers.members import Member, parse_members
 
 __all__ = ["KubernetesSettings", "PeerSettings"]
 
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - they are refused
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104  # they are refused
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # as Kubernetes has them; parts of URLs here
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

@@ -116,7 +116,7 @@ class PeerSource:
                 self._introduce(scope, grid)
             elif answer.status == 503 and time.monotonic() < deadline:
                 self.notes.delayed(self.member, grid, grid.at(offset))
-                scope.wait(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
+                scope.wait(random.uniform(*_PAUSE))  # noqa: S311  # not a secret
             elif answer.status == 503:
                 self.notes.delayed(self.member, grid, grid.at(offset))
                 raise RemoteNotFound(f"{self.name} does not have {grid.digest} yet", status=503)

@@ -29,7 +29,7 @@ _USER: Final = "65532:65532"
 _ENVIRONMENT: Final = {
     # Nobody has a home in the base: what a person runs with it (its store, caches, logins) needs a folder that any user
     # may write to, also where the root is read-only and this one a volume, as in the bundle.
-    "HOME": "/tmp",  # noqa: S108 -- the container's own
+    "HOME": "/tmp",  # noqa: S108  # the container's own
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }

@@ -49,7 +49,7 @@ def unpack(archive: tarfile.TarFile, folder: Path, how: str = "data") -> None:
     """Write a tar of our own to `folder`, filtered as `how` says where Python can: 3.11 learned it in its fourth patch,
     and Debian 12 has the second."""
     options: dict[str, Any] = {"filter": how} if hasattr(tarfile, "data_filter") else {}
-    archive.extractall(folder, **options)  # noqa: S202 -- nobody else has made them
+    archive.extractall(folder, **options)  # noqa: S202  # nobody else has made them
 
 
 def _version(folder: Path) -> str:

@@ -77,7 +77,7 @@ def docker_registry(folder: Path) -> Iterator[Server]:
     root = folder / "docker-registry"
     config = folder / "docker-registry.yml"
     address = _free_address()
-    storage = {**_REGISTRY_CONFIG["storage"], "filesystem": {"rootdirectory": str(root)}}  # type: ignore[dict-item]
+    storage = {**_REGISTRY_CONFIG["storage"], "filesystem": {"rootdirectory": str(root)}}  # type: ignore[dict-item]  # a mapping, as it stands above
     config.write_text(json.dumps({**_REGISTRY_CONFIG, "storage": storage, "http": {"addr": address}}))  # YAML too
     with _running(["docker-registry", "serve", config], folder, address, root) as server:
         yield server

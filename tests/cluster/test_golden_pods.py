@@ -67,7 +67,7 @@ def listening(folder: Path, chosen: Chosen) -> Iterator[tuple[int, bytes]]:
     certificate, key = authority.issue_for_loopback("webhook")
     decisions = chosen.decisions = Decisions(AdmissionSettings(), chosen, threads=2, waiting=8)
     limits = {"request_seconds": 9.0, "body_bytes": 3 << 20, "bodies_bytes": 9 << 20}
-    webhook = Webhook(decisions, Metrics(), **limits)  # type: ignore[arg-type]
+    webhook = Webhook(decisions, Metrics(), **limits)  # type: ignore[arg-type]  # settings by their names
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def main() -> None:

@@ -162,7 +162,7 @@ def test_a_watch_tells_what_happens_from_a_version_on(cluster: Cluster) -> None:
         ("MODIFIED", "n"),
         ("DELETED", "n"),
     ]
-    events.close()  # type: ignore[attr-defined]
+    events.close()  # type: ignore[attr-defined]  # a generator
 
 
 def test_what_comes_to_match_or_no_longer_does_comes_and_goes(cluster: Cluster) -> None:

@@ -75,7 +75,7 @@ def test_between_registries_it_is_copied_and_skopeo_finds_it_whole(
     run(*copy, f"docker://{both.ref}", f"oci:{layout}:v1")
     root = Names(OciLayout(layout)).get("v1")
     assert str(root.digest) == both.built["digest"]
-    validate(root, OciLayout(layout).open)  # type: ignore[arg-type]
+    validate(root, OciLayout(layout).open)  # type: ignore[arg-type]  # its readers have what is used of a file
     pushed = stranger("push", both.ref, f"{debian_registry}/acme/other:v1", "--mount-from", "acme/poet")
     assert pushed["sent"] == 0
 

@@ -211,7 +211,7 @@ def test_ctrl_c_and_sigterm(
         folder.mkdir()
         attempt = verb(world, folder)
         with attempt.modelcar.start(*attempt.command, "--quiet") as process:
-            eventually(lambda p=process: p.poll() is not None or catches_sigterm(p), "it is loaded")  # type: ignore[misc]
+            eventually(lambda p=process: p.poll() is not None or catches_sigterm(p), "it is loaded")  # type: ignore[misc]  # mypy takes no lambda with a default
             try:
                 process.wait(seconds * fifths / 6)
             except subprocess.TimeoutExpired:

@@ -37,7 +37,7 @@ class Builder:
         self._modelcar("export", "localhost/based:v1", "-o", layout)
         content = OciLayout(layout)
         root = Names(content).get("v1")
-        validate(root, content.open)  # type: ignore[arg-type]
+        validate(root, content.open)  # type: ignore[arg-type]  # its readers have what is used of a file
 
         def read(digest: str) -> Document:
             document: Document = json.loads((layout / "blobs" / digest.replace(":", "/")).read_text())

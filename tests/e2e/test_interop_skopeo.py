@@ -40,7 +40,7 @@ def test_round_trip_through_a_layout_and_another_registry(
         assert manifest_bytes(back.removesuffix("v1") + tag) == original
         root = Names(OciLayout(layout)).get(tag)
         assert str(root.digest) == f"sha256:{hashlib.sha256(original).hexdigest()}"
-        validate(root, OciLayout(layout).open)  # type: ignore[arg-type]
+        validate(root, OciLayout(layout).open)  # type: ignore[arg-type]  # its readers have what is used of a file
     assert modelcar("pull", back, "--remote", "-o", tmp_path / "copy")["digest"] == model.digest
     assert files_of(tmp_path / "copy") == model.files
 

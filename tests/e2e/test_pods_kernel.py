@@ -92,7 +92,7 @@ def sidecars(kubelet: Kubelet, model: Published, busybox_server: str) -> Iterato
     }
     with kubelet.running(pod) as running:
         for name in SIDECARS:
-            eventually(lambda name=name: "published" in running.log(f"holder-{name}"), f"{name} publishes")  # type: ignore[misc]
+            eventually(lambda name=name: "published" in running.log(f"holder-{name}"), f"{name} publishes")  # type: ignore[misc]  # mypy takes no lambda with a default
         yield running
 
 

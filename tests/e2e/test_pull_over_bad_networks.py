@@ -70,7 +70,7 @@ def test_kill_9_again_and_again(checkpoint: Path, tmp_path: Path, seed: int) -> 
     with served(checkpoint, home, rate=RATE) as (registry, ref):
         for share in sorted(dice.uniform(0.05, 0.8) for _ in range(3)):
             with home.start("pull", ref, "--remote", "-o", target, "--quiet") as process:
-                eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]
+                eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]  # mypy takes no lambda with a default
                 process.kill()
             assert process.returncode == -signal.SIGKILL
             assert not target.exists()
@@ -130,7 +130,7 @@ def test_a_killed_pull_for_a_rank_goes_on_within_its_layer(tmp_path: Path, seed:
     with served(tmp_path / "model", home, rate=RATE) as (registry, ref):
         for share in sorted(random.Random(seed).uniform(0.1, 0.8) for _ in range(2)):
             with home.start("pull", ref, *words) as process:
-                eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]
+                eventually(lambda share=share: kept(target) > share * size or process.poll() is not None, "bytes come")  # type: ignore[misc]  # mypy takes no lambda with a default
                 process.kill()
             assert process.returncode == -signal.SIGKILL
             assert not target.exists()

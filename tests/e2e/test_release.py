@@ -92,7 +92,7 @@ def test_two_builds_are_equal(parts: Path, released: Path, tmp_path: Path, monke
 def test_the_image_is_well_made(released: Path, parts: Path) -> None:
     layout = OciLayout(released / "image", create=False)
     root = Names(layout).only()
-    validate(root, layout.open)  # type: ignore[arg-type]
+    validate(root, layout.open)  # type: ignore[arg-type]  # its readers have what is used of a file
     index = load(layout, root)
     assert isinstance(index, Index)
     assert [m.platform and m.platform.architecture for m in index.manifests] == list(ARCHITECTURES)

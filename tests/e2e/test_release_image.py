@@ -117,7 +117,7 @@ def test_what_is_in_it(released: Path, record_property: Any) -> None:
     sizes = {str(layer.digest): layer.size for layer in manifest.layers}
     record_property("bytes of layers", list(sizes.values()))
     print(*(f"{size / 1e6:8.1f} MB  {digest}" for digest, size in sizes.items()), sep="\n")
-    with layout.open(manifest.layers[-1].digest) as reader, tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]
+    with layout.open(manifest.layers[-1].digest) as reader, tarfile.open(fileobj=reader, mode="r|") as archive:  # type: ignore[call-overload]  # tarfile takes whatever reads
         names = [member.name for member in archive]
     assert {name.split("/", 3)[2] for name in names if name.count("/") >= 2} == {"bin", "lib"}
     assert sorted(name for name in names if name.startswith("usr/local/bin/")) == [
@@ -172,8 +172,9 @@ class Cluster:
         for probe in ("startup", "liveness", "readiness"):
             if f"{probe}Probe" in running.container:
                 eventually(
-                    lambda p=probe: running.has_ended() or running.probe(p) == 200, f"{container} is up: {probe}"
-                )  # type: ignore[misc]
+                    lambda p=probe: running.has_ended() or running.probe(p) == 200,  # type: ignore[misc]  # mypy takes no lambda with a default
+                    f"{container} is up: {probe}",
+                )
         assert not running.has_ended(), running.log()
         return running
 
@@ -298,7 +299,7 @@ def patched(cluster: Cluster, model: str) -> list[dict[str, Any]]:
 
 def test_without_an_api_server(cluster: Cluster) -> None:
     """A node that starts before its cluster serves what it has; who can do nothing without says what is missing."""
-    alone = replace(cluster.node, api=(1, cluster.node.api[1]))  # type: ignore[index]
+    alone = replace(cluster.node, api=(1, cluster.node.api[1]))  # type: ignore[index]  # it has one here
     kubelet = cluster.kubelet.on(alone)
     controller = kubelet.run(kubelet.pod("Deployment", "modelcar-controller"), "controller")
     assert controller.returncode == 3

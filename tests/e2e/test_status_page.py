@@ -127,7 +127,7 @@ def _served_as_document(body: str) -> Iterator[list[str]]:
         served.append(name)
         return body.encode()
 
-    real, page._file = page._file, replacement  # type: ignore[assignment]
+    real, page._file = page._file, replacement  # type: ignore[assignment]  # the page is put back
     try:
         yield served
     finally:

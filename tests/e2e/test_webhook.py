@@ -260,7 +260,7 @@ def test_a_cluster_that_refuses_is_one_clear_line(tmp_path: Path) -> None:
         raise ClusterForbidden("secrets is forbidden", status=403)
 
     cluster.before = refuse
-    with served(cluster) as server, pytest.raises(AssertionError) as failure:  # noqa: SIM117
+    with served(cluster) as server, pytest.raises(AssertionError) as failure:  # noqa: SIM117  # what fails is its start
         with webhook(tmp_path, SETTINGS, "--kubeconfig", kubeconfig(tmp_path, server)):
             pass
     said = str(failure.value)

@@ -51,7 +51,7 @@ def independent(folder: Path, **options: object) -> Image:
             "precision": "bfloat16",
             "capabilities": {"inputTypes": ["text"], "outputTypes": ["text"]},
         },
-        **options,  # type: ignore[arg-type]
+        **options,  # type: ignore[arg-type]  # settings by their names
     )
 
 

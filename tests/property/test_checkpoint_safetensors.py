@@ -57,7 +57,7 @@ def read(content: bytes) -> Header:
 
 def reference_accepts(content: bytes) -> bool:
     try:
-        safetensors.deserialize(content)  # type: ignore[no-untyped-call, unused-ignore]
+        safetensors.deserialize(content)  # type: ignore[no-untyped-call, unused-ignore]  # without types in some versions
     except safetensors.SafetensorError:
         return False
     return True
@@ -77,7 +77,7 @@ def test_read_as_written(described: Described) -> None:
 @given(files())
 def test_the_reference_reader_agrees(described: Described) -> None:
     content, _, _ = described
-    listed = safetensors.deserialize(content)  # type: ignore[no-untyped-call, unused-ignore]
+    listed = safetensors.deserialize(content)  # type: ignore[no-untyped-call, unused-ignore]  # without types in some versions
     reference = {name: (str(info["dtype"]), tuple(info["shape"])) for name, info in listed}
     assert {t.name: (t.dtype, t.shape) for t in read(content).tensors} == reference
 

@@ -31,7 +31,7 @@ class PartialBlobMachine(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         self._boot = Path(self._folder.name) / "boot"
         self._boots = 0
-        self._real, module._BOOT = module._BOOT, self._boot  # type: ignore[misc]
+        self._real, module._BOOT = module._BOOT, self._boot  # type: ignore[misc]  # this machine's boots are not to count
         self._boot.write_text("0")
         self.here: set[int] = set()
         self.claims: set[int] = set()
@@ -132,7 +132,7 @@ class PartialBlobMachine(RuleBasedStateMachine):
         assert self.blob.complete == (len(self.here) == CHUNKS)
         for wanted, future in self.waiting:
             if self.here.issuperset(wanted):
-                assert future.done()  # type: ignore[attr-defined]
+                assert future.done()  # type: ignore[attr-defined]  # a future
         for offset in (0, 99, 100, 5000, 10_006):
             length = self.blob.available(offset)
             assert self.here.issuperset(GRID.numbers(offset, length))
@@ -142,7 +142,7 @@ class PartialBlobMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "blob"):
             self.blob.close()
-        module._BOOT = self._real  # type: ignore[misc]
+        module._BOOT = self._real  # type: ignore[misc]  # this machine's boots are not to count
         self._folder.cleanup()
 
 

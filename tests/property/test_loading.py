@@ -83,7 +83,7 @@ class Chunked(DiskFile):
     def __init__(self, file: Path, chunk: int, gap: int) -> None:
         super().__init__(file, file.name)
         self.chunk = chunk
-        self.gap = gap  # type: ignore[misc]
+        self.gap = gap  # type: ignore[misc]  # a constant of the class
         self.content = bytes(chunk) + file.read_bytes() + bytes(chunk)
 
     def unit(self, offset: int) -> tuple[int, int]:

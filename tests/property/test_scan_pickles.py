@@ -101,7 +101,7 @@ def loaded_by(unpickler: Any, data: bytes) -> tuple[list[tuple[str, str]], list[
     """What Python imports from all streams of `data`, and where those end that it gets through."""
     imported: list[tuple[str, str]] = []
 
-    class Recording(unpickler):  # type: ignore[misc]
+    class Recording(unpickler):  # type: ignore[misc]  # C's unpickler or Python's
         def find_class(self, module: str, name: str) -> Any:
             imported.append((module, name))
             return Harmless
@@ -156,7 +156,7 @@ def test_arbitrary_bytes_neither_fail_nor_hang(data: bytes, name: str) -> None:
 @given(values, st.integers(0, 5), st.data())
 def test_mutated_pickles_neither_fail_nor_hang(value: object, protocol: int, data: st.DataObject) -> None:
     mutated = bytearray(pickle.dumps(value, protocol))
-    edit: Callable[[], int] = lambda: data.draw(st.integers(0, len(mutated) - 1))  # noqa: E731
+    edit: Callable[[], int] = lambda: data.draw(st.integers(0, len(mutated) - 1))  # noqa: E731  # one of two
     for _ in range(data.draw(st.integers(1, 3))):
         mutated[edit()] = data.draw(st.integers(0, 255))
     findings = found_in(FORMATS, bytes(mutated), name="model.pkl")

@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # who asked has gone
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815  # the standard library's names
 
     def _done(
         self, resource: Resource, namespace: str | None, name: str, sub: str | None, body: Any, query: dict[str, str]

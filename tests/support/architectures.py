@@ -147,7 +147,7 @@ def llama(
 
 
 def mixtral(*, layers: int = 2, experts: int = 8, inner: int = 64, **options: int) -> Model:
-    base = llama(layers=layers, inner=inner, **options)  # type: ignore[arg-type]
+    base = llama(layers=layers, inner=inner, **options)  # type: ignore[arg-type]  # settings by their names
     width = base.config["hidden_size"]
     tensors = {name: entry for name, entry in base.tensors.items() if ".mlp." not in name}
     for n in range(layers):

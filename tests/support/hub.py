@@ -269,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self._send(answer, start, stop)
 
-    do_HEAD = do_GET  # noqa: N815 -- http.server's name
+    do_HEAD = do_GET  # noqa: N815  # http.server's name
 
     def _bounds(self, answer: Answer) -> tuple[int, int]:
         size = _size(answer.body)
@@ -289,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
         if cut is not None:
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- http.server's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server's name
         pass
 
 

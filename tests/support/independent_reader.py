@@ -86,7 +86,7 @@ class Repository:
 
     def _get(self, path: str, headers: dict[str, str] | None = None) -> bytes:
         request = urllib.request.Request(f"{self._base}/{path}", headers=headers or {})  # noqa: S310  # plain on purpose
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # of a registry of ours
             content: bytes = answer.read()
         return content
 

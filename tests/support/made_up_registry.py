@@ -60,7 +60,7 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Whoever hangs up between two requests is not worth a line."""
         if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # the standard library's types are wider
 
     def count(self, *, requests: int = 0, blob_bytes: int = 0) -> None:
         with self._lock:
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(200, *found)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the parent's name
         """Quiet."""
 
     def _answer(self, status: int, content: ByteMap, headers: dict[str, str]) -> None:

@@ -139,7 +139,7 @@ def _made(kind: Any, written: Any) -> Any:
         hints = get_type_hints(kind)
         known = {each.name for each in fields(kind)}
         assert written.keys() <= known, f"{sorted(written.keys() - known)} of {kind}"
-        return kind(**{name: _made(hints[name], value) for name, value in written.items()})  # type: ignore[operator]
+        return kind(**{name: _made(hints[name], value) for name, value in written.items()})  # type: ignore[operator]  # a class, and no instance of one
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return kind(written)
     return tuple(map(Path, written)) if isinstance(written, list) else written

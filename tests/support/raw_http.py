@@ -23,7 +23,7 @@ class LoopClock:
         loop = asyncio.get_running_loop()
         self._time = loop.time
         self._ahead = 0.0
-        loop.time = self._now  # type: ignore[method-assign]
+        loop.time = self._now  # type: ignore[method-assign]  # a clock of the test's
 
     def _now(self) -> float:
         return self._time() + self._ahead

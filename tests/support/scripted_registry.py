@@ -355,7 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
         registry = self.server.registry
         parts = urlsplit(self.path)
         query = {k: v[0] for k, v in parse_qs(parts.query).items()}
-        request = Request(self.command, parts.path, query, self.headers)  # type: ignore[arg-type]
+        request = Request(self.command, parts.path, query, self.headers)  # type: ignore[arg-type]  # a message's headers, read as a mapping
         rule = registry._take_rule(request)
         length = int(self.headers.get("Content-Length", 0))
         reads = length if rule is None or rule.reads is None else min(rule.reads, length)
@@ -368,7 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = rule.action(request, default) if rule else default()
         self._send(reply, hang_up=reads < length)
 
-    do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+    do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815  # the standard library's names
 
     def _body(self, n: int) -> Iterator[bytes]:
         while n > 0 and (data := self.rfile.read(min(n, _BLOCK))):

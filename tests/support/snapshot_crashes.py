@@ -87,7 +87,7 @@ def _die_at(step: int) -> None:
 
     for name in CHANGES:
         setattr(os, name, counted(getattr(os, name)))
-    Records._run = counted(Records._run)  # type: ignore[method-assign]
+    Records._run = counted(Records._run)  # type: ignore[method-assign]  # each step is counted
 
 
 def main(folder: Path) -> int:

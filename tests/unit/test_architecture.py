@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -346,3 +347,12 @@ def test_what_several_tests_use_lies_in_no_test() -> None:
             for module in modules:
                 assert is_unit_test or not module.startswith("tests.unit"), f"{name(path)} imports {module}"
                 assert not module.rpartition(".")[2].startswith("test_"), f"{name(path)} imports {module}"
+
+
+def test_every_exception_to_a_rule_has_its_reason() -> None:
+    """Behind `noqa: CODE` and `type: ignore[code]` stands `  # why`."""
+    exception = re.compile(r"# (?:noqa|type: ignore)\b(?!(?:: [A-Z]+\d+(?:, [A-Z]+\d+)*|\[[a-z, -]+\])  # \S)")
+    others = [ROOT / "hatch_build.py", *ROOT.glob("scripts/**/*.py"), *ROOT.glob("examples/**/*.py")]
+    for path in [*SOURCES, *TESTS, *others]:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            assert not exception.search(line), f"{name(path)}:{number} does not say why"

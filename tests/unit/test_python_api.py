@@ -44,7 +44,7 @@ def test_the_public_names() -> None:
         assert getattr(modelcar, name) is not None
         assert name in dir(modelcar)
     with pytest.raises(AttributeError, match="'modelcar' has no attribute 'sell'"):
-        modelcar.sell  # noqa: B018
+        modelcar.sell  # noqa: B018  # asked for, not used
 
 
 def test_importing_it_imports_nothing_else() -> None:

@@ -31,7 +31,7 @@ def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = ssl.create_default_context
 
     def strict(*args: object, **options: object) -> ssl.SSLContext:
-        context = plain(*args, **options)  # type: ignore[arg-type]
+        context = plain(*args, **options)  # type: ignore[arg-type]  # settings by their names
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         return context
 

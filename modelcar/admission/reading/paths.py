@@ -22,7 +22,7 @@ _TREES: Final = (
     "/usr/lib", "/run/secrets", "/var/run/secrets", "/.modelcar",
 )  # fmt: skip
 # ... or in place of them.
-_FOLDERS: Final = ("/usr", "/usr/local", "/var", "/var/run", "/var/lib", "/run", "/tmp", "/home", "/root", "/opt")  # noqa: S108
+_FOLDERS: Final = ("/usr", "/usr/local", "/var", "/var/run", "/var/lib", "/run", "/tmp", "/home", "/root", "/opt")  # noqa: S108  # folders that no model may be put over
 
 
 def is_within(path: str, folder: str) -> bool:

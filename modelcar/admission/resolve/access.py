@@ -98,7 +98,7 @@ class Access:
                 refused = e
             else:
                 return Opened(ref=ref, root=root, login=login)
-        assert refused is not None  # noqa: S101 - there is at least one door
+        assert refused is not None  # noqa: S101  # there is at least one door
         raise refused
 
     def _client(self, login: Login | None) -> Registry:

@@ -31,7 +31,7 @@ def read_header(file: CheckpointFile, read_at: ReadAt | None = None) -> Header |
         MalformedFile: the header breaks its format's rules, or the file is not what its name says.
         SourceChanged: the file is no longer what it was when the checkpoint was opened.
     """
-    promised = _ENDINGS.get(os.path.splitext(file.name.lower())[1])  # noqa: PTH122 -- a name, not a path
+    promised = _ENDINGS.get(os.path.splitext(file.name.lower())[1])  # noqa: PTH122  # a name, not a path
     if promised is not None and file.format != promised:
         found = f"is a {file.format} file" if file.format else f"is no {promised} file"
         raise malformed(

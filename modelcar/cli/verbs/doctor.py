@@ -69,7 +69,7 @@ def _areas(registries: tuple[str, ...], settings: ClientSettings) -> Iterator[tu
     yield "Engines", looked("engines", look_at_engines)
     yield "Kernel", looked("kernel", lambda: look_at_kernel(default_home()))
     for host in registries:
-        yield "Registry", looked(f"registry {host}", lambda host=host: look_at_registry(host, settings))  # type: ignore[misc]
+        yield "Registry", looked(f"registry {host}", lambda host=host: look_at_registry(host, settings))  # type: ignore[misc]  # mypy takes no lambda with a default
 
 
 def _configuration() -> Iterator[Finding]:

@@ -15,10 +15,10 @@ __all__ = ["stream", "to_yaml"]
 class _Dumper(yaml.SafeDumper):
     """Lists are indented, texts of several lines are blocks, and nothing is written by reference."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002  # PyYAML's signature
         super().increase_indent(flow, False)
 
 

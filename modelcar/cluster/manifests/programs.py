@@ -25,7 +25,7 @@ def priority_class() -> Object:
 
 def container(name: str, image: str, args: Sequence[str], ports: dict[str, int], probes: Object, **more: Any) -> Object:
     """A program of `modelcar`, with a writable /tmp and nothing else."""
-    mounts = [*more.pop("mounts", []), {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - its own
+    mounts = [*more.pop("mounts", []), {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108  # its own
     return {
         "name": name,
         "image": image,

@@ -152,7 +152,7 @@ def _server(chosen: Installation) -> Object:
         "volumeMounts": [
             *mounts,
             {"name": "content", "mountPath": _ROOT},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - its own
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # its own
         ],
     }
 
@@ -177,7 +177,7 @@ def _agent(chosen: Installation) -> Object:
         "resources": _resources("20m", "96Mi", "256Mi"),
         "volumeMounts": [
             {"name": "content", "mountPath": _ROOT},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - its own
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # its own
         ],
     }
 

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
         return
     for number in range(_NUMBERS):
         _deny(group, number)
-    os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "modelcar.mounts.process.detach", *mount])  # noqa: S606
+    os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "modelcar.mounts.process.detach", *mount])  # noqa: S606  # no shell is wanted
     while _next(group):
         pass
 

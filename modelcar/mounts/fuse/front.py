@@ -25,7 +25,7 @@ _READ_AHEAD: Final = 4 << 20  # bytes; two thirds of the speed with half of it
 class _Fuse:
     fails_closed: Final = True
 
-    def open(self, plan: MountPlan, connect: Connect, target: Path) -> tuple[int, ...]:  # noqa: ARG002 - no door needed
+    def open(self, plan: MountPlan, connect: Connect, target: Path) -> tuple[int, ...]:  # noqa: ARG002  # no door needed
         held = mounting.connect(target, plan.reference, lanes=_LANES)
         mounting.request_read_ahead(target, _READ_AHEAD)
         return held
@@ -41,7 +41,7 @@ class _Fuse:
         plan: MountPlan,
         door: Door,
         journal: Journal,
-        target: Path,  # noqa: ARG002 - the connection is all
+        target: Path,  # noqa: ARG002  # the connection is all
         patience: float,
         pulse: Pulse,
     ) -> None:

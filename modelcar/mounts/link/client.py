@@ -203,7 +203,7 @@ class _LinkDoor:
             raise StorageError(f"the host has {blobs} blobs, and has sent the files of {len(self._blobs)}")
         for blob in range(blobs):
             if error := self.lost(blob):
-                self._answer(lambda w, blob=blob: w.blob == blob, error)  # type: ignore[misc]
+                self._answer(lambda w, blob=blob: w.blob == blob, error)  # type: ignore[misc]  # mypy takes no lambda with a default
         with self._lock:
             self._attached = True
             for number, w in self._waiting.items():

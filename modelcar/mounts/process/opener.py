@@ -68,7 +68,7 @@ def _become_supervisor(
         os.set_inheritable(descriptor, True)
     interpreter = [sys.executable, "-I", "-S", supervisor.__file__]
     told = [task.target, held.device, str(may_give_up), str(task.stall), str(workers), str(first)]
-    os.execv(interpreter[0], [*interpreter, *told, *command])  # noqa: S606
+    os.execv(interpreter[0], [*interpreter, *told, *command])  # noqa: S606  # no shell is wanted
 
 
 def _tell(**said: str | None) -> None:

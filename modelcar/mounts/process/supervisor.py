@@ -71,7 +71,7 @@ def _start(command: list[str]) -> int:
     try:
         _spare("0")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
-        os.execv(command[0], command)  # noqa: S606
+        os.execv(command[0], command)  # noqa: S606  # no shell is wanted
     finally:
         os._exit(127)
 
@@ -103,7 +103,7 @@ def _say(text: str) -> None:
 def _detach(mount: list[str]) -> None:
     """In a process of its own, which may be as large as it likes."""
     command = [sys.executable, "-m", "modelcar.mounts.process.detach", *mount]
-    os.spawnv(os.P_WAIT, sys.executable, command)  # noqa: S606
+    os.spawnv(os.P_WAIT, sys.executable, command)  # noqa: S606  # no shell is wanted
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _USUAL: Final = (
     "/run/clamav/clamd.ctl",
     "/run/clamd.scan/clamd.sock",
     "/run/clamav/clamd.sock",
-    "/tmp/clamd.sock",  # noqa: S108 -- whoever puts another there can make no verdict better
+    "/tmp/clamd.sock",  # noqa: S108  # whoever puts another there can make no verdict better
 )
 _HOST: Final = re.compile(r"(?:tcp://)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>[0-9]{1,5})")
 _LONGEST_REPLY: Final = 1 << 16  # bytes

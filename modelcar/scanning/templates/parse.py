@@ -15,7 +15,7 @@ __all__ = ["parse_template"]
 class _Generation(Extension):
     """transformers' `{% generation %}`, which marks what the model has said: its body counts, the mark does nothing."""
 
-    tags = {"generation"}  # noqa: RUF012 -- as the base class has it
+    tags = {"generation"}  # noqa: RUF012  # as the base class has it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
@@ -25,7 +25,7 @@ class _Generation(Extension):
 @cache
 def _environment() -> Environment:
     # The blocks are trimmed as transformers does it. Nothing is ever rendered, so nothing has to be escaped.
-    return Environment(  # noqa: S701
+    return Environment(  # noqa: S701  # nothing is rendered
         trim_blocks=True, lstrip_blocks=True, extensions=[LoopControlExtension, _Generation], cache_size=0
     )
 

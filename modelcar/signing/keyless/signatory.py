@@ -93,4 +93,4 @@ def keyless_signatory(
 
 
 def _identity(signer: Signer) -> CertificateIdentity:
-    return identity_of(signer._signing_cert())  # noqa: SLF001
+    return identity_of(signer._signing_cert())  # noqa: SLF001  # there is no other way to it

@@ -62,9 +62,9 @@ class MountsPart(Protocol):
 
     def check(self, reference: Reference, manifest: Digest, layer: Digest) -> None: ...
 
-    def add(self, id: str, reference: Reference, manifest: Digest, target: Path) -> Added: ...  # noqa: A002
+    def add(self, id: str, reference: Reference, manifest: Digest, target: Path) -> Added: ...  # noqa: A002  # a mount's
 
-    def started(self, id: str, supervisor: int, front: str) -> None: ...  # noqa: A002
+    def started(self, id: str, supervisor: int, front: str) -> None: ...  # noqa: A002  # a mount's
 
     def remove(self, target: Path) -> None: ...
 

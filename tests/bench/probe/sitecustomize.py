@@ -19,7 +19,7 @@ _total = 0
 
 
 def _count(data: Any) -> None:
-    global _total  # noqa: PLW0603
+    global _total  # noqa: PLW0603  # counted over the whole process
     with _lock:
         _total += memoryview(data).nbytes
 

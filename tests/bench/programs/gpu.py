@@ -55,7 +55,7 @@ def main() -> None:
 
     import torch
 
-    import modelcar.loading.load  # noqa: F401 - so that importing it is not timed
+    import modelcar.loading.load  # noqa: F401  # so that importing it is not timed
 
     load = WAYS[options.way]
     torch.empty(1 << 20, device=DEVICE).copy_(torch.empty(1 << 20, pin_memory=True))

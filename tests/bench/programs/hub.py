@@ -26,7 +26,7 @@ class Handler(SimpleHTTPRequestHandler):
         else:
             self._send({"id": "bench/model", "modelId": "bench/model", "sha": COMMIT, "siblings": []})
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the standard library's name
         """Says nothing."""
 
     def _entry(self, path: Path) -> dict[str, Any]:

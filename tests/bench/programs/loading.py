@@ -33,7 +33,7 @@ def by_safe_open(source: str) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     for path in shards(source):
         with safe_open(path, framework="numpy") as file:
-            tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+            tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
     return tensors
 
 

@@ -43,7 +43,7 @@ def build(folder: Path) -> tuple[LayoutPlace, Descriptor]:
         image = build_image(open_checkpoint(str(model.folder)), store, bases, max_layers=_LAYERS)
         store.names.put("localhost/bench:v1", image.index)
     place = LayoutPlace(store.content, "localhost/bench")
-    first = place.document(image.index).manifests[0]  # type: ignore[union-attr]
+    first = place.document(image.index).manifests[0]  # type: ignore[union-attr]  # an index
     manifest = place.document(first)
     assert isinstance(manifest, Manifest)
     assert len(manifest.layers) == _LAYERS, len(manifest.layers)
@@ -62,7 +62,7 @@ def _jobs(verb: str, place: LayoutPlace, root: Descriptor, keys: list[PrivateKey
     """Every signing is by another key, because signing again writes nothing; verifying is by one."""
     now = datetime.now(UTC)
     if verb == "sign":
-        return [lambda key=key: sign_image(place, root, KeySignatory(key), created=now) for key in keys]  # type: ignore[misc]
+        return [lambda key=key: sign_image(place, root, KeySignatory(key), created=now) for key in keys]  # type: ignore[misc]  # mypy takes no lambda with a default
     sign_image(place, root, KeySignatory(keys[0]), created=now)
     authority = KeyAuthority([keys[0].public])
 

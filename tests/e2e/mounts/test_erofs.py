@@ -27,7 +27,7 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 MIB = 1 << 20
-MEMORY = Path("/dev/shm")  # noqa: S108 - a file system that cannot ask
+MEMORY = Path("/dev/shm")  # noqa: S108  # a file system that cannot ask
 CONTENT = random.Random(1).randbytes(4 * MIB)
 PLAN = plan_of([len(CONTENT)], {"a": (0, 4096, 2 * MIB + 5), "folder/b": (0, 3 * MIB, MIB - 1000)})
 

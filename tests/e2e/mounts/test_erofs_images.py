@@ -120,7 +120,7 @@ def test_erofs_utils_agree(tmp_path: Path, plan: MountPlan) -> None:
             extracted = (folder / "out" / file.path).read_bytes()
             assert extracted == CONTENTS[file.blob][file.offset : file.offset + file.size]
         for link in plan.links:
-            assert os.readlink(folder / "out" / link.path) == link.target  # noqa: PTH115
+            assert os.readlink(folder / "out" / link.path) == link.target  # noqa: PTH115  # as it stands there
         said = subprocess.run(["dump.erofs", *devices, "-s", folder / "image"], check=True, capture_output=True)
         assert f"Filesystem inode count: {_inodes(plan)}" in " ".join(said.stdout.decode().split())
 

@@ -39,7 +39,7 @@ def dispatcher(registry: str, mirror: str, host: str) -> Iterator[str]:
             finally:
                 connection.close()
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = forward  # noqa: N815
+        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = forward  # noqa: N815  # the standard library's names
 
         def log_message(self, *_: object) -> None:
             pass

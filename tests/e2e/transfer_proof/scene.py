@@ -69,7 +69,7 @@ def finish(home: Modelcar, registry: MisbehavingRegistry, arguments: list[str | 
     began, killed = registry.moved(), 0
     for share in sorted(dice.uniform(0.05, 0.8) for _ in range(KILLS)):
         with home.start(*arguments, "--quiet") as process:
-            _wait(process, lambda share=share: registry.moved() - began > share * (MIB << 20))  # type: ignore[misc]
+            _wait(process, lambda share=share: registry.moved() - began > share * (MIB << 20))  # type: ignore[misc]  # mypy takes no lambda with a default
             process.kill()
             said = process.communicate()[1]
         assert process.returncode in (0, 3, -signal.SIGKILL), said

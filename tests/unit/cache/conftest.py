@@ -64,7 +64,7 @@ def make_cache(tmp_path: Path, scheduler: Scheduler, source: MemorySource) -> It
                 seen.append(origins)
             return router
 
-        cache = Cache(root, OciLayout(root), scheduler, router_for, settings, **named)  # type: ignore[arg-type]
+        cache = Cache(root, OciLayout(root), scheduler, router_for, settings, **named)  # type: ignore[arg-type]  # settings by their names
         made.append(cache)
         return cache
 

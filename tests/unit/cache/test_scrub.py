@@ -170,7 +170,7 @@ def test_what_was_walked_lately_is_left_alone(make_cache: MakeCache, content: Co
     Scrubber(cache, clock=lambda: now).walk()
     damage(cache.layout.path(content.digest))
     for moment, found in ((now + 50, False), (now - 1e6, False), (now + 101, True)):
-        scrubber = Scrubber(cache, clock=lambda moment=moment: moment)  # type: ignore[misc]
+        scrubber = Scrubber(cache, clock=lambda moment=moment: moment)  # type: ignore[misc]  # mypy takes no lambda with a default
         scrubber.start()
         if found:
             eventually(lambda: not cache.contains(content.digest))

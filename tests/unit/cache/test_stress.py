@@ -35,7 +35,7 @@ CONTENTS = [Content(300_000 + 50_000 * n, seed=n) for n in range(6)]
 class Troubled(MemorySource):
     """Every now and then something goes wrong."""
 
-    def fetch(self, grid, offset, length):  # type: ignore[no-untyped-def]
+    def fetch(self, grid, offset, length):  # type: ignore[no-untyped-def]  # as the source's own
         faults = [Fault(cut=30_000), Fault(short=10), Fault(refuse=Unreachable("down"))]
         if grid.verifiable and self.kind is SourceKind.MIRROR:
             faults.append(Fault(wrong=True))
@@ -116,7 +116,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
             try:
                 with cache.lease(ORIGIN, content.descriptor) as lease:
                     assert read(lease) == content.data
-                    eventually(lambda content=content: cache.contains(content.digest))  # type: ignore[misc]
+                    eventually(lambda content=content: cache.contains(content.digest))  # type: ignore[misc]  # mypy takes no lambda with a default
             except ModelcarError:
                 continue
     cache.close()

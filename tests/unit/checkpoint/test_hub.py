@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined, unused-ignore]
+from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
 from modelcar.checkpoint import HubOptions, open_checkpoint
 from modelcar.errors import ModelcarError, SourceError, WorldError
@@ -76,7 +76,7 @@ def test_the_librarys_headers_are_made_once(
     import huggingface_hub.utils as library
 
     made: list[object] = []
-    build = library.build_hf_headers  # type: ignore[attr-defined, unused-ignore]
+    build = library.build_hf_headers  # type: ignore[attr-defined, unused-ignore]  # exported lazily, which some versions do not declare
 
     def noted(**asked: Any) -> dict[str, str]:
         made.append(asked)

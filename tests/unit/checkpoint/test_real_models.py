@@ -24,7 +24,7 @@ def test_minilm(minilm: Path) -> None:
     with safe_open(minilm / "model.safetensors", framework="np") as reference:
         assert {t.name: t.shape for t in header.tensors} == {
             name: tuple(reference.get_slice(name).get_shape())
-            for name in reference.keys()  # noqa: SIM118
+            for name in reference.keys()  # noqa: SIM118  # not a mapping
         }
     facts = checkpoint.facts()
     assert facts.architecture == "BertModel"

@@ -195,7 +195,7 @@ def test_a_key_under_another_keys_fingerprint(modelcar: ModelcarCli, signed: Pat
     """The name of a file in an archive is its author's word, and not taken."""
     place = f".modelcar/trust/keys/{KEY.public.fingerprint.removeprefix('sha256:')}.pub"
     with tarfile.open(signed) as tar:
-        files = {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]
+        files = {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]  # a regular file
     files[place] = OTHER_KEY.public.pem
     forged = tmp_path / "forged.tar"
     forged.write_bytes(make_tar(files))

@@ -178,7 +178,7 @@ def test_which_engine_is_meant(bin_folder: Path, tmp_path: Path, monkeypatch: py
     nobody = f"unix://{tmp_path}/nobody.sock"
     monkeypatch.setenv("DOCKER_HOST", nobody)
     for choice, environment in (("auto", {"DOCKER_HOST": nobody}), ("docker", {})):
-        with pytest.raises(WorldError, match="docker does not answer: No such file"), open_engine(choice, environment):  # type: ignore[arg-type]
+        with pytest.raises(WorldError, match="docker does not answer: No such file"), open_engine(choice, environment):  # type: ignore[arg-type]  # a text, and one of the choices
             pass
     with pytest.raises(WorldError, match="podman does not answer"), open_engine("podman", {"CONTAINER_HOST": nobody}):
         pass

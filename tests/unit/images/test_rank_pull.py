@@ -344,7 +344,7 @@ def test_nothing_appears_of_an_image_that_lies(
     topology: Topology,
 ) -> None:
     _, image = made(tmp_path / "model", llama(layers=4), store, build, shards=2)
-    lying = lie(store.content, image, **lies)  # type: ignore[arg-type]
+    lying = lie(store.content, image, **lies)  # type: ignore[arg-type]  # settings by their names
     with pytest.raises(error):
         pull(lying.store, lying.root, tmp_path / "rank", 0, topology=topology)
     assert not (tmp_path / "rank").exists()

@@ -31,7 +31,7 @@ def test_what_is_written_in_any_pieces_is_read_back(
     data = BlobData.create(folder / "data", 1000, places(folder))
     edges = sorted({0, 1000, *cuts})
     pieces = list(pairwise(edges))
-    order.shuffle(pieces)  # type: ignore[attr-defined]
+    order.shuffle(pieces)  # type: ignore[attr-defined]  # drawn by Hypothesis
     for start, stop in pieces:
         data.write(CONTENT[start:stop], start)
     for start, stop in pieces:

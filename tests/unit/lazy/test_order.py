@@ -255,7 +255,7 @@ def test_nobody_is_looked_for_while_no_stream_is_free(bench: Bench) -> None:
 
 def test_waiting_for_what_a_source_has_to_get_first_is_not_its_slowness() -> None:
     source = MemorySource(b"", kind=SourceKind.PEER)
-    window = Window(receiver=None, source=source, numbers=range(2), urgent=False)  # type: ignore[arg-type]
+    window = Window(receiver=None, source=source, numbers=range(2), urgent=False)  # type: ignore[arg-type]  # nobody receives anything
     window.began, window.first_byte, window.flowed = 1.0, 61.0, 0.5
     assert window.flowing(62.0) == 0.5
     window.partial = 10

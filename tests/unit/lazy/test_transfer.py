@@ -129,7 +129,7 @@ def test_an_upstream_that_sends_other_wrong_bytes_every_time_is_broken_and_the_i
     bench: Bench, content: Content
 ) -> None:
     class Noise(MemorySource):
-        def fetch(self, grid: Grid, offset: int, length: int):  # type: ignore[no-untyped-def]
+        def fetch(self, grid: Grid, offset: int, length: int):  # type: ignore[no-untyped-def]  # as the source's own
             self.data = bytes([len(self.asked)]) * len(content.data)
             return super().fetch(grid, offset, length)
 
@@ -263,7 +263,7 @@ def test_a_source_with_a_bug_is_one_that_is_broken(
     bench: Bench, content: Content, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Buggy(MemorySource):
-        def fetch(self, grid: Grid, offset: int, length: int):  # type: ignore[no-untyped-def]
+        def fetch(self, grid: Grid, offset: int, length: int):  # type: ignore[no-untyped-def]  # as the source's own
             raise ValueError("oops")
 
     good = MemorySource(content.data, name="good")

@@ -23,7 +23,7 @@ class Tensor(np.ndarray[Any, Any]):
     on_device = False
 
     def __array_finalize__(self, base: Any) -> None:
-        self.torch = getattr(base, "torch", None)  # type: ignore[assignment]
+        self.torch = getattr(base, "torch", None)  # type: ignore[assignment]  # there may be none
         self.on_device = getattr(base, "on_device", False)
 
     def data_ptr(self) -> int:

@@ -27,7 +27,7 @@ class Watched(DiskFile):
 
     def __init__(self, file: Path) -> None:
         super().__init__(file, "m")
-        self.gap = 0  # type: ignore[misc]
+        self.gap = 0  # type: ignore[misc]  # a constant of the class
         self.reads: list[int] = []
         self.before: Callable[[int], None] = lambda _: None
 

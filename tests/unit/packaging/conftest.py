@@ -33,7 +33,7 @@ def build(store: LocalStore) -> Build:
     def build(folder: Path, bases: list[Base] | None = None, **options: int | bool) -> BuiltImage:
         bases = bases if bases is not None else [holder_base(p) for p in DEFAULT_PLATFORMS]
         with store.session():
-            image = build_image(open_checkpoint(str(folder)), store, bases, **options)  # type: ignore[arg-type]
+            image = build_image(open_checkpoint(str(folder)), store, bases, **options)  # type: ignore[arg-type]  # settings by their names
             store.names.put("test", image.index)
         return image
 

@@ -29,7 +29,7 @@ def add_index(store: LocalStore, *platforms: Platform) -> Descriptor:
 def test_a_foreign_base_lies_on_top_and_keeps_its_configuration(folder: Path, store: LocalStore, build: Build) -> None:
     bases = foreign_bases(store.content, add_index(store, AMD64, ARM64), None, "base")
     image = build(folder, bases)
-    validate(image.index, store.content.open)  # type: ignore[arg-type]
+    validate(image.index, store.content.open)  # type: ignore[arg-type]  # its readers have what is used of a file
     index = load(store.content, image.index)
     assert isinstance(index, Index)
     assert [str(m.platform) for m in index.manifests] == ["linux/amd64", "linux/arm64", "unknown/unknown"]
@@ -72,6 +72,6 @@ def test_holder_and_scratch(folder: Path, store: LocalStore, build: Build) -> No
     with pytest.raises(UsageError, match="no holder for linux/s390x"):
         holder_base(Platform.parse("linux/s390x"))
     image = build(folder, [scratch_base(Platform.parse("linux/s390x"))])
-    validate(image.index, store.content.open)  # type: ignore[arg-type]
+    validate(image.index, store.content.open)  # type: ignore[arg-type]  # its readers have what is used of a file
     assert {layer.descriptor.digest for layer in image.layers} & set(holder_base(AMD64).blobs) == set()
     assert isinstance(next(iter(holder_base(AMD64).blobs)), Digest)

@@ -33,7 +33,7 @@ def documents(store: LocalStore, image: Any) -> tuple[Index, list[Manifest]]:
     assert isinstance(index, Index)
     manifests = [load(store.content, entry) for entry in index.manifests]
     assert all(isinstance(m, Manifest) for m in manifests)
-    return index, manifests  # type: ignore[return-value]
+    return index, manifests  # type: ignore[return-value]  # manifests, as these are of an index
 
 
 def test_every_claim_of_an_image_is_true(folder: Path, store: LocalStore, build: Build) -> None:

@@ -55,7 +55,7 @@ def test_of_two_threads_one_is_told(tmp_path: Path) -> None:
             try:
                 distinct.add(name)
             except UsageError:
-                told.append(name)  # noqa: B023 -- the thread ends within its round
+                told.append(name)  # noqa: B023  # the thread ends within its round
 
         threads = [Thread(target=add, args=[name]) for name in "Aa"]
         for thread in threads:

@@ -25,7 +25,7 @@ def inspect(store: LocalStore, root: Descriptor) -> Inspected:
 def put(store: LocalStore, *layers: tuple[Descriptor, bytes], **of_manifest: object) -> Descriptor:
     """An image of these layers."""
     config = ImageConfig(architecture="amd64", os="linux", diff_ids=tuple(layer.digest for layer, _ in layers))
-    manifest = Manifest(config=config.descriptor, layers=tuple(layer for layer, _ in layers), **of_manifest)  # type: ignore[arg-type]
+    manifest = Manifest(config=config.descriptor, layers=tuple(layer for layer, _ in layers), **of_manifest)  # type: ignore[arg-type]  # settings by their names
     for content in (*(content for _, content in layers), config.content, manifest.content):
         write_document(store.content, content)
     return manifest.descriptor

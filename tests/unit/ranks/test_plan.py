@@ -14,7 +14,7 @@ from tests.support.architectures import Model, deepseek, gptq, llama, mixtral, q
 
 
 def plan(model: Model, rank: int = 0, *, shards: int = 1, **sizes: int) -> RankPlan:
-    return plan_rank(model.files(shards), model.config, Topology(**sizes), rank)  # type: ignore[arg-type]
+    return plan_rank(model.files(shards), model.config, Topology(**sizes), rank)  # type: ignore[arg-type]  # settings by their names
 
 
 def spans(found: RankPlan, name: str) -> tuple[int | None, tuple[tuple[int, int], ...]]:

@@ -64,7 +64,7 @@ def test_stages_may_be_given() -> None:
 )
 def test_what_does_not_fit_is_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Topology(**options)  # type: ignore[arg-type]
+        Topology(**options)  # type: ignore[arg-type]  # settings by their names
 
 
 @pytest.mark.parametrize("rank", [-1, 8])

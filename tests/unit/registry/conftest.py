@@ -54,7 +54,7 @@ def client(pauses: list[float]) -> Iterator[Client]:
     clients: list[Registry] = []
 
     def make(progress: Recorder | None = None, **settings: object) -> Registry:
-        chosen = ClientSettings(**{"timeout": 5, **settings})  # type: ignore[arg-type]
+        chosen = ClientSettings(**{"timeout": 5, **settings})  # type: ignore[arg-type]  # settings by their names
         clients.append(Registry(chosen, progress or Recorder(), sleep=pauses.append))
         return clients[-1]
 

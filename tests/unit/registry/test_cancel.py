@@ -28,13 +28,13 @@ def test_leaving_the_block_waits_for_all() -> None:
     done: list[int] = []
     with JobGroup(2) as group:
         for i in range(20):
-            group.submit(lambda i=i: done.append(i))  # type: ignore[misc]
+            group.submit(lambda i=i: done.append(i))  # type: ignore[misc]  # mypy takes no lambda with a default
     assert sorted(done) == list(range(20))
 
 
 def test_one_worker_keeps_the_order() -> None:
     done: list[int] = []
-    run_parallel([lambda i=i: done.append(i) for i in range(20)], 1)  # type: ignore[misc]
+    run_parallel([lambda i=i: done.append(i) for i in range(20)], 1)  # type: ignore[misc]  # mypy takes no lambda with a default
     assert done == list(range(20))
 
 

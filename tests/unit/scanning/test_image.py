@@ -82,7 +82,7 @@ def forge_chunk(layer: IndexedLayer) -> IndexedLayer:
 
 
 def forge_files(**changes: object) -> Callable[[IndexedLayer], IndexedLayer]:
-    return lambda layer: replace(layer, files=(replace(layer.files[0], **changes), *layer.files[1:]))  # type: ignore[arg-type]
+    return lambda layer: replace(layer, files=(replace(layer.files[0], **changes), *layer.files[1:]))  # type: ignore[arg-type]  # settings by their names
 
 
 def forge_tensor(layer: IndexedLayer) -> IndexedLayer:

@@ -174,7 +174,7 @@ def test_what_is_malicious_in_a_packed_layer_is_found(store: LocalStore) -> None
 def packed(**changes: object) -> Callable[[IndexedLayer], IndexedLayer]:
     def forge(layer: IndexedLayer) -> IndexedLayer:
         assert layer.blob is not None
-        return replace(layer, blob=replace(layer.blob, **changes))  # type: ignore[arg-type]
+        return replace(layer, blob=replace(layer.blob, **changes))  # type: ignore[arg-type]  # settings by their names
 
     return forge
 

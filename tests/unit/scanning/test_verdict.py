@@ -85,7 +85,7 @@ def test_what_is_forbidden_is_not_called_malicious_for_ever() -> None:
     assert forbidden.outcome is Outcome.MALICIOUS
     predicate = check(forbidden)
     assert predicate["verdict"] == "unverified"
-    assert [f["severity"] for f in predicate["findings"]] == ["forbidden"]  # type: ignore[attr-defined]
+    assert [f["severity"] for f in predicate["findings"]] == ["forbidden"]  # type: ignore[attr-defined]  # a list of mappings
 
 
 def test_nor_is_what_nobody_has_checked_to_be_the_image() -> None:

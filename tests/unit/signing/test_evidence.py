@@ -189,7 +189,7 @@ def test_what_cannot_be_asked_for_is_a_failure_and_not_an_absence(
 def test_a_registry_that_lists_what_belongs_to_another_image(
     server: ScriptedRegistry, remote: RegistryPlace, root: Descriptor
 ) -> None:
-    child = remote.document(root).manifests[0]  # type: ignore[union-attr]
+    child = remote.document(root).manifests[0]  # type: ignore[union-attr]  # an index
     bundle = OURS.sign_statement(Statement.about(child.digest, COSIGN_SIGN))
     attach_bundle(remote, child, bundle, COSIGN_SIGN, created=NOW)
     listed = remote.referrers(child.digest)

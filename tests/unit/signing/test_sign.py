@@ -122,7 +122,7 @@ def test_only_documents_are_read(place: AnyPlace, root: Descriptor, monkeypatch:
 
     def spy(self: AnyPlace, descriptor: Descriptor, limit: int) -> bytes:
         read.append(descriptor.media_type)
-        return original(self, descriptor, limit)  # type: ignore[arg-type]
+        return original(self, descriptor, limit)  # type: ignore[arg-type]  # a place of this kind
 
     monkeypatch.setattr(kind, "blob", spy)
     sign(place, root)

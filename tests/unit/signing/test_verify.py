@@ -169,7 +169,7 @@ def test_a_signature_of_another_image(image: SignedImage, tmp_path: Path) -> Non
 
 def test_a_manifest_of_the_same_image(image: SignedImage, evidence: Evidence) -> None:
     """Signed as well, but by its own signature: the index's says nothing about its parts."""
-    part = image.place.document(image.root).manifests[0].digest  # type: ignore[union-attr]
+    part = image.place.document(image.root).manifests[0].digest  # type: ignore[union-attr]  # an index
     refused(part, evidence)
 
 

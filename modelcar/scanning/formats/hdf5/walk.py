@@ -47,7 +47,7 @@ class Walk:
         self._lead_to(root)
         while self._waiting:
             address = self._waiting.pop()
-            self._attempt(lambda address=address: self._object(address))  # type: ignore[misc]
+            self._attempt(lambda address=address: self._object(address))  # type: ignore[misc]  # mypy takes no lambda with a default
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Run a step; what is not understood does not keep the others from being looked at."""
@@ -72,12 +72,12 @@ class Walk:
                     raise self._unknown(message)
                 dataset[message.kind] = message
             else:
-                self._attempt(lambda message=message: self._take(message))  # type: ignore[misc]
+                self._attempt(lambda message=message: self._take(message))  # type: ignore[misc]  # mypy takes no lambda with a default
         if headers.LAYOUT in dataset:
             self._dataset(dataset)
         else:
             for message in dataset.values():
-                self._attempt(lambda message=message: self._describe(message))  # type: ignore[misc]
+                self._attempt(lambda message=message: self._describe(message))  # type: ignore[misc]  # mypy takes no lambda with a default
 
     def _take(self, message: Message) -> None:
         file = self._file

@@ -31,7 +31,7 @@ def signature(*checks: Check, needed: int | None = None) -> Signature:
     def check(args: tuple[Value, ...]) -> bool:
         if not least <= len(args) <= len(checks):
             return False
-        for accepts, arg in zip(checks, args, strict=False):  # noqa: SIM110 - a generator takes twice as long
+        for accepts, arg in zip(checks, args, strict=False):  # noqa: SIM110  # a generator takes twice as long
             if not accepts(arg):
                 return False
         return True
@@ -118,7 +118,7 @@ def is_sizes(value: Value) -> bool:
     items = items_of(value)
     if items is None or len(items) > _MOST:
         return False
-    for item in items:  # noqa: SIM110 - a generator takes twice as long
+    for item in items:  # noqa: SIM110  # a generator takes twice as long
         if not is_size(item):
             return False
     return True

@@ -26,7 +26,7 @@ _ESCAPES: Final = dict(zip(b"\\'\"abfnrtv", b"\\'\"\a\b\f\n\r\t\v", strict=True)
 
 
 def _pushes(value: Value) -> Handler:
-    def handler(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001 - the table calls all alike
+    def handler(m: Machine, data: bytes, pos: int) -> int:
         m.stack.append(value)
         return pos
 
@@ -34,7 +34,7 @@ def _pushes(value: Value) -> Handler:
 
 
 def _empty(kind: Kind) -> Handler:
-    def handler(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+    def handler(m: Machine, data: bytes, pos: int) -> int:
         m.stack.append(Box(kind))
         return pos
 

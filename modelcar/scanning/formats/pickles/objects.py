@@ -50,7 +50,7 @@ def _read_global(m: Machine, data: bytes, pos: int) -> tuple[Global, int]:
         raise m.malformed("a name is not text", pos) from e
 
 
-def _stack_global(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001 - the table calls all alike
+def _stack_global(m: Machine, data: bytes, pos: int) -> int:
     name_value = m.stack.pop()
     module_value = m.stack.pop()
     name, module = m.text(name_value), m.text(module_value)
@@ -99,19 +99,19 @@ def _extension(size: int) -> Handler:
 # Calls
 
 
-def _reduce(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _reduce(m: Machine, data: bytes, pos: int) -> int:
     args = m.stack.pop()
     m.stack[-1] = _call(m, m.stack[-1], args, pos)
     return pos
 
 
-def _newobj(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _newobj(m: Machine, data: bytes, pos: int) -> int:
     args = m.stack.pop()
     m.stack[-1] = _call(m, m.stack[-1], args, pos)
     return pos
 
 
-def _newobj_ex(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _newobj_ex(m: Machine, data: bytes, pos: int) -> int:
     keywords = m.stack.pop()
     args = m.stack.pop()
     function = m.stack[-1]
@@ -132,7 +132,7 @@ def _inst(m: Machine, data: bytes, pos: int) -> int:
     return end
 
 
-def _obj(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _obj(m: Machine, data: bytes, pos: int) -> int:
     items = m.pop_mark()
     m.stack.append(_call(m, items[0], tuple(items[1:]), pos))
     return pos
@@ -179,7 +179,7 @@ def _look_up(m: Machine, function: Global, args: tuple[Value, ...] | None, pos: 
 # Changes
 
 
-def _build(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _build(m: Machine, data: bytes, pos: int) -> int:
     state = m.stack.pop()
     target = m.stack[-1]
     m.calls += 1
@@ -219,7 +219,7 @@ def _persid(m: Machine, data: bytes, pos: int) -> int:
     return end
 
 
-def _binpersid(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _binpersid(m: Machine, data: bytes, pos: int) -> int:
     _push_persistent(m, m.stack.pop(), pos)
     return pos
 
@@ -232,13 +232,13 @@ def _push_persistent(m: Machine, key: Value, pos: int) -> None:
     m.stack.append(found)
 
 
-def _next_buffer(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _next_buffer(m: Machine, data: bytes, pos: int) -> int:
     m.found(rules.OUT_OF_BAND, "", m.offset(pos))
     m.stack.append(OPAQUE)
     return pos
 
 
-def _readonly_buffer(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _readonly_buffer(m: Machine, data: bytes, pos: int) -> int:
     value = m.stack[-1]
     if not (isinstance(value, Blob) or isinstance(constant(value), bytes) or value is OPAQUE):
         raise m.malformed("something that is no buffer should become read-only", pos)
@@ -265,7 +265,7 @@ def _frame(m: Machine, data: bytes, pos: int) -> int:
     return pos + 8
 
 
-def _stop(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _stop(m: Machine, data: bytes, pos: int) -> int:
     m.result = m.stack.pop()
     if m.stack or m.below:
         m.found(rules.NOT_CANONICAL, "it leaves values behind", m.offset(pos))

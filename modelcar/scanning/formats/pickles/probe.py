@@ -32,7 +32,7 @@ def is_pickle(content: Content, *, sure: bool = False) -> bool:
             content,
             start,
             Budget(limits=Limits(seconds=_SECONDS)),
-            lambda rule, _, __, seen=seen: seen.append(rule),  # type: ignore[misc]
+            lambda rule, _, __, seen=seen: seen.append(rule),  # type: ignore[misc]  # mypy takes no lambda with a default
             reads_arrays=False,
             window=_WINDOW,
         )

@@ -16,14 +16,14 @@ _U32: Final = struct.Struct("<I")
 _INDEX: Final = re.compile(rb"0|[1-9][0-9]{0,9}")
 
 
-def _mark(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001 - the table calls all alike
+def _mark(m: Machine, data: bytes, pos: int) -> int:
     m.below.append(m.stack)
     m.pending += len(m.stack)
     m.stack = []
     return pos
 
 
-def _pop(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _pop(m: Machine, data: bytes, pos: int) -> int:
     if m.stack:
         del m.stack[-1]
     else:
@@ -31,12 +31,12 @@ def _pop(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
     return pos
 
 
-def _pop_mark(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _pop_mark(m: Machine, data: bytes, pos: int) -> int:
     m.pop_mark()
     return pos
 
 
-def _dup(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _dup(m: Machine, data: bytes, pos: int) -> int:
     m.found(NOT_CANONICAL, "it duplicates a value on the stack", m.offset(pos))
     m.stack.append(m.stack[-1])
     return pos
@@ -45,7 +45,7 @@ def _dup(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 # The memo
 
 
-def _memoize(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _memoize(m: Machine, data: bytes, pos: int) -> int:
     memo = m.memo
     memo[len(memo)] = m.stack[-1]
     return pos
@@ -124,24 +124,24 @@ def _index(m: Machine, data: bytes, pos: int) -> tuple[int | None, int]:
 # Containers
 
 
-def _tuple(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _tuple(m: Machine, data: bytes, pos: int) -> int:
     items = m.pop_tuple()
     m.stack.append(items)
     return pos
 
 
-def _tuple1(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _tuple1(m: Machine, data: bytes, pos: int) -> int:
     m.stack[-1] = (m.stack[-1],)
     return pos
 
 
-def _tuple2(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _tuple2(m: Machine, data: bytes, pos: int) -> int:
     stack = m.stack
     stack[-2:] = [(stack[-2], stack[-1])]
     return pos
 
 
-def _tuple3(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _tuple3(m: Machine, data: bytes, pos: int) -> int:
     stack = m.stack
     stack[-3:] = [(stack[-3], stack[-2], stack[-1])]
     return pos
@@ -150,7 +150,7 @@ def _tuple3(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 def _boxed(kind: Kind) -> Handler:
     """LIST, DICT, FROZENSET: everything above the mark."""
 
-    def handler(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+    def handler(m: Machine, data: bytes, pos: int) -> int:
         items = m.pop_mark()
         box = Box(kind)
         _fill(m, box, items, pos)
@@ -160,13 +160,13 @@ def _boxed(kind: Kind) -> Handler:
     return handler
 
 
-def _append(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _append(m: Machine, data: bytes, pos: int) -> int:
     value = m.stack.pop()
     _add(m, m.stack[-1], [value], Kind.LIST, pos)
     return pos
 
 
-def _setitem(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+def _setitem(m: Machine, data: bytes, pos: int) -> int:
     value = m.stack.pop()
     key = m.stack.pop()
     _add(m, m.stack[-1], [key, value], Kind.DICT, pos)
@@ -176,7 +176,7 @@ def _setitem(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
 def _adds(kind: Kind) -> Handler:
     """APPENDS, SETITEMS, ADDITEMS: everything above the mark goes into what is below it."""
 
-    def handler(m: Machine, data: bytes, pos: int) -> int:  # noqa: ARG001
+    def handler(m: Machine, data: bytes, pos: int) -> int:
         items = m.pop_mark()
         target = m.stack[-1]
         if type(target) is Box and target.kind is kind:

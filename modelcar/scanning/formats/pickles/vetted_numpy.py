@@ -87,7 +87,7 @@ def _array_state(_: Instance, state: Value) -> bool:
     if not (_is_dtype(dtype) and isinstance(data, Box) and data.kind is Kind.LIST):
         return False
     # NumPy takes as many objects as the shape says, also from behind the end of the list.
-    return prod(constant(size) for size in items_of(shape) or ()) == len(data.items) + data.more  # type: ignore[misc]
+    return prod(constant(size) for size in items_of(shape) or ()) == len(data.items) + data.more  # type: ignore[misc]  # the caller knows them to be numbers
 
 
 _ARRAY: Final = Plain(

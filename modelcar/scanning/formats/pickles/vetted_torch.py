@@ -140,12 +140,12 @@ def _end(offset: Value, size: Value, stride: Value) -> int | float:
         return 0
     last = constant(offset)
     for n, step in zip(sizes, strides, strict=True):
-        last += (n - 1) * step  # type: ignore[operator]
-    return last + 1  # type: ignore[operator]
+        last += (n - 1) * step  # type: ignore[operator]  # checked to be numbers
+    return last + 1  # type: ignore[operator]  # checked to be numbers
 
 
 def _numbers(value: Value) -> list[int]:
-    return [constant(item) for item in items_of(value) or ()]  # type: ignore[misc]
+    return [constant(item) for item in items_of(value) or ()]  # type: ignore[misc]  # likewise
 
 
 _QUANTIZER: Final = a.signature(a.one_of("torch.per_tensor_affine"), a.is_number, a.is_int)

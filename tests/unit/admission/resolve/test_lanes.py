@@ -29,7 +29,7 @@ def test_a_lane_that_is_full_leaves_room_for_others() -> None:
 def test_what_waits_comes_in_its_turn() -> None:
     lanes, go, order = Lanes(seconds=30, each=1, total=10), threading.Event(), []
     first = lanes.submit("one", lambda: go.wait(10))
-    others = [lanes.submit("one", lambda i=i: order.append(i)) for i in range(20)]  # type: ignore[misc]
+    others = [lanes.submit("one", lambda i=i: order.append(i)) for i in range(20)]  # type: ignore[misc]  # mypy takes no lambda with a default
     go.set()
     for future in others:
         future.result(10)
@@ -53,7 +53,7 @@ def test_never_more_threads_than_allowed() -> None:
         with lock:
             running.remove(lane)
 
-    futures = [lanes.submit(lane, lambda lane=lane: work(lane)) for lane in "aaaaabbbbbccccc"]  # type: ignore[misc]
+    futures = [lanes.submit(lane, lambda lane=lane: work(lane)) for lane in "aaaaabbbbbccccc"]  # type: ignore[misc]  # mypy takes no lambda with a default
     assert all(five.acquire(timeout=10) for _ in range(5))
     assert sorted(begun) == ["a", "a", "a", "b", "b"]
     go.set()

@@ -15,7 +15,7 @@ NAME = "ghcr.io/acme/llm:v1"
 
 
 def view(**parts: object) -> ImageView:
-    return ImageView(**{"name": NAME, "inspected": image(), "config": {}, **parts})  # type: ignore[arg-type]
+    return ImageView(**{"name": NAME, "inspected": image(), "config": {}, **parts})  # type: ignore[arg-type]  # settings by their names
 
 
 def model_view() -> ImageView:

@@ -77,7 +77,7 @@ def test_it_does_not_give_up_on_those_that_serve_for_a_while(tmp_path: Path) -> 
     worker = f"echo >> {tries}; test -e {tmp_path}/enough && exit 0; {told}; exit 1"
     with supervised("exit 1", worker) as (process, workers):
         for count in range(1, 8):
-            eventually(lambda count=count: tries.exists() and len(tries.read_text()) >= count, "the next one starts")  # type: ignore[misc]
+            eventually(lambda count=count: tries.exists() and len(tries.read_text()) >= count, "the next one starts")  # type: ignore[misc]  # mypy takes no lambda with a default
             workers.send(b"\1")
             if count == 7:
                 (tmp_path / "enough").touch()

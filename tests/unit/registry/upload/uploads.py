@@ -29,7 +29,7 @@ class Blob:
 
 
 def client(**settings: object) -> Registry:
-    chosen = ClientSettings(**{"timeout": 10, **settings})  # type: ignore[arg-type]
+    chosen = ClientSettings(**{"timeout": 10, **settings})  # type: ignore[arg-type]  # settings by their names
     return Registry(chosen, sleep=lambda seconds: time.sleep(min(seconds, 0.02)))
 
 

@@ -51,7 +51,7 @@ class _Unseekable(io.RawIOBase):
         return True
 
     def write(self, data: object) -> int:
-        return self._target.write(data)  # type: ignore[arg-type]
+        return self._target.write(data)  # type: ignore[arg-type]  # bytes, as zipfile has it
 
 
 # --- honest ones

@@ -247,7 +247,7 @@ class StuckStore(MemoryStore):
 
     def begin(self, expected: Digest | None = None) -> Any:
         writer = super().begin(expected)
-        writer.abort = self._fail  # type: ignore[method-assign]
+        writer.abort = self._fail  # type: ignore[method-assign]  # it fails from now on
         return writer
 
     def _fail(self) -> None:

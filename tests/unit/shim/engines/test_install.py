@@ -224,7 +224,7 @@ def test_a_run_that_is_killed_anywhere_can_be_taken_back_or_repeated(
             before = tree(root)
             installer = Installer(root)
             install(installer, planned(str(OVER.path), b"an older version of ours"))
-            killed = killed_at(step, monkeypatch, lambda i=installer: install(i, *BOTH))  # type: ignore[misc]
+            killed = killed_at(step, monkeypatch, lambda i=installer: install(i, *BOTH))  # type: ignore[misc]  # mypy takes no lambda with a default
             if repeat:
                 install(installer, *BOTH)
                 assert (root / "etc/docker/daemon.json").read_bytes() == OVER.content

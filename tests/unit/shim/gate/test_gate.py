@@ -155,7 +155,7 @@ def test_signatures_pass_and_nothing_else_in_their_clothes(tmp_path: Path, upstr
             await gate.admit_blob(LLM, signatures.layers[0].digest)
 
             honest = upstream.document(attached[0])
-            disguised = honest.edited(layers=(_disguised(upstream, honest.layers[0]),))  # type: ignore[union-attr]
+            disguised = honest.edited(layers=(_disguised(upstream, honest.layers[0]),))  # type: ignore[union-attr]  # a manifest
             with pytest.raises(Denied, match="claims to be signatures, and is not"):
                 await gate.admit(LLM, disguised.descriptor, disguised.content)
 

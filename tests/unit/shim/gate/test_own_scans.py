@@ -333,7 +333,7 @@ def test_malicious_by_older_rules_is_no_foregone_conclusion(tmp_path: Path, upst
             await until_served(gate, root)
 
     async def until_served(gate: Gate, root: Descriptor) -> None:
-        while await settled(gate, LLM, root) is not None:  # noqa: ASYNC110
+        while await settled(gate, LLM, root) is not None:  # noqa: ASYNC110  # what is waited for happens in a thread
             await asyncio.sleep(0.01)
 
     run(scenario())

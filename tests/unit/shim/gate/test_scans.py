@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def scan_of(upstream: Upstream, root: Descriptor, arrivals: Arrivals, folder: Path, **settings: float) -> Scan:
     folder.mkdir(exist_ok=True)
-    return Scan(LLM, root, upstream.place, arrivals, NodeScan(**settings), folder)  # type: ignore[arg-type]
+    return Scan(LLM, root, upstream.place, arrivals, NodeScan(**settings), folder)  # type: ignore[arg-type]  # settings by their names
 
 
 def workers(folder: Path) -> Iterator[int]:
@@ -75,10 +75,10 @@ def test_bytes_that_are_others_are_no_verdict(upstream: Upstream, tmp_path: Path
 
     def swapped(origin: object, descriptor: Descriptor, purpose: object) -> object:
         lying = descriptor if descriptor.digest != wanted else None
-        return lease(LLM, lying or upstream.document(other).layers[0], purpose)  # type: ignore[union-attr,arg-type]
+        return lease(LLM, lying or upstream.document(other).layers[0], purpose)  # type: ignore[union-attr,arg-type]  # an index
 
     assert wanted != wrong
-    arrivals.lease = swapped  # type: ignore[assignment,method-assign]
+    arrivals.lease = swapped  # type: ignore[assignment,method-assign]  # another's layer
     with pytest.raises(WorldError, match="came to no verdict"):
         scan_of(upstream, root, arrivals, tmp_path / "spool").run()
 

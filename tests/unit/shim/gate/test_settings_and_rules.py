@@ -99,7 +99,7 @@ def test_other_settings_that_make_no_sense() -> None:
             NodeScan(**wrong)
     for wrong in ({"reload_seconds": 0}, {"valid_seconds": -1}, {"remembered": 0}):
         with pytest.raises(UsageError):
-            GateSettings(**wrong)  # type: ignore[arg-type]
+            GateSettings(**wrong)  # type: ignore[arg-type]  # settings by their names
 
 
 def test_an_attested_verdict_needs_a_policy_that_names_the_scanner(tmp_path: Path) -> None:

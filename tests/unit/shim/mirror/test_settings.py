@@ -63,4 +63,4 @@ def test_names_that_collide() -> None:
 )
 def test_what_cannot_be_set(settings: dict[str, object], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
-        MirrorSettings(**settings)  # type: ignore[arg-type]
+        MirrorSettings(**settings)  # type: ignore[arg-type]  # settings by their names

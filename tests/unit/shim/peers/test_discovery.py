@@ -174,7 +174,7 @@ def test_outside_of_a_cluster_one_must_say_where_it_is(monkeypatch: pytest.Monke
 def test_names_that_kubernetes_does_not_have(what: str, name: str) -> None:
     given: dict[str, str] = {"service": "shim", what: name}
     with pytest.raises(UsageError, match=f"is not the name of a {what}"):
-        KubernetesSettings(**given)  # type: ignore[arg-type]
+        KubernetesSettings(**given)  # type: ignore[arg-type]  # settings by their names
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_the_limit_can_be_changed_while_it_runs(tmp_path: Path) -> None:
 def test_a_defect_of_ours_ends_no_thread(tmp_path: Path) -> None:
     node = FakeNode()
     node.images.add(V2, b"one")
-    node.images.documents[V1] = None  # type: ignore[assignment]
+    node.images.documents[V1] = None  # type: ignore[assignment]  # which nobody expects
     with running(node, tmp_path, parallel=1, retry=1000, retry_most=1000) as precache:
         precache.add(PrecacheImage(reference=V1), "command")
         eventually(lambda: phase(precache) == "failed")

@@ -196,7 +196,7 @@ def test_windows_that_make_no_sense(text: str) -> None:
 )
 def test_settings_that_make_no_sense(values: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="precache: "):
-        PrecacheSettings(**values)  # type: ignore[arg-type]
+        PrecacheSettings(**values)  # type: ignore[arg-type]  # settings by their names
 
 
 def test_rates_and_what_is_left() -> None:

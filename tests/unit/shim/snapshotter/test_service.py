@@ -91,7 +91,7 @@ def test_what_is_said_of_a_snapshot(call: Caller) -> None:
         assert texts(found, 1) == [name]
         kinds[name] = (read(found)[3], texts(found, 2))
         created = read(nested(found, 4)[0])
-        assert created[1][0] > 1_700_000_000  # type: ignore[operator]
+        assert created[1][0] > 1_700_000_000  # type: ignore[operator]  # a number
     assert kinds == {
         "k8s.io/2/layer": ([3], []),
         "k8s.io/3/container": ([2], ["k8s.io/2/layer"]),

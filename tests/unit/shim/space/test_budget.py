@@ -15,7 +15,7 @@ DISK = Disk(total=1000, free=400)
 
 
 def settings(**values: float) -> SpaceSettings:
-    return SpaceSettings(**{"min_free": 0, "high_percent": 100.0, "low_percent": 100.0, "budget_slack": 0.0, **values})  # type: ignore[arg-type]
+    return SpaceSettings(**{"min_free": 0, "high_percent": 100.0, "low_percent": 100.0, "budget_slack": 0.0, **values})  # type: ignore[arg-type]  # settings by their names
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_tightest_limit_is_named(values: dict[str, float], limit: str) -> No
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="space: "):
-        SpaceSettings(**values)  # type: ignore[arg-type]
+        SpaceSettings(**values)  # type: ignore[arg-type]  # settings by their names
 
 
 def test_a_real_disk(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def attested(home: Path, folder: Path, **options: bool | Packing) -> AttestedIma
     store = LocalStore(home)
     bases = [holder_base(p) for p in DEFAULT_PLATFORMS]
     with store.session():
-        built = build_image(open_checkpoint(str(folder)), store, bases, **options)  # type: ignore[arg-type]
+        built = build_image(open_checkpoint(str(folder)), store, bases, **options)  # type: ignore[arg-type]  # settings by their names
         return read_image(StoreSource(store.content, built.index), "registry.example/acme/tiny")
 
 

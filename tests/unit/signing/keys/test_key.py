@@ -45,7 +45,7 @@ def test_larger_curves_verify_with_either_of_the_hashes_that_cosign_uses(curve: 
         with pytest.raises(NotVerified):
             public.verify(signature, flip(MESSAGE, 3))
     with pytest.raises(NotVerified):
-        public.verify(key.sign(MESSAGE, ec.ECDSA(hashes.SHA1())), MESSAGE)  # noqa: S303
+        public.verify(key.sign(MESSAGE, ec.ECDSA(hashes.SHA1())), MESSAGE)  # noqa: S303  # what must be refused
 
 
 def test_rsa_verifies_both_paddings() -> None:
@@ -55,7 +55,7 @@ def test_rsa_verifies_both_paddings() -> None:
     with pytest.raises(NotVerified):
         public.verify(flip(pss, 5), MESSAGE)
     with pytest.raises(NotVerified):
-        public.verify(RSA.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA1()), MESSAGE)  # noqa: S303
+        public.verify(RSA.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA1()), MESSAGE)  # noqa: S303  # what must be refused
 
 
 def test_ed25519_verifies_prehashed_messages_too() -> None:
@@ -93,7 +93,7 @@ def test_names_of_a_key() -> None:
 
 
 def test_weak_and_unknown_keys_are_refused() -> None:
-    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  # what must be refused
     with pytest.raises(UsageError, match="1024 bits"):
         check_public(weak.public_key(), "k")
     with pytest.raises(UsageError, match="curve secp256k1"):

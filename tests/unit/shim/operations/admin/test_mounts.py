@@ -34,11 +34,11 @@ class Mounts:
         if self.refusal is not None:
             raise self.refusal
 
-    def add(self, id: str, reference: Reference, manifest: Digest, target: Path) -> Added:  # noqa: A002
+    def add(self, id: str, reference: Reference, manifest: Digest, target: Path) -> Added:  # noqa: A002  # a mount's
         self.calls.append(("add", id, str(reference), manifest, target))
         return Added(id=id, plan=Path("/plan.json"), socket=Path("/mounts.sock"))
 
-    def started(self, id: str, supervisor: int, front: str) -> None:  # noqa: A002
+    def started(self, id: str, supervisor: int, front: str) -> None:  # noqa: A002  # a mount's
         self.calls.append(("started", id, supervisor, front))
 
     def remove(self, target: Path) -> None:
