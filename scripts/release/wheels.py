@@ -112,7 +112,7 @@ class Wheel:
 
 def build_wheel(source: Source, folder: Path) -> Wheel:
     """Build our wheel from `source`: the same bytes for the same commit. Raises `SourceError`."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder.resolve())]
     done = subprocess.run(
         command,
         cwd=source.folder,
