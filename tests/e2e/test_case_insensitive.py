@@ -20,7 +20,8 @@ from modelcar.packaging.unpack import unpack_model
 from modelcar.store import LocalStore
 from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.registries import embedded_registry
-from tests.support.checkpoints import files_of, make_checkpoint
+from tests.support.architectures import llama, write_checkpoint
+from tests.support.checkpoints import files_of
 from tests.support.skips import unavailable
 from tests.support.tars import make_tar
 
@@ -46,7 +47,8 @@ def insensitive(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = make_checkpoint(tmp_path / "model")
+    folder = tmp_path / "model"
+    write_checkpoint(folder, llama(layers=2, vocabulary=256), shards=2)
     (folder / "NOTES.txt").write_text("the first\n")
     (folder / "notes.txt").write_text("the second\n")
     return folder
@@ -75,6 +77,19 @@ def test_pull(name: str, model: Path, insensitive: Path, tmp_path: Path) -> None
     assert list(insensitive.iterdir()) == []
     modelcar(*pull, tmp_path / "out")
     assert files_of(tmp_path / "out") == files_of(model)
+
+
+def test_pull_of_ranks(name: str, model: Path, insensitive: Path, tmp_path: Path) -> None:
+    """Whose files are written in ranges, and in another order."""
+    modelcar, pull = Modelcar(tmp_path / "other"), ["pull", name, "--tp", "2", "--rank", "0", "-o"]
+    line = modelcar.refusal(2, *pull, insensitive / "out")
+    assert "are one file here: this file system ignores case" in line
+    assert "'NOTES.txt'" in line
+    assert "'notes.txt'" in line
+    assert list(insensitive.iterdir()) == []
+    modelcar(*pull, tmp_path / "out")
+    written = files_of(tmp_path / "out")
+    assert {written[path] for path in ("NOTES.txt", "notes.txt")} == {b"the first\n", b"the second\n"}
 
 
 def test_another_tools_image(insensitive: Path, tmp_path: Path) -> None:
