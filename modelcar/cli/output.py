@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -17,7 +17,7 @@ import click
 from modelcar.errors import StorageError, UsageError
 from modelcar.progress import human_size
 
-__all__ = ["Output", "Table", "human_size", "is_styled", "is_terminal", "percent", "printable", "write_ready_file"]
+__all__ = ["Output", "Table", "human_size", "is_styled", "is_terminal", "percent", "printable", "ready_file"]
 
 _NARROWEST = 8  # columns of a terminal for one of a table
 _ANY_WIDTH = 100_000  # columns of a table that goes into a file or a pipe: nothing is cut
@@ -100,18 +100,38 @@ def is_styled(stream: IO[str] | None, environment: Mapping[str, str] = os.enviro
     return is_terminal(stream) and environment.get("TERM") != "dumb"
 
 
-def write_ready_file(path: Path, *addresses: str) -> None:
-    """Say to whoever waits for the file where a server listens, an address a line; the file appears whole.
+@contextmanager
+def ready_file(path: Path | None) -> Iterator[Callable[..., None]]:
+    """Yields what says to whoever waits for the file where a server listens, an address a line; the file appears
+    whole, and goes with the server, so that nobody who waits for the next one finds it. Without a path it says nothing.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: from that call, it cannot be written.
         UsageError: the path names no file.
     """
-    if not path.name:
+    if path is not None and not path.name:
         raise UsageError(f"{str(path)!r} names no file")
+    said = ""
+
+    def say(*addresses: str) -> None:
+        nonlocal said
+        if path is not None:
+            text = "".join(f"{address}\n" for address in addresses)
+            _appear(path, text)
+            said = text
+
+    try:
+        yield say
+    finally:
+        with suppress(OSError, ValueError):
+            if path is not None and said and path.read_text() == said:
+                path.unlink()
+
+
+def _appear(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_text("".join(f"{address}\n" for address in addresses))
+        temporary.write_text(text)
         temporary.replace(path)
     except OSError as e:
         raise StorageError(f"cannot write {path}: {e.strerror}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelcar.cli.options import NAMED_PATH, verbose_option
-from modelcar.cli.output import Output, write_ready_file
+from modelcar.cli.output import Output, ready_file
 from modelcar.errors import ModelcarError, UsageError
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ __all__ = ["command"]
 @click.option("--peer", "peers", multiple=True, metavar="HOST:PORT[=ZONE]", help="A node of the same kind. Repeatable.")
 @click.option("--no-delete", is_flag=True, help="Refuse to delete tags, manifests and blobs.")
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
-@click.option("--ready-file", metavar="FILE", type=NAMED_PATH, help="Write HOST:PORT there when ready.")
+@click.option(
+    "--ready-file", "ready_path", metavar="FILE", type=NAMED_PATH, help="Write HOST:PORT there while it is ready."
+)
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as a JSON document.")
 @verbose_option
-def command(config: Path | None, ready_file: Path | None, as_json: bool, **options: Any) -> None:
+def command(config: Path | None, ready_path: Path | None, as_json: bool, **options: Any) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C.
 
     \b
@@ -55,14 +57,15 @@ def command(config: Path | None, ready_file: Path | None, as_json: bool, **optio
     logs.configure("registry-shim", settings.log)
     output = Output(as_json=as_json, quiet=False)
 
-    def ready(address: Address) -> None:
-        url = f"{'https' if settings.tls else 'http'}://{address}"
-        if ready_file is not None:
-            write_ready_file(ready_file, str(address))
-        output.document({"address": str(address), "url": url})
-        output.line(f"listening on {url}")
+    with ready_file(ready_path) as say:
 
-    run(settings, ready=ready, config=config, overrides=overrides)
+        def ready(address: Address) -> None:
+            url = f"{'https' if settings.tls else 'http'}://{address}"
+            say(str(address))
+            output.document({"address": str(address), "url": url})
+            output.line(f"listening on {url}")
+
+        run(settings, ready=ready, config=config, overrides=overrides)
 
 
 def _settings(config: Path | None, overrides: Mapping[str, Any]) -> NodeSettings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modelcar.cli.options import NAMED_PATH, kubeconfig_option, output_options
-from modelcar.cli.output import Output, write_ready_file
+from modelcar.cli.output import Output, ready_file
 from modelcar.errors import ModelcarError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def command() -> None:
 @click.option("--tls-key", metavar="FILE", type=NAMED_PATH, help="Its key.")
 @kubeconfig_option
 @click.option(
-    "--ready-file", metavar="FILE", type=NAMED_PATH, help="Write both HOST:PORT there when ready, a line each."
+    "--ready-file",
+    "ready_path",
+    metavar="FILE",
+    type=NAMED_PATH,
+    help="Write both HOST:PORT there while it is ready, a line each.",
 )
 @output_options
 def serve(
@@ -45,7 +49,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     kubeconfig: Path | None,
-    ready_file: Path | None,
+    ready_path: Path | None,
     output: Output,
 ) -> None:
     """Answer a cluster's API server, until SIGTERM or Ctrl-C.
@@ -78,13 +82,13 @@ def serve(
 
     def ready(service: Service) -> None:
         addresses = {"address": str(service.address), "operations": str(service.operations)}
-        if ready_file is not None:
-            write_ready_file(ready_file, *addresses.values())
+        say(*addresses.values())
         output.document(addresses)
         if not output.quiet:
             output.line(f"listening on https://{service.address}, health and metrics on http://{service.operations}")
 
     with ExitStack() as ending:
+        say = ending.enter_context(ready_file(ready_path))
         cluster = _cluster(settings, kubeconfig)
         if cluster is not None:
             ending.callback(cluster.close)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from modelcar.cli.output import write_ready_file
+from modelcar.cli.output import ready_file
 from modelcar.errors import StorageError, UsageError
 from modelcar.serving.address import Address
 from registry_shim.cli import main
@@ -57,6 +57,17 @@ def test_it_says_where_it_listens_and_ends_quietly(tmp_path: Path, number: int) 
             process.send_signal(number)  # with a connection that is idle, as clients leave them
             output, errors = process.communicate(timeout=60)
         assert (process.returncode, output, errors) == (0, "", "")
+        assert not ready.exists(), "who waits for the next one is not told too soon"
+
+
+def test_the_ready_file_of_another_is_left_alone(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    arguments = ("--listen", "127.0.0.1:0", "--writable", "--ready-file", ready)
+    with serving("--root", tmp_path / "a", *arguments) as (first, _), serving("--root", tmp_path / "b", *arguments):
+        later = ready.read_text()
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=60)
+        assert ready.read_text() == later
 
 
 def test_json(tmp_path: Path) -> None:
@@ -158,8 +169,8 @@ def test_an_empty_path_is_not_this_folder(
 
 
 def test_a_ready_file_without_a_name() -> None:
-    with pytest.raises(UsageError, match="names no file"):
-        write_ready_file(Path("/"), "127.0.0.1:5000")
+    with pytest.raises(UsageError, match="names no file"), ready_file(Path("/")):
+        pass
 
 
 @pytest.mark.parametrize("name", ["listen", "metrics_listen"])
