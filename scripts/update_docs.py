@@ -79,7 +79,7 @@ def cli_page() -> str:
 
 def rules_page() -> str:
     """Every rule of the scanner, by family."""
-    from modelcar.scanning.catalog import RULES
+    from modelcar.scanning.catalogue import RULES
     from modelcar.scanning.version import RULE_SET
 
     count = f"{len(RULES)} rules, rule set `{RULE_SET}`"

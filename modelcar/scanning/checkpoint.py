@@ -56,21 +56,21 @@ def report_on(
         rule_set=RULE_SET,
         scanners=scanner.scanners,
         scanned_at=datetime.now(UTC),
-        findings=(*name_findings(file.path for file in checkpoint.files), *_licence_findings(checkpoint, settings)),
+        findings=(*name_findings(file.path for file in checkpoint.files), *_license_findings(checkpoint, settings)),
         facts={"excluded": list(checkpoint.excluded)} if checkpoint.excluded else {},
     )
 
 
-def _licence_findings(checkpoint: Checkpoint, settings: ScanSettings) -> list[Finding]:
+def _license_findings(checkpoint: Checkpoint, settings: ScanSettings) -> list[Finding]:
     if not settings.licenses:
         return []
-    from modelcar.scanning.licences import licence_findings
+    from modelcar.scanning.licenses import license_findings
 
     try:
         licences = checkpoint.facts().licenses
     except MalformedFile:  # which has a finding of its own
         licences = ()
-    return licence_findings(licences, settings.licenses)
+    return license_findings(licences, settings.licenses)
 
 
 def scan_file(

@@ -46,7 +46,7 @@ class FileScanner:
         Raises:
             WorldError: it cannot be read.
         """
-        from modelcar.scanning.catalog import FORMATS  # with all parsers, which many commands never need
+        from modelcar.scanning.catalogue import FORMATS  # with all parsers, which many commands never need
 
         formats, findings = scan_content(path, content, FORMATS, self.budget(content))
         if self.settings.plugins:

@@ -125,7 +125,7 @@ class _ImageScan:
             findings += check_manifest(each, scanned, self._models, self.scanner.settings.trusted_layers)
         files = [file for layer in scanned.values() for file in layer.files]
         findings += name_findings(file.path for file in files)
-        findings += self._check_licences(inspected, scanned)
+        findings += self._check_licenses(inspected, scanned)
         if not files and outcome_of(findings) is Outcome.CLEAN:
             findings.append(Finding(rule=NO_MODEL, path=inspected.root.digest.short))
         files += self._scan_configs(inspected.manifests)
@@ -212,16 +212,16 @@ class _ImageScan:
                 self.found(layer, found)
         self.progress.finish(key)
 
-    def _check_licences(self, inspected: Inspected, scanned: Scanned) -> list[Finding]:
+    def _check_licenses(self, inspected: Inspected, scanned: Scanned) -> list[Finding]:
         """Both what the card in the image says and what the image says of itself, which is what policies see."""
-        from modelcar.scanning.licences import CARD, DISAGREES, licence_findings, licences_in_card
+        from modelcar.scanning.licenses import CARD, DISAGREES, license_findings, licenses_in_card
 
         said = {inspected.annotations.get(_LICENSES)}
         said |= {each.manifest.annotations.get(_LICENSES) for each in inspected.manifests}
         annotated = sorted(filter(None, said))
         card = next((layer.card for layer in scanned.values() if layer.card is not None), b"")
-        in_card = licences_in_card(card)
-        findings = licence_findings(list(dict.fromkeys((*in_card, *annotated))), self.scanner.settings.licenses)
+        in_card = licenses_in_card(card)
+        findings = license_findings(list(dict.fromkeys((*in_card, *annotated))), self.scanner.settings.licenses)
         if in_card and annotated and annotated != [" AND ".join(in_card)]:
             detail = f"{shown(annotated[0])}, {' AND '.join(in_card)}"
             findings.append(Finding(rule=DISAGREES, path=CARD, detail=detail))

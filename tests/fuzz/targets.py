@@ -11,7 +11,7 @@ from typing import Final
 from modelcar.errors import InvalidContent
 from modelcar.layers.index import ModelIndex
 from modelcar.layers.members import locate_members
-from modelcar.scanning.catalog import FORMATS
+from modelcar.scanning.catalogue import FORMATS
 from modelcar.scanning.content import literal
 from modelcar.scanning.dispatch import scan_content
 from modelcar.scanning.limits import Budget, Limits

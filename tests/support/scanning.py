@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelcar.scanning.catalog import FORMATS
+from modelcar.scanning.catalogue import FORMATS
 from modelcar.scanning.content import literal
 from modelcar.scanning.dispatch import scan_content
 from modelcar.scanning.findings import Finding, Outcome, outcome_of

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from modelcar.scanning.catalog import FORMATS
+from modelcar.scanning.catalogue import FORMATS
 from modelcar.scanning.content import literal
 from modelcar.scanning.dispatch import scan_content
 from modelcar.scanning.findings import Outcome, outcome_of

@@ -18,7 +18,7 @@ from modelcar.cli.groups import LazyGroup
 from registry_shim.cli import cli as shim
 from tests.unit.cli.conftest import ModelcarCli
 
-PARSERS = "modelcar.scanning.catalog"
+PARSERS = "modelcar.scanning.catalogue"
 TOP = cli.list_commands(click.Context(cli))
 
 

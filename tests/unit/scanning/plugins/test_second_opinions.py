@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from modelcar.errors import UsageError
-from modelcar.scanning.catalog import FORMATS
+from modelcar.scanning.catalogue import FORMATS
 from modelcar.scanning.content import literal
 from modelcar.scanning.findings import Severity
 from modelcar.scanning.plugins import FileUnderScan, PluginFinding, ScannerFailed, ScannerPlugin

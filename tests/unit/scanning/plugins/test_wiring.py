@@ -11,7 +11,7 @@ import pytest
 from modelcar.checkpoint import open_checkpoint
 from modelcar.errors import SourceChanged
 from modelcar.oci import Digest
-from modelcar.scanning.catalog import RULES
+from modelcar.scanning.catalogue import RULES
 from modelcar.scanning.checkpoint import scan_checkpoint
 from modelcar.scanning.files import FileScanner
 from modelcar.scanning.findings import Outcome

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelcar.scanning import dispatch, image_rules, licences, names, references, secrets
+from modelcar.scanning import dispatch, image_rules, licenses, names, references, secrets
 from modelcar.scanning.filescan import Format
 from modelcar.scanning.findings import Rule
 from modelcar.scanning.formats import (
@@ -67,7 +67,7 @@ FORMATS: Final[tuple[Format, ...]] = (
 RULES: Final[tuple[Rule, ...]] = (
     *dispatch.RULES,
     *image_rules.RULES,
-    *licences.RULES,
+    *licenses.RULES,
     *names.RULES,
     *references.RULES,
     *keras_objects.RULES,

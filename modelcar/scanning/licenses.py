@@ -10,7 +10,7 @@ from modelcar.checkpoint.gather import licenses_of
 from modelcar.scanning.findings import Finding, Rule, Severity, shown
 from modelcar.signing.policy.licenses import LicenseRule
 
-__all__ = ["CARD", "RULES", "licence_findings", "licences_in_card"]
+__all__ = ["CARD", "RULES", "license_findings", "licenses_in_card"]
 
 CARD: Final = "README.md"
 DENIED: Final = Rule(
@@ -37,7 +37,7 @@ DISAGREES: Final = Rule(
 RULES: Final = (DENIED, UNKNOWN, DISAGREES)
 
 
-def licence_findings(licences: Sequence[str], rules: Sequence[LicenseRule]) -> list[Finding]:
+def license_findings(licences: Sequence[str], rules: Sequence[LicenseRule]) -> list[Finding]:
     """What `rules`, all of which must hold, say of a model under all of `licences`, which are SPDX expressions."""
     if rules and not licences:
         return [Finding(rule=UNKNOWN, path=CARD)]
@@ -45,6 +45,6 @@ def licence_findings(licences: Sequence[str], rules: Sequence[LicenseRule]) -> l
     return [Finding(rule=DENIED, path=CARD, detail=shown(problem)[1:-1]) for problem in dict.fromkeys(problems)]
 
 
-def licences_in_card(card: bytes) -> tuple[str, ...]:
+def licenses_in_card(card: bytes) -> tuple[str, ...]:
     """The licences that a model card names, as SPDX expressions."""
     return licenses_of(parse_card(card.decode(errors="replace")), {})

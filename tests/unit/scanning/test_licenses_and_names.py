@@ -9,7 +9,7 @@ import pytest
 from modelcar.checkpoint import open_checkpoint
 from modelcar.scanning.checkpoint import scan_checkpoint
 from modelcar.scanning.findings import Outcome
-from modelcar.scanning.licences import licence_findings, licences_in_card
+from modelcar.scanning.licenses import license_findings, licenses_in_card
 from modelcar.scanning.names import name_findings
 from modelcar.scanning.settings import ScanSettings
 from modelcar.signing.policy.licenses import LicenseRule
@@ -31,17 +31,17 @@ NO_GPL = LicenseRule(denied=("GPL-3.0-only",))
     ],
 )
 def test_every_rule_holds_for_every_licence(licences: tuple[str, ...], found: list[str]) -> None:
-    assert [finding.rule.id for finding in licence_findings(licences, (OPEN, NO_GPL))] == found
+    assert [finding.rule.id for finding in license_findings(licences, (OPEN, NO_GPL))] == found
 
 
 def test_without_a_rule_nothing_is_asked() -> None:
-    assert licence_findings((), ()) == []
-    assert licence_findings(("CC-BY-NC-4.0",), ()) == []
+    assert license_findings((), ()) == []
+    assert license_findings(("CC-BY-NC-4.0",), ()) == []
 
 
 def test_licences_in_a_card() -> None:
-    assert licences_in_card(b"---\nlicense: apache-2.0\n---\n# x\n") == ("Apache-2.0",)
-    assert licences_in_card(b"\xff\x00") == ()
+    assert licenses_in_card(b"---\nlicense: apache-2.0\n---\n# x\n") == ("Apache-2.0",)
+    assert licenses_in_card(b"\xff\x00") == ()
 
 
 @pytest.mark.parametrize(

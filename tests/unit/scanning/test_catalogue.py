@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from modelcar.scanning.catalog import FORMATS, RULES
+from modelcar.scanning.catalogue import FORMATS, RULES
 from modelcar.scanning.findings import Rule
 from modelcar.scanning.version import RULE_SET
 
