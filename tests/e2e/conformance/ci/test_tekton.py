@@ -18,8 +18,8 @@ import yaml
 
 from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import ROOT, Job, Outcome
-from tests.e2e.ci.shell import run_script
 from tests.e2e.ci.registry import is_there
+from tests.e2e.ci.shell import run_script
 from tests.support.golang import build_checkout
 
 pytestmark = pytest.mark.conformance
