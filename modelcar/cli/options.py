@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -53,6 +54,11 @@ class NamedPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("an empty path names nothing", param, ctx)
+        try:
+            if b"\0" in os.fsencode(value):
+                self.fail("no path has a NUL in it", param, ctx)
+        except UnicodeEncodeError:
+            self.fail("it is not valid UTF-8", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -35,6 +35,8 @@ class Regex:
     def __post_init__(self) -> None:
         if len(self.pattern) > _MAX_PATTERN:
             raise UsageError(f"a regular expression has more than {_MAX_PATTERN} characters")
+        if any("\ud800" <= character <= "\udfff" for character in self.pattern):
+            raise UsageError(f"{self.pattern[:80]!r} is not a regular expression: it is not valid UTF-8")
         _ = self._compiled
 
     def matches(self, text: str) -> bool:

@@ -9,6 +9,7 @@ import click
 from modelcar.cli.options import NAMED_PATH, output_options
 from modelcar.cli.output import Output
 from modelcar.cli.passwords import ask_new_password
+from modelcar.errors import UsageError
 from modelcar.signing.keys.generate import check_absent, generate_key, write_new
 from modelcar.signing.keys.pem import cosign_pem
 
@@ -43,6 +44,8 @@ def command(prefix: Path, form: str, output: Output) -> None:
       modelcar keygen
       modelcar keygen -o ci
     """
+    if prefix.name in ("", ".."):
+        raise UsageError(f"{prefix} is a folder, and what the files are called is missing", hint=f"-o {prefix / 'ci'}")
     private, public = prefix.with_name(f"{prefix.name}.key"), prefix.with_name(f"{prefix.name}.pub")
     check_absent(private, public)
     password = ask_new_password()

@@ -42,6 +42,9 @@ def test_a_path_is_named(parameter: click.Parameter) -> None:
     assert isinstance(parameter.type, NamedPath)
     with pytest.raises(click.BadParameter, match="an empty path names nothing"):
         parameter.type.convert("", parameter, None)
+    for value in ("a\0b", "a\ud800b"):  # which come of configurations, not of words
+        with pytest.raises(click.BadParameter, match=r"NUL|UTF-8"):
+            parameter.type.convert(value, parameter, None)
 
 
 @pytest.mark.parametrize("words", [["keygen", "-o", ""], ["inject", "-f", ""]])
@@ -61,3 +64,19 @@ def test_of_the_shim_as_well(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_empty_name_is_no_key(modelcar: ModelcarCli) -> None:
     complaint = modelcar.refusal(2, "verify", "localhost:1/a:b", "--key", "")
     assert complaint.line == "an empty name names no key"
+
+
+@pytest.mark.parametrize("folder", ["/", ".", "..", "./"])
+def test_a_folder_is_no_name_for_keys(
+    modelcar: ModelcarCli, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    complaint = modelcar.refusal(2, "keygen", "-o", folder)
+    assert complaint.line.endswith(" is a folder, and what the files are called is missing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_expression_that_is_no_text(modelcar: ModelcarCli) -> None:
+    issuer = ("--certificate-oidc-issuer", "x")
+    complaint = modelcar.refusal(2, "verify", "localhost:1/a:b", "--certificate-identity-regexp", "a\udcff", *issuer)
+    assert complaint.line == "the subject: 'a\\udcff' is not a regular expression: it is not valid UTF-8"
