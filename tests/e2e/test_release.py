@@ -26,10 +26,11 @@ from modelcar.store.layout import OciLayout
 from modelcar.store.names import Names
 from modelcar.store.tree import load
 from scripts.release.__main__ import main
+from scripts.release.image import ARCHITECTURES
 from scripts.release.source import unpack
 from tests.e2e.support.commands import Modelcar
 from tests.e2e.support.python_base import VERSION, write_small_base
-from tests.e2e.support.releases import ARCHITECTURES, IN_THE_IMAGE, SITE, build, closure, make_parts
+from tests.e2e.support.releases import IN_THE_IMAGE, SITE, build, closure, make_parts
 
 pytestmark = pytest.mark.slow
 PASSWORD = "correct horse"

@@ -88,6 +88,7 @@ class Running:
         assert ask.keys() <= {"host", "port", "path", "scheme"}, ask
         host = ask.get("host", self.node.address)
         with self.node.network.entered():
+            connection: http.client.HTTPConnection
             if ask.get("scheme") == "HTTPS":
                 unchecked = ssl.create_default_context()
                 unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE  # as a kubelet does
@@ -176,7 +177,7 @@ class Kubelet:
             yield f"{account}:{_ACCOUNT}:ro"
 
     def _folder(self, pod: Pod, volume: Object) -> Path:
-        folder = self._node.folder / pod.name / volume["name"]
+        folder: Path = self._node.folder / pod.name / volume["name"]
         folder.parent.mkdir(exist_ok=True)
         match [key for key in volume if key != "name"]:
             case ["emptyDir"]:
@@ -190,7 +191,7 @@ class Kubelet:
                 data = self._object("Secret", secret["secretName"])["data"]
                 _write(folder, data, secret.get("defaultMode", 0o644))
             case ["hostPath"]:
-                path = volume["hostPath"]["path"]
+                path = str(volume["hostPath"]["path"])
                 folder = self._node.folder / "host" / path.lstrip("/")
                 folder.mkdir(parents=True, exist_ok=volume["hostPath"]["type"] in ("Directory", "DirectoryOrCreate"))
             case other:

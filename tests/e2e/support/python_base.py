@@ -123,11 +123,11 @@ def lay_out_python(root: Path, trusted: Path) -> None:
     (root / "usr/local/bin/python3").symlink_to(f"python{VERSION}")
     library = root / f"usr/local/lib/python{VERSION}"
     stdlib = Path(sysconfig.get_path("stdlib"))
-    for name in _files(stdlib):
-        (library / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(stdlib / name, library / name)
-        if name.suffix == ".so":
-            binaries.append(stdlib / name)
+    for file in _files(stdlib):
+        (library / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(stdlib / file, library / file)
+        if file.suffix == ".so":
+            binaries.append(stdlib / file)
     (library / "site-packages").mkdir()
     system = Path("/usr/lib", triplet)
     for needed in shared_libraries(binaries) | {system / name for name in _LIBRARIES}:
@@ -151,7 +151,7 @@ def _find_packages(root: Path) -> None:
     """Debian's Python looks elsewhere than others; a file there leads it on."""
     wanted = f"/usr/local/lib/python{VERSION}/site-packages"
     ask = "import json, site, sys; print(json.dumps([sys.prefix, site.getsitepackages()]))"
-    command = ["chroot", root, f"/usr/local/bin/python{VERSION}", "-c", ask]
+    command = ["chroot", str(root), f"/usr/local/bin/python{VERSION}", "-c", ask]
     said = subprocess.run(command, env={"PATH": _PATH}, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     prefix, places = json.loads(said.stdout)
