@@ -96,11 +96,11 @@ soak: install install-debian  ## the proofs of shim, mounts and transfers at ful
 	TRANSFER_PROOF_MIB=1024 TRANSFER_PROOF_SEEDS=5 $(PYTEST) -x tests/e2e/transfer_proof $(ARGS)
 	$(PYTEST) -x -m soak tests/e2e/mounts/test_erofs_crashes.py tests/e2e/mounts/test_fuse_crashes.py $(ARGS)
 
-bench: install install-debian  ## the figures of docs/benchmarks.md, against the peers that can be installed
+bench: install install-debian  ## the figures of docs/explanation/benchmarks.md, against the peers that can be installed
 	@$(BIN)/python -m tests.bench.peers
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-scan-table: install  ## ask picklescan, modelscan and fickling about the corpus, for docs/scanning-comparison.md
+scan-table: install  ## ask picklescan, modelscan and fickling about the corpus, for docs/explanation/scanning-comparison.md
 	@$(BIN)/python -m tests.corpus.peers --write $(ARGS)
 
 clean:  ## remove what the targets above made

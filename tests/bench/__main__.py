@@ -20,7 +20,7 @@ from tests.bench.scenarios import PARTS, SCENARIOS
 from tests.bench.workspace import NotReady, Workspace
 
 MIB: Final = 1 << 20
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "benchmarks.md"
 DISK_FACTOR: Final = 7  # models on disk at once, at worst: the source, buildah's copies, the registry's
 SPARSE_FACTOR: Final = 8
 _ELSEWHERE: Final = "gpu"  # the part that most machines cannot run: only where it is asked for
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, metavar="N", help="runs of each contender (default: 3)")
     waiting = "waiting for an idle machine and repeating disturbed runs, in all (default: 10)"
     parser.add_argument("--patience", type=float, default=10, metavar="MINUTES", help=waiting)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/explanation/benchmarks.md")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what docs/benchmarks.md says: `python -m tests.bench.plots` draws them, `--check` compares.
+"""Pictures of what docs/explanation/benchmarks.md says: `python -m tests.bench.plots` draws them, `--check` compares.
 
 The tables of the page are the only source, so that a picture never shows what the page does not say. Colours follow the
 reader's light or dark scheme.
@@ -17,7 +17,7 @@ from typing import Final
 __all__ = ["PLOTS", "Plot", "bars", "main", "tables"]
 
 ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "docs" / "benchmarks.md"
+PAGE: Final = ROOT / "docs" / "explanation" / "benchmarks.md"
 FOLDER: Final = ROOT / "docs" / "images"
 # In units of the picture: read at 560 pixels on a page, and at 340 on a telephone, where 13 are still 9 pixels.
 _WIDTH: Final = 480
@@ -154,7 +154,8 @@ def main(arguments: Sequence[str]) -> int:
     for path in stale:
         if "--check" in arguments:
             print(
-                f"{path.relative_to(ROOT)} does not show what docs/benchmarks.md says; run `make docs`", file=sys.stderr
+                f"{path.relative_to(ROOT)} does not show what docs/explanation/benchmarks.md says; run `make docs`",
+                file=sys.stderr,
             )
         else:
             path.write_text(wanted[path])

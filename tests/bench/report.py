@@ -47,7 +47,7 @@ def to_json(conditions: Conditions, outcomes: Sequence[Outcome]) -> str:
 
 
 def to_markdown(conditions: Conditions, outcomes: Sequence[Outcome]) -> str:
-    """The part of `docs/benchmarks.md` between the markers."""
+    """The part of `docs/explanation/benchmarks.md` between the markers."""
     peers = ", ".join(f"{name} {version}" for name, version in sorted(conditions.peers.items()))
     model = f"a model of {conditions.model // _MIB} MiB in four shards"
     lines = [

@@ -1,4 +1,4 @@
-"""The pictures of docs/explanation/performance.md show what docs/benchmarks.md says."""
+"""The pictures of docs/explanation/performance.md show what docs/explanation/benchmarks.md says."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.corpus.peers.install import PEERS, install, version_of
 from tests.corpus.peers.scanners import SCANNERS
 from tests.corpus.peers.table import insert, tables
 
-PAGE: Final = Path(__file__).resolve().parents[3] / "docs" / "scanning-comparison.md"
+PAGE: Final = Path(__file__).resolve().parents[3] / "docs" / "explanation" / "scanning-comparison.md"
 
 
 def main() -> int:
@@ -46,7 +46,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.corpus.peers", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/scanning-comparison.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables into docs/explanation/scanning-comparison.md"
+    )
     parser.add_argument(
         "--only", action="append", metavar="SCANNER", help="ask this one again; keep the others' answers"
     )

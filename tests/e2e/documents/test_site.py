@@ -19,7 +19,14 @@ from tests.support.contrast import texts
 pytestmark = pytest.mark.slow
 _FETCHED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(https?:)?//", re.IGNORECASE)
 
-_SORTS = ["index", "tutorial/first-model", "how-to/node", "reference/cli", "benchmarks", "explanation/comparison"]
+_SORTS = [
+    "index",
+    "tutorial/first-model",
+    "how-to/node",
+    "reference/cli",
+    "explanation/benchmarks",
+    "explanation/comparison",
+]
 
 
 @pytest.fixture(scope="module")
