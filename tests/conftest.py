@@ -13,7 +13,7 @@ import pytest
 from tests.support.examples import use_profile
 from tests.support.quick import QuickTests
 from tests.support.skips import unavailable
-from tests.support.start import after_collection, before_collection
+from tests.support.start import after_collection, before_collection, is_slow
 
 use_profile()
 
@@ -35,6 +35,11 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         after_collection()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what the marks would deselect anyway."""
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
