@@ -28,6 +28,7 @@ _CHOICES: Final = re.compile(r"\. Choose from:\s.*", re.DOTALL)  # which the nam
 _PASSWORD: Final = re.compile(r"://[^/\s]*@")
 
 _OVER: Final = Event()  # the status is decided, and signals are too late
+_CAME: Final[list[int]] = []  # the signals of this run
 
 
 class _Ended(KeyboardInterrupt):
@@ -46,6 +47,7 @@ def end_cleanly_on_signals() -> None:
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler
         if not _OVER.is_set():
+            _CAME.append(number)
             raise _Ended(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -67,6 +69,7 @@ def _once_more(unraisable: sys.UnraisableHookArgs) -> None:
 def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     """Run `group` as the program `name`; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
     _OVER.clear()
+    _CAME.clear()
     try:
         try:
             return _dispatch(group, name, arguments)
@@ -110,6 +113,8 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         reason = e.strerror or str(e)
         return _complain(name, f"{e.filename}: {reason}" if e.filename else reason, status=_FAILED)
     except Exception as e:
+        if _CAME:  # whoever was at work made something else of it, as Python's compiler does of one during an import
+            raise _Ended(_CAME[-1]) from e
         if os.environ.get("MODELCAR_DEBUG"):
             raise
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"

@@ -238,6 +238,29 @@ def test_a_signal_that_finds_only_a_finalizer_is_not_lost(
     assert as_complaint(capsys.readouterr().err).line.startswith("interrupted")
 
 
+def test_a_signal_that_somebody_made_another_error_of_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], handlers: None
+) -> None:
+    monkeypatch.delenv("MODELCAR_DEBUG", raising=False)
+
+    @click.group()
+    def group() -> None:
+        pass
+
+    @group.command()
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise SyntaxError("escapes are not supported") from None
+
+    program.end_cleanly_on_signals()
+    assert run(group, "work") == 128 + signal.SIGTERM
+    assert as_complaint(capsys.readouterr().err).line.startswith("interrupted")
+    assert run(raising(SyntaxError("a defect")), "act-now") == 3
+    assert "internal error: SyntaxError: a defect" in capsys.readouterr().err
+
+
 def test_what_is_to_be_ignored_stays_ignored(handlers: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     program.end_cleanly_on_signals()
