@@ -356,3 +356,10 @@ def test_every_exception_to_a_rule_has_its_reason() -> None:
     for path in [*SOURCES, *TESTS, *others]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             assert not exception.search(line), f"{name(path)}:{number} does not say why"
+
+
+def test_the_page_about_the_architecture_has_every_package_in_this_order() -> None:
+    page = (ROOT / "docs/explanation/architecture.md").read_text()
+    _, library, shim = re.split(r"^\| `(?:modelcar|registry_shim)/` .*$", page, flags=re.MULTILINE)
+    for table, packages in ((library, LAYERS), (shim, SHIM)):
+        assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == packages
