@@ -102,7 +102,8 @@ class AdminClient:
     def _explained(self, error: Exception) -> ModelcarError:
         if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
             return WorldError(
-                f"no shim runs over {self._root}", hint="registry-shim serve --root DIR; --root DIR says which one"
+                f"no shim runs over {self._root}",
+                hint="--root DIR says which one; a registry without upstreams has nothing to be asked for",
             )
         if isinstance(error, PermissionError):
             return WorldError(

@@ -186,7 +186,7 @@ function showModels(data) {
     const why = verdict ? [...verdict.reasons, ...verdict.warnings].join("; ") || verdict.saidBy.join("; ") : "";
     return row(name, data.space === null ? "" : bytes(model.size), [pill(model.readiness), make("small", marks)],
       verdict ? [pill(verdict.state), make("small", verdict.mode)] : "no rule", why);
-  }), () => row("None yet.", "", "", "", ""));
+  }), () => row("None from an upstream yet.", "", "", "", ""));
 }
 
 function showMounts(data) {
