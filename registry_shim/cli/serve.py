@@ -29,10 +29,12 @@ __all__ = ["command"]
     "upstreams",
     multiple=True,
     metavar="HOST[=URL,…]",
-    help="Mirror this registry, reached at URL; of several the first that has it is asked. Repeatable.",
+    help="Mirror this registry, reached at URL; of several the first that has it is asked; may be repeated.",
 )
 @click.option("--peers-listen", metavar="HOST:PORT", help="Share chunks with peers, who reach this node there.")
-@click.option("--peer", "peers", multiple=True, metavar="HOST:PORT[=ZONE]", help="A node of the same kind. Repeatable.")
+@click.option(
+    "--peer", "peers", multiple=True, metavar="HOST:PORT[=ZONE]", help="A node of the same kind; may be repeated."
+)
 @click.option("--no-delete", is_flag=True, help="Refuse to delete tags, manifests and blobs.")
 @click.option("--insecure", is_flag=True, help="Allow an address that other machines reach: no TLS, no password.")
 @click.option(

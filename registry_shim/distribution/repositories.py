@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelcar.cache.stored import names_in
+from modelcar.cache.stored import digests_in, names_in
 from modelcar.errors import InvalidContent, InvalidDigest, StorageError
 from modelcar.files import read_own
 from modelcar.oci import Descriptor, Digest, compact_json
@@ -179,17 +179,21 @@ def _under(folder: Path, digest: Digest) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
-    try:
+    with _readable(folder):
         return names_in(folder)
-    except OSError as e:
-        raise explain(e, f"cannot read {folder}") from None
 
 
 def _digests(folder: Path) -> Iterator[Digest]:
-    for algorithm in _names(folder):
-        for name in _names(folder / algorithm):
-            with suppress(InvalidDigest):
-                yield Digest(algorithm, name)
+    with _readable(folder):
+        yield from digests_in(folder)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise explain(e, f"cannot read {e.filename or folder}") from None
 
 
 def _make_parents(path: Path) -> None:

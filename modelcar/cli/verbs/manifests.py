@@ -23,7 +23,7 @@ _MODES = ("off", "audit", "warn", "enforce")
 @click.option(
     "--image", metavar="REF", help="With modelcar[cluster,shim]; from a registry that the shim does not gate."
 )
-@click.option("--registry", "registries", metavar="HOST", multiple=True, help="What the shim gates. Repeatable.")
+@click.option("--registry", "registries", metavar="HOST", multiple=True, help="What the shim gates; may be repeated.")
 @click.option(
     "--trust", type=click.Choice(_MODES), default="off", show_default=True, help="What a no of policies means."
 )
@@ -33,12 +33,14 @@ _MODES = ("off", "audit", "warn", "enforce")
     metavar="FILE",
     multiple=True,
     type=NamedPath(dir_okay=False),
-    help="A policy for the webhook. Repeatable.",
+    help="A policy for the webhook; may be repeated.",
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Shims share what they have among them.")
 @click.option("--cert-manager", is_flag=True, help="Certificates of webhook and peers come from cert-manager.")
 @click.option("--monitoring", is_flag=True, help="With a ServiceMonitor.")
-@click.option("--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone. Repeatable.")
+@click.option(
+    "--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone; may be repeated."
+)
 @output_options
 def command(
     namespace: str,

@@ -29,7 +29,7 @@ from modelcar.registry import ClientSettings
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help='With -o, only files that fit, such as "*.json"; * takes slashes, too. Repeatable.',
+    help='With -o, only files that fit, such as "*.json"; * takes slashes, too; may be repeated.',
 )
 @rank_options
 @click.option("--remote", is_flag=True, help="With -o, bring all from the registry, whatever the local store has.")
