@@ -18,7 +18,7 @@ _SELDOM: Final = (20_000, 20, 50)
 
 
 def is_slow(path: Path) -> bool:
-    """Whether all tests of a file are slow. Where they are left out it need not be imported: a third of the collection."""
+    """Whether all tests of a file are slow. It need not be imported where they are left out."""
     return path.match("test_*.py") and _SLOW_MODULE.search(path.read_text()) is not None
 
 

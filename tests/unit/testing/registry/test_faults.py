@@ -99,6 +99,7 @@ def test_the_journal_has_every_request(registry: MisbehavingRegistry) -> None:
     assert (registry.journal(), registry.counts().sent) == ([], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT"])
 def test_random_faults_are_as_many_as_asked_for_and_the_same_for_a_seed(method: str) -> None:
     def drawn(seed: int) -> list[tuple[int, Fault]]:
