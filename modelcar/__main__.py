@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from threading import Timer
 
 __all__ = ["run"]
+
+_BY_SIGNAL = 128
+_PATIENCE = 10.0  # seconds for the interpreter's own end, once the work was interrupted
 
 
 def run() -> None:
@@ -23,6 +27,10 @@ def run() -> None:
     status = main()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # all is done and said; the interpreter's own end takes a moment more
+    if status > _BY_SIGNAL:  # which may have left a thread that waits for one who is gone, and nobody could end it
+        last = Timer(_PATIENCE, os._exit, [status])
+        last.daemon = True
+        last.start()
     sys.exit(status)
 
 

@@ -337,6 +337,20 @@ __main__.run()
     assert (done.returncode, said.read_text()) == (7, "/dev/null /dev/null /dev/null")
 
 
+def test_a_thread_that_an_interruption_left_waiting_does_not_keep_the_process() -> None:
+    code = """
+import threading
+from modelcar import __main__, cli
+__main__._PATIENCE = 0.5
+def main():
+    threading.Thread(target=threading.Event().wait).start()
+    return 130
+cli.main = main
+__main__.run()
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 130
+
+
 def test_a_terminal_that_lacks_the_letters(home: Path, tmp_path: Path) -> None:
     """The answer is spelled out rather than lost."""
     (tmp_path / "モデル").mkdir()
