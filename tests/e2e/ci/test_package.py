@@ -142,7 +142,7 @@ def test_without_signatures(bench: Bench) -> None:
     assert "nothing is attached to it" in verified.stderr
 
 
-@pytest.mark.parametrize("name", ["script", "gitlab"])
+@pytest.mark.parametrize("name", ["script", "github", "gitlab"])
 def test_keyless_as_the_job(bench: Bench, name: str) -> None:
     """GitLab hands the job's token over in SIGSTORE_ID_TOKEN; the services are those of a Sigstore of our own."""
     with serve_sigstore(Sigstore()) as sigstore:
