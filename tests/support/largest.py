@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import Final
 
 import pytest
 
 _SHOWN: Final = 10
-_SECONDS: Final[Counter[str]] = Counter()
+_SECONDS: Final = defaultdict[str, float](float)
 """Of each module: its tests and what was set up for them. With several workers they add up to more than has passed."""
 
 
@@ -19,5 +19,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     total = sum(_SECONDS.values())
     terminalreporter.section(f"{total:.1f} s in {len(_SECONDS)} modules, most of it in")
-    for module, seconds in _SECONDS.most_common(_SHOWN):
+    for module, seconds in sorted(_SECONDS.items(), key=lambda item: -item[1])[:_SHOWN]:
         terminalreporter.write_line(f"{seconds:6.1f} s  {module}")
