@@ -16,6 +16,8 @@ from tests.e2e.support.podman import Podman, podman
 from tests.e2e.support.registries import docker_registry, embedded_registry
 from tests.support.checkpoints import files_of, make_checkpoint
 
+SIZE = 3 * 16_000_000  # bytes of weights in the model of `repositories`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -53,6 +55,18 @@ def embedded(workspace: Path) -> Iterator[str]:
 def debian_registry(workspace: Path) -> Iterator[str]:
     with docker_registry(workspace / "distribution") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def repositories(workspace: Path, modelcar: Modelcar) -> Path:
+    """A folder that serves a model of `SIZE` as `org/model:v1`."""
+    folder = workspace / "repositories"
+    checkpoint = make_checkpoint(workspace / "large-checkpoint", elements=SIZE // 6, seed="large")
+    with embedded_registry(folder) as registry:
+        ref = f"{registry}/org/model:v1"
+        modelcar("build", checkpoint, "-t", ref)
+        modelcar("push", ref)
+    return folder / "root"
 
 
 @pytest.fixture(scope="session")

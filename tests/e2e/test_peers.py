@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support.commands import Modelcar, run
-from tests.e2e.support.registries import embedded_registry
+from tests.e2e.conftest import SIZE
+from tests.e2e.support.commands import run
 from tests.support.authority import Authority
-from tests.support.checkpoints import make_checkpoint
 from tests.support.skips import unavailable
 from tests.support.swarm import Swarm, swarm
 from tests.support.waiting import eventually
@@ -22,21 +21,8 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.root, pytest.mark.debian("ip", "tc")]
 
 MBIT = 200
-SIZE = 3 * 16_000_000
 IDENTITY = "spiffe://cluster.example/registry-shim"
 OVERHEAD = 1.08  # what TCP, IP and Ethernet add to a byte on the link, and HTTP's small talk
-
-
-@pytest.fixture(scope="session")
-def repositories(workspace: Path, modelcar: Modelcar) -> Path:
-    """A folder that serves a model of 48 MB as `org/model:v1`."""
-    folder = workspace / "peers-upstream"
-    checkpoint = make_checkpoint(workspace / "peers-checkpoint", elements=SIZE // 6, seed="peers")
-    with embedded_registry(folder) as registry:
-        ref = f"{registry}/org/model:v1"
-        modelcar("build", checkpoint, "-t", ref)
-        modelcar("push", ref)
-    return folder / "root"
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.e2e.support.commands import Modelcar
-from tests.e2e.support.registries import embedded_registry
+from tests.e2e.conftest import SIZE
 from tests.support import pull
-from tests.support.checkpoints import make_checkpoint
 from tests.support.engines.cluster import Cluster, Front, Node, cluster
 from tests.support.engines.dragonfly import Dragonfly
 from tests.support.engines.programs import Unbuildable, build_containerd, build_dfdaemon, build_scheduler, build_spegel
@@ -28,7 +26,6 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.conformance, pytest.mark.root, pytest.mark.debian("ip", "tc", "runc")]
 
 MBIT = 200
-SIZE = 3 * 16_000_000
 OVERHEAD = 1.08  # what TCP, IP and Ethernet add to a byte on the link, and HTTP's small talk
 HEDGED = 0.5  # what of a model the upstream may send because a mirror before it stood still
 IMAGE = "org/model:v1"
@@ -45,18 +42,6 @@ def built(build: Callable[[], Path]) -> Path:
 @pytest.fixture(scope="session")
 def spegel_program() -> Path:
     return built(build_spegel)
-
-
-@pytest.fixture(scope="session")
-def repositories(workspace: Path, modelcar: Modelcar) -> Path:
-    """A folder that serves a model of 48 MB as `org/model:v1`."""
-    folder = workspace / "engines-upstream"
-    checkpoint = make_checkpoint(workspace / "engines-checkpoint", elements=SIZE // 6, seed="engines")
-    with embedded_registry(folder) as registry:
-        ref = f"{registry}/{IMAGE}"
-        modelcar("build", checkpoint, "-t", ref)
-        modelcar("push", ref)
-    return folder / "root"
 
 
 @pytest.fixture
