@@ -15,12 +15,12 @@ _PATIENCE = 10.0  # seconds for the interpreter's own end, once the work was int
 
 def run() -> None:
     """Run the command line as a process of its own, and exit with its status."""
-    _open_standard_streams()
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the program is loaded there is nothing to clean up
     from modelcar.cli import main
-    from modelcar.cli.program import end_cleanly_on_signals
+    from modelcar.cli.program import end_cleanly_on_signals, open_standard_streams
 
+    open_standard_streams()
     end_cleanly_on_signals()
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a model may be named in letters that the terminal lacks
@@ -32,16 +32,6 @@ def run() -> None:
         last.daemon = True
         last.start()
     sys.exit(status)
-
-
-def _open_standard_streams() -> None:
-    """Put nothing where a stream was closed: the first file to be opened would get its number, and all who write to
-    standard output or standard error, such as programs that we start, would write into that file."""
-    number = os.open(os.devnull, os.O_RDWR)
-    while number <= 2:
-        os.set_inheritable(number, True)
-        number = os.open(os.devnull, os.O_RDWR)
-    os.close(number)
 
 
 if __name__ == "__main__":

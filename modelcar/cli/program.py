@@ -19,7 +19,7 @@ from modelcar.cli.meant import hint_for
 from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
 
-__all__ = ["end_cleanly_on_signals", "run_program"]
+__all__ = ["end_cleanly_on_signals", "open_standard_streams", "run_program"]
 
 _WRONG_USAGE: Final = 2
 _FAILED: Final = 3
@@ -64,6 +64,16 @@ def _once_more(unraisable: sys.UnraisableHookArgs) -> None:
         again.start()
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def open_standard_streams() -> None:
+    """Put nothing where a stream was closed: the first file to be opened would get its number, and all who write to
+    standard output or standard error, such as programs that we start, would write into that file."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        os.set_inheritable(number, True)
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
 
 
 def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:

@@ -21,6 +21,7 @@ from modelcar.errors import StorageError, UsageError
 from modelcar.serving.address import Address
 from registry_shim.cli import main
 from registry_shim.testing import running_registry
+from tests.support.waiting import eventually
 from tests.unit.shim.command import COMMAND, ROOT, serving
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,20 @@ def test_the_ready_file_of_another_is_left_alone(tmp_path: Path) -> None:
         first.send_signal(signal.SIGTERM)
         first.communicate(timeout=60)
         assert ready.read_text() == later
+
+
+def test_no_socket_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """Or what libraries and programs that it starts have to say would be sent there."""
+    ready = tmp_path / "ready"
+    arguments = ["--root", tmp_path / "data", "--listen", "127.0.0.1:0", "--writable", "--ready-file", ready]
+    script = 'exec "$@" <&- >&- 2>&-'
+    with subprocess.Popen(["/bin/sh", "-c", script, "sh", *COMMAND, *map(str, arguments)], cwd=ROOT) as process:
+        try:
+            eventually(lambda: ready.is_file() and ready.read_text(), "it listens")
+            assert {Path(f"/proc/{process.pid}/fd/{n}").readlink() for n in range(3)} == {Path(os.devnull)}
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 def test_json(tmp_path: Path) -> None:
