@@ -38,6 +38,11 @@ def running(node: FakeNode, root: Path, **settings: Any) -> Iterator[Precache]:
         precache.close()
 
 
+@pytest.fixture(autouse=True)
+def _short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_shim.precache.precache._TICK", 0.02)
+
+
 def phase(precache: Precache, name: str = V1) -> str:
     return str(precache.get(name)["phase"])
 
