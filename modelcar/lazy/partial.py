@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -310,12 +310,21 @@ class PartialBlob:
 
     def fail(self, error: ModelcarError) -> None:
         """Whoever waits, now or later, is told `error`: the blob is revoked, or nobody has it."""
+        self.failing(error)()
+
+    def failing(self, error: ModelcarError) -> Callable[[], None]:
+        """`fail` in two steps: who comes later is told `error`; who waits already is told by what is returned, which
+        is called without a lock."""
         with self._state:
             self._failure = error
             waiting, self._waiting = self._waiting, {}
-        for waiters in waiting.values():
-            for waiter in waiters:
-                waiter.tell(error)
+
+        def tell() -> None:
+            for waiters in waiting.values():
+                for waiter in waiters:
+                    waiter.tell(error)
+
+        return tell
 
     @property
     def refusal(self) -> InvalidContent | None:

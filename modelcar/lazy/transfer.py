@@ -419,10 +419,11 @@ class Transfer:
             self._concluding = False
             self._state, self._error = State.FAILED if error else State.DONE, error
         self._scheduler.discard(self)
-        if error is not None:
+        if error is None:
+            self._finished(None)
+        else:
             self._whole.restart()
-            self.partial.fail(error)
-        self._finished(error)
+            self._tell(error)
 
     def _mismatch(self, error: DigestMismatch) -> ModelcarError:
         if not self.grid.verifiable:
@@ -446,7 +447,10 @@ class Transfer:
         self._tell(error)
 
     def _tell(self, error: ModelcarError) -> None:
-        self.partial.fail(error)
+        with self._scheduler.lock:  # once it is revived, nobody is to be told of what is over
+            tell = self.partial.failing(error) if self._error is error else None
+        if tell is not None:
+            tell()
         self._finished(error)
 
     def _done_with(self) -> None:

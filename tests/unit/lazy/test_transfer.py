@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,32 @@ def test_an_upstream_that_sends_other_wrong_bytes_every_time_is_broken_and_the_i
     error = bench.run(transfer)
     assert isinstance(error, ProtocolViolation)
     assert transfer.state is State.FAILED
+
+
+def test_who_waits_since_it_was_revived_is_not_told_of_the_failure_before(bench: Bench, content: Content) -> None:
+    """It is revived after it has failed, and before those who waited are told."""
+    same_lie_twice = Fault(times=2, at=0, wrong=True)
+    source = MemorySource(content.data, faults=[same_lie_twice])
+    settings = replace(FAST, upstream_streams=1, urgent_streams=0)
+    transfer = bench.transfer(content.table(SMALL), Reports(source), settings)
+    waiting: list[Future[None]] = []
+
+    class Revive:
+        def received(self, kind: SourceKind, size: int, seconds: float) -> None: ...
+
+        def hedged(self, kind: SourceKind) -> None: ...
+
+        def ended(self, kind: SourceKind, outcome: Outcome, seconds: float) -> None:
+            if transfer.state is State.FAILED:
+                transfer.revive()
+                waiting.append(transfer.partial.when(0, 1))
+
+    bench.schedulers[-1].events = Revive()
+    assert isinstance(bench.run(transfer), InvalidContent)
+    (since,) = waiting
+    since.result(TIMEOUT)
+    eventually(lambda: transfer.state is State.DONE)
+    check(transfer, content)
 
 
 def test_failures_go_to_the_next_source_and_are_told(bench: Bench, content: Content) -> None:
