@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from threading import Timer
 
 __all__ = ["run"]
@@ -13,11 +15,11 @@ _BY_SIGNAL = 128
 _PATIENCE = 10.0  # seconds for the interpreter's own end, once the work was interrupted
 
 
-def run() -> None:
-    """Run the command line as a process of its own, and exit with its status."""
+def run(commands: str = "modelcar.cli") -> None:
+    """Run `main` of the package `commands` as a process of its own, and exit with its status."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the program is loaded there is nothing to clean up
-    from modelcar.cli import main
+    main: Callable[[], int] = importlib.import_module(commands).main
     from modelcar.cli.program import end_cleanly_on_signals, open_standard_streams
 
     open_standard_streams()

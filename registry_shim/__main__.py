@@ -1,8 +1,16 @@
-"""`python -m registry_shim`."""
+"""`python -m registry_shim`, and what the installed command runs."""
 
-import sys
+from __future__ import annotations
 
-from registry_shim.cli import main
+import modelcar.__main__
+
+__all__ = ["run"]
+
+
+def run() -> None:
+    """Run the command line as a process of its own, and exit with its status."""
+    modelcar.__main__.run("registry_shim.cli")
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

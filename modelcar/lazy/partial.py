@@ -22,6 +22,7 @@ from modelcar.files import read_own
 from modelcar.lazy.data import BlobData, Place
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.parts import PART, Arrival, Parts
+from modelcar.lazy.waiting import Waiter, Waiting
 from modelcar.store.disk import explain
 
 __all__ = ["MAX_GRID", "PartialBlob"]
@@ -53,7 +54,7 @@ class PartialBlob:
         self._present = 0
         self._parts = Parts(have, _BOOT_SIZE + len(grid), len(grid))
         self._writing: set[int] = set()
-        self._waiting: dict[int, list[_Waiter]] = {}  # by the first chunk of theirs that is not here
+        self._waiting = Waiting(self._here)
         self._failure: ModelcarError | None = None
 
     @classmethod
@@ -123,7 +124,7 @@ class PartialBlob:
     def waiting(self) -> int:
         """How many ranges are waited for."""
         with self._state:
-            return sum(map(len, self._waiting.values()))
+            return len(self._waiting)
 
     def map(self) -> bytes:
         """One byte a chunk: 1 if it is here."""
@@ -263,7 +264,7 @@ class PartialBlob:
         numbers = self.grid.numbers(offset, length)
         with self._state:
             failure = self._failure
-            ready = failure is None and self._await(_Waiter(numbers.start, numbers.stop, future))
+            ready = failure is None and self._waiting.add(Waiter(numbers, future))
         if failure is not None:
             future.set_exception(failure)
         elif ready:
@@ -317,12 +318,11 @@ class PartialBlob:
         is called without a lock."""
         with self._state:
             self._failure = error
-            waiting, self._waiting = self._waiting, {}
+            waiting = self._waiting.take()
 
         def tell() -> None:
-            for waiters in waiting.values():
-                for waiter in waiters:
-                    waiter.tell(error)
+            for waiter in waiting:
+                waiter.tell(error)
 
         return tell
 
@@ -406,12 +406,12 @@ class PartialBlob:
 
     def _end(self, number: int, *, here: bool = False, settled: bool = False, doubtful: bool = False) -> None:
         """Done with it. `settled`: what `have` says of it is true from now on, so it is a claim no more."""
-        ready: list[_Waiter] = []
+        ready: list[Waiter] = []
         with self._state:
             self._writing.discard(number)
             if here:
                 self._mark(number, doubtful=doubtful)
-                ready = [w for w in self._waiting.pop(number, ()) if self._await(w)]
+                ready = self._waiting.arrived(number)
             if settled and self._claimed[number]:
                 self._claimed[number] = 0
                 if self._claimed.find(1) < 0:
@@ -427,14 +427,6 @@ class PartialBlob:
         self._left -= 1
         self._present += self.grid.bounds(number)[1]
 
-    def _await(self, waiter: _Waiter) -> bool:
-        """Whether all that it waits for is here; else it is called when its next missing chunk is."""
-        waiter.next = self._here.find(0, waiter.next, waiter.stop)
-        if waiter.next < 0:
-            return True
-        self._waiting.setdefault(waiter.next, []).append(waiter)
-        return False
-
     def _is_right(self, number: int) -> bool:
         if not self.grid.verifiable:
             return False
@@ -444,23 +436,6 @@ class PartialBlob:
         except (ModelcarError, OSError):
             return False
         return True
-
-
-class _Waiter:
-    """Waits for the chunks from `next` to `stop`."""
-
-    __slots__ = ("_future", "next", "stop")
-
-    def __init__(self, start: int, stop: int, future: Future[None]) -> None:
-        self.next, self.stop, self._future = start, stop, future
-
-    def tell(self, error: ModelcarError | None) -> None:
-        if not self._future.set_running_or_notify_cancel():
-            return
-        if error is None:
-            self._future.set_result(None)
-        else:
-            self._future.set_exception(error)
 
 
 def _boot() -> bytes:

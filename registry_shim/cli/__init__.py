@@ -9,7 +9,7 @@ import click
 
 from modelcar import __version__
 from modelcar.cli.groups import LazyGroup
-from modelcar.cli.program import open_standard_streams, run_program
+from modelcar.cli.program import run_program
 
 __all__ = ["cli", "main"]
 
@@ -70,6 +70,4 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
-    if arguments is None:
-        open_standard_streams()
     return run_program(cli, "registry-shim", arguments)
