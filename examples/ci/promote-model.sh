@@ -5,6 +5,7 @@
 #   MODEL_TARGET            what it is called there: registry/repository:tag
 #   MODEL_POLICY            a policy file, or a folder of them
 #   MODEL_TRUST_CONFIG      a file that describes a Sigstore instance of your own, if identities of the policy are of it
+#   MODEL_CA_FILE           a file with the authority that signed the registries' certificates
 #   MODEL_SOURCE_USER, MODEL_SOURCE_PASSWORD   who logs in to the first registry,
 #   MODEL_TARGET_USER, MODEL_TARGET_PASSWORD   and to the second; without them what is in the Docker configuration
 #   MODEL_REPORTS           the folder for what is reported; by default model-reports
@@ -60,8 +61,9 @@ mkdir -p "$reports"
 rm -f "$reports/promoted" "$reports/copy.json"
 
 "$modelcar" verify "$MODEL_REFERENCE" --remote --policy "$MODEL_POLICY" \
-	${MODEL_TRUST_CONFIG:+--trust-config "$MODEL_TRUST_CONFIG"}
-"$modelcar" copy "$MODEL_REFERENCE" "$MODEL_TARGET" --json >"$reports/copy.json"
+	${MODEL_TRUST_CONFIG:+--trust-config "$MODEL_TRUST_CONFIG"} ${MODEL_CA_FILE:+--ca-file "$MODEL_CA_FILE"}
+"$modelcar" copy "$MODEL_REFERENCE" "$MODEL_TARGET" --json \
+	${MODEL_CA_FILE:+--ca-file "$MODEL_CA_FILE"} >"$reports/copy.json"
 digest=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["digest"])' "$reports/copy.json")
 [ "$digest" = "${MODEL_REFERENCE##*@}" ] || complain "$MODEL_TARGET is $digest and not what was verified"
 printf '%s@%s\n' "$MODEL_TARGET" "$digest" >"$reports/promoted"

@@ -29,6 +29,7 @@ _INPUTS = {
     "COSIGN_PASSWORD": "key-password",
     "MODEL_TRUST_CONFIG": "trust-config",
     "MODEL_ATTEST": "attest",
+    "MODEL_CA_FILE": "ca-file",
     "MODEL_REGISTRY_USER": "registry-user",
     "MODEL_REGISTRY_PASSWORD": "registry-password",
 }
@@ -105,7 +106,7 @@ def tekton(job: Job) -> Outcome:
     results.mkdir(exist_ok=True)
     if "MODEL_SIGN_KEY" in settings:
         keys = job.work / "keys"
-        keys.mkdir(mode=0o700)
+        keys.mkdir(mode=0o700, exist_ok=True)
         for name, file in (
             ("MODEL_SIGN_KEY", "sign.key"),
             ("MODEL_ATTEST_KEY", "attest.key"),

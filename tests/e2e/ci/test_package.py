@@ -14,6 +14,7 @@ from tests.e2e.ci.conftest import PASSWORD, Bench
 from tests.e2e.ci.doors import DOORS, Job, Outcome
 from tests.e2e.ci.registry import is_there
 from tests.e2e.support.registries import docker_registry
+from tests.support.authority import Authority
 from tests.support.checkpoints import files_of
 from tests.support.sigstore import Sigstore, serve_sigstore, trusted_root
 from tests.support.sigstore.instance import EMAIL, ISSUER
@@ -180,3 +181,20 @@ def test_a_login_is_used_and_leaves_no_trace(bench: Bench, tmp_path: Path) -> No
         assert "The job failed at: push." in (wrong.reports / "summary.md").read_text()
     assert "pa ss:word" not in bench.arguments + done.log
     assert list((bench.folder / "tmp").iterdir()) == []
+
+
+@pytest.mark.debian("docker-registry")
+def test_a_registry_with_an_authority_of_ones_own(bench: Bench, door: Door, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    with docker_registry(tmp_path / "private", tls=authority.issue_for_loopback("registry")) as address:
+        image = f"{address}/acme/tiny:v1"
+        settings = bench.settings(bench.checkpoint(), MODEL_IMAGE=image)
+        refused = bench.run(door, settings)
+        assert refused.status in (1, 3)  # of Tekton's, each step that fails
+        assert "certificate" in refused.log
+        done = bench.run(door, {**settings, "MODEL_CA_FILE": str(authority.ca_file)})
+        assert done.status == 0, done.log
+        verified = bench.modelcar(
+            "verify", image, "--remote", "--key", bench.keys / "sign.pub", "--ca-file", authority.ca_file
+        )
+        assert verified["digest"] == done.outputs["digest"]

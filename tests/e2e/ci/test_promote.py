@@ -12,7 +12,8 @@ from tests.e2e.ci.conftest import Bench
 from tests.e2e.ci.doors import DOORS, ROOT
 from tests.e2e.ci.policies import policy_of
 from tests.e2e.support.commands import BIN
-from tests.e2e.support.registries import embedded_registry
+from tests.e2e.support.registries import docker_registry, embedded_registry
+from tests.support.authority import Authority
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +69,23 @@ def test_a_tag_is_no_digest(bench: Bench, production: str) -> None:
     )
     assert done.status == 2
     assert "by its digest: a tag may be another image by now" in done.ran[0].log
+
+
+@pytest.mark.debian("docker-registry")
+def test_a_registry_with_an_authority_of_ones_own(bench: Bench, tmp_path: Path) -> None:
+    """The first one has none, and goes on to be asked without TLS."""
+    packaged = bench.run(DOORS["script"], bench.settings(bench.checkpoint()))
+    authority = Authority(tmp_path / "authority")
+    with docker_registry(tmp_path / "private", tls=authority.issue_for_loopback("registry")) as address:
+        target = f"{address}/production/tiny:v1"
+        inputs = {
+            "reference": packaged.outputs["reference"],
+            "target": target,
+            "policy": str(policy_of(bench, "sign")),
+        }
+        refused = promote(bench, **inputs)
+        assert refused.status == 3
+        assert "certificate" in refused.ran[0].log
+        done = promote(bench, **inputs, **{"ca-file": str(authority.ca_file)})
+        assert done.status == 0, done.ran[0].log
+        assert done.outputs == {"reference": f"{target}@{packaged.outputs['digest']}"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import bcrypt
 
 from tests.e2e.support.commands import BIN, serving
+from tests.support.authority import Issued
 from tests.support.waiting import eventually
 
 __all__ = ["docker_registry", "embedded_registry", "get", "manifest_bytes"]
@@ -43,11 +44,17 @@ def embedded_registry(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def docker_registry(folder: Path, *, users: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Debian's docker-registry; yields HOST:PORT. With `users` (names to passwords) it is for nobody else."""
+def docker_registry(
+    folder: Path, *, users: Mapping[str, str] | None = None, tls: Issued | None = None
+) -> Iterator[str]:
+    """Debian's docker-registry; yields HOST:PORT. With `users` (names to passwords) it is for nobody else, with `tls`
+    behind this certificate."""
     folder.mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         address = f"127.0.0.1:{sock.getsockname()[1]}"
+    http_config: dict[str, object] = {"addr": address}
+    if tls is not None:
+        http_config["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
     config: dict[str, object] = {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": True}},
@@ -55,7 +62,7 @@ def docker_registry(folder: Path, *, users: Mapping[str, str] | None = None) -> 
             "filesystem": {"rootdirectory": str(folder / "root")},
             "maintenance": {"uploadpurging": {"enabled": False}},
         },
-        "http": {"addr": address},
+        "http": http_config,
     }
     if users is not None:
         lines = [f"{name}:{bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode()}" for name, word in users.items()]
