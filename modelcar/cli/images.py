@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from modelcar.errors import StorageError
 from modelcar.files import is_there
-from modelcar.oci import Descriptor
+from modelcar.images.local import absent
+from modelcar.oci import Descriptor, Reference
 from modelcar.store import LocalStore, Store, default_home
 from modelcar.store.tree import is_document, walk
 
-__all__ = ["content_size", "existing_local_store", "open_local_store"]
+__all__ = ["content_size", "existing_local_store", "open_local_store", "store_of"]
 
 
 def open_local_store() -> LocalStore:
@@ -28,6 +29,19 @@ def existing_local_store() -> LocalStore | None:
     except OSError:
         there = True  # or not: opening it says what is in the way
     return open_local_store() if there else None
+
+
+def store_of(ref: Reference, *, hint: str | None = None) -> LocalStore:
+    """The same for those who need the image `ref` in it. `hint` says what to do if it cannot be there.
+
+    Raises:
+        UsageError: `ref` has no tag.
+        NotFound: there is no store, and so no such image.
+    """
+    store = existing_local_store()
+    if store is None:
+        raise absent(ref, hint=hint)
+    return store
 
 
 def content_size(content: Store, root: Descriptor) -> int:

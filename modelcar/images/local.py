@@ -7,7 +7,7 @@ from modelcar.images.publish import twin_tag
 from modelcar.oci import Descriptor, Reference
 from modelcar.store import LocalStore
 
-__all__ = ["find_local", "local_name", "look_up", "new_name"]
+__all__ = ["absent", "find_local", "local_name", "look_up", "new_name"]
 
 
 def local_name(ref: Reference) -> str:
@@ -34,6 +34,17 @@ def new_name(ref: Reference) -> str:
     return name
 
 
+def absent(ref: Reference, *, hint: str | None = None) -> NotFound:
+    """What to raise where the local store has no image `ref`. `hint` says what to do.
+
+    Raises:
+        UsageError: it has no tag.
+    """
+    return NotFound(
+        f"there is no image {local_name(ref)} in the local store", hint=hint or "`modelcar list` shows what there is"
+    )
+
+
 def find_local(store: LocalStore, ref: Reference, *, hint: str | None = None) -> Descriptor:
     """What `ref` stands for in `store`. `hint` says what to do if it is not there.
 
@@ -44,9 +55,7 @@ def find_local(store: LocalStore, ref: Reference, *, hint: str | None = None) ->
     name = local_name(ref)
     root = store.names.list().get(name)
     if root is None:
-        raise NotFound(
-            f"there is no image {name} in the local store", hint=hint or "`modelcar list` shows what there is"
-        )
+        raise absent(ref, hint=hint)
     if ref.digest is not None and ref.digest != root.digest:
         raise NotFound(f"{name} in the local store is {root.digest}, not {ref.digest}")
     return root

@@ -22,7 +22,7 @@ from modelcar.oci import Digest
 from modelcar.store import LocalStore
 from modelcar.store.disk import explain, lock
 
-__all__ = ["Swept", "bringing", "sweep_objects"]
+__all__ = ["Swept", "bringing", "has_brought", "sweep_objects"]
 
 _HOMES: Final = ".homes"
 _UNFINISHED: Final = ".incomplete"
@@ -67,6 +67,11 @@ def bringing(checkpoint: Checkpoint, home: Path) -> Iterator[None]:
         except OSError as e:
             raise explain(e, f"cannot write {folder}") from None
         yield
+
+
+def has_brought(home: Path) -> bool:
+    """Whether the cache notes anything of the store at `home`."""
+    return _homes_folder(_cache(), home).is_dir()
 
 
 def sweep_objects(store: LocalStore, *, dry_run: bool = False, gone: set[Digest]) -> Swept:

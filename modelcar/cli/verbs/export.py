@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.images import content_size, open_local_store
+from modelcar.cli.images import content_size, store_of
 from modelcar.cli.options import NAMED_PATH, REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import carry_along
@@ -37,9 +37,10 @@ def command(ref: Reference, folder: Path, output: Output) -> None:
     """
     began = time.monotonic()
     name = local_name(ref)
-    store = open_local_store()
+    hint = f"`modelcar copy {ref} oci:{folder}` takes a remote one"
+    store = store_of(ref, hint=hint)
     with store.session():
-        root = find_local(store, ref, hint=f"`modelcar copy {ref} oci:{folder}` takes a remote one")
+        root = find_local(store, ref, hint=hint)
         size = content_size(store.content, root)
         labels = image_labels(StoreSource(store.content, root), root)
         target = open_target_layout(folder)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from modelcar.cli.images import open_local_store
+from modelcar.cli.images import existing_local_store, open_local_store
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output, human_size
-from modelcar.images.object_cache import sweep_objects
+from modelcar.images.object_cache import Swept, has_brought, sweep_objects
 from modelcar.mounts.fetched import Fetched, fetched, free_unused
 from modelcar.mounts.keeping import lazy_root
+from modelcar.store import LocalStore, default_home
 from modelcar.store.local import Collection
 
 
@@ -34,16 +35,17 @@ def command(mounts: bool, objects: bool, dry_run: bool, output: Output) -> None:
       modelcar gc --dry-run
       modelcar gc --mounts
     """
-    store = open_local_store()
-    if store.is_busy:
+    home = default_home()
+    store = open_local_store() if objects and has_brought(home) else existing_local_store()
+    if store is not None and store.is_busy:
         output.aside("waiting until no other command works in the store")
-    collection = store.collect(dry_run=dry_run)
-    root = lazy_root(store.home)
+    collection = store.collect(dry_run=dry_run) if store is not None else Collection(removed=(), freed=0)
+    root = lazy_root(home)
     found = fetched(root)
     freed = 0
     if mounts and found.unused:
         freed = found.unused if dry_run else free_unused(root)
-    swept = sweep_objects(store, dry_run=dry_run, gone=set(collection.removed)) if objects else None
+    swept = _sweep(store, collection, dry_run=dry_run) if objects else None
     output.document(
         {
             "removed": [str(d) for d in collection.removed],
@@ -59,6 +61,10 @@ def command(mounts: bool, objects: bool, dry_run: bool, output: Output) -> None:
         done = "would remove" if dry_run else "removed"
         names = f"{swept.files} object{'s' * (swept.files != 1)}"
         output.line(f"{done} {names} from the cache, {human_size(swept.freed)}")
+
+
+def _sweep(store: LocalStore | None, collection: Collection, *, dry_run: bool) -> Swept:
+    return Swept() if store is None else sweep_objects(store, dry_run=dry_run, gone=set(collection.removed))
 
 
 def _show(collection: Collection, found: Fetched, freed: int, output: Output, *, mounts: bool, dry_run: bool) -> None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import click
 
-from modelcar.cli.images import open_local_store
+from modelcar.cli.images import store_of
 from modelcar.cli.loading import ENGINES, load_and_say
 from modelcar.cli.options import REFERENCE, location_argument, output_options, platform_option
 from modelcar.cli.output import Output
@@ -54,9 +54,10 @@ def _open(ref: Location, stack: ExitStack) -> tuple[Layout, Descriptor]:
     if isinstance(ref, StoredLocation):
         source = LayoutSource(ref)
         return source.layout, source.resolve()
-    store = open_local_store()
+    hint = f"`modelcar pull {ref}` brings it from its registry"
+    store = store_of(ref, hint=hint)
     stack.enter_context(store.session())
-    return store.content, find_local(store, ref, hint=f"`modelcar pull {ref}` brings it from its registry")
+    return store.content, find_local(store, ref, hint=hint)
 
 
 def _name_of(ref: Location, layout: Layout, root: Descriptor) -> Reference:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import click
 
-from modelcar.cli.images import content_size, open_local_store
+from modelcar.cli.images import content_size, store_of
 from modelcar.cli.options import REFERENCE, location_argument, mount_from_option, network_options, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.cli.places import show_carried
@@ -86,6 +86,7 @@ def _open(ref: Location, stack: ExitStack) -> tuple[Layout, Descriptor]:
     if not isinstance(ref, Reference):
         source = LayoutSource(ref)
         return source.layout, source.resolve()
-    store = open_local_store()
+    hint = f"`modelcar build SOURCE -t {local_name(ref)}` makes it"
+    store = store_of(ref, hint=hint)
     stack.enter_context(store.session())
-    return store.content, find_local(store, ref, hint=f"`modelcar build SOURCE -t {local_name(ref)}` makes it")
+    return store.content, find_local(store, ref, hint=hint)

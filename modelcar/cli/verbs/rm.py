@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from modelcar.cli.images import open_local_store
+from modelcar.cli.images import store_of
 from modelcar.cli.options import REFERENCE, output_options
 from modelcar.cli.output import Output, human_size
 from modelcar.errors import StorageError
@@ -23,7 +23,7 @@ def command(refs: tuple[Reference, ...], output: Output) -> None:
     \b
       modelcar rm localhost:5000/my-model:v1
     """
-    store = open_local_store()
+    store = store_of(refs[0])
     for ref in refs:
         find_local(store, ref)
     names = list(dict.fromkeys(map(local_name, refs)))

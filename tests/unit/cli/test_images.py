@@ -264,3 +264,19 @@ def test_a_home_that_may_not_be_entered(
     refused = modelcar.refusal(3, *command)
     assert "Permission denied" in refused.line
     assert "MODELCAR_HOME" in refused.hint
+
+
+@pytest.mark.parametrize("place", ["none", "file/none"], ids=["no home", "no home that could be made"])
+def test_without_a_store_there_is_nothing(
+    modelcar: ModelcarCli, home: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.parent / "file").write_bytes(b"in the way")
+    monkeypatch.setenv("MODELCAR_HOME", str(home.parent / place))
+    assert modelcar.json("list") == []
+    assert modelcar("gc") == "removed 0 blobs, freed 0 B\n"
+    assert modelcar.json("gc", "--mounts", "--objects", "--dry-run")["objects"] == {"files": 0, "freed": 0}
+    for words in (["rm"], ["push"], ["load"], ["export", "-o", home / "layout"]):
+        complaint = modelcar.refusal(2, *words, NAME)
+        assert complaint.line == f"there is no image {NAME} in the local store"
+        assert complaint.hint
+    assert not (home.parent / "none").exists(), "who only looks makes no store"
