@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar, cast
 import click
 
 from modelcar.cli.options import NAMED_PATH
+from modelcar.errors import UsageError
 from registry_shim.operations.admin.client import AdminClient
 
-__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "neighbour_option", "root_option"]
+__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "neighbour_option", "reject_verb", "root_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +47,17 @@ def root_option(command: F) -> F:
         return command(*args, client=AdminClient(root), **kwargs)
 
     return cast("F", wrapper)
+
+
+def reject_verb(references: Sequence[str], meant: Mapping[str, str]) -> None:
+    """Raise `UsageError` where the first image is a word of other tools: `meant` says by words what to type."""
+    word = references[0] if references else ""
+    command = next((command for words, command in meant.items() if word in words.split()), None)
+    if word and command is not None:
+        raise UsageError(
+            f"{word!r} would be the name of an image",
+            hint=f"did you mean `{command}`? the image is docker.io/library/{word}",
+        )
 
 
 def called(image: Mapping[str, Any]) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from modelcar.cli.options import output_options
 from modelcar.cli.output import Output
-from registry_shim.cli.asking import root_option
+from registry_shim.cli.asking import reject_verb, root_option
 from registry_shim.operations.admin.client import AdminClient
 
 __all__ = ["command"]
+
+_MEANT: Final = {
+    "list ls ps show status": "registry-shim status",
+    "rm remove delete cancel": "registry-shim unpin REF",
+    "add create": "registry-shim pin REF",
+}
 
 
 @click.command("pin")
@@ -25,6 +33,7 @@ def command(references: tuple[str, ...], client: AdminClient, output: Output) ->
     \b
       registry-shim pin ghcr.io/acme/llm:v1
     """
+    reject_verb(references, _MEANT)
     pinned = [client.post("pins", reference=reference) for reference in references]
     output.document({"pinned": pinned})
     for pin in pinned:

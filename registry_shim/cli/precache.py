@@ -14,12 +14,19 @@ from modelcar.cli.progress import progress
 from modelcar.errors import NotFound, Refused, UsageError, WorldError
 from modelcar.progress import Progress
 from modelcar.units import parse_rate
-from registry_shim.cli.asking import lasting, root_option
+from registry_shim.cli.asking import lasting, reject_verb, root_option
 from registry_shim.operations.admin.client import AdminClient
 
 __all__ = ["command"]
 
 _POLL: Final = 0.25  # seconds
+_MEANT: Final = {
+    "list ls ps show status progress queue": "registry-shim precache --list",
+    "cancel rm remove delete stop forget": "registry-shim precache --cancel REF",
+    "add create get fetch pull start run": "registry-shim precache REF",
+    "wait watch": "registry-shim precache REF --wait",
+    "pin": "registry-shim precache REF --pin",
+}
 _OVER: Final = ("ready", "refused", "failed")
 
 
@@ -56,6 +63,7 @@ def command(
     """
     if not references and not show_list and rate is None:
         raise UsageError("no image is named", hint="registry-shim precache ghcr.io/acme/llm:v1, or --list")
+    reject_verb(references, _MEANT)
     if cancel and (wait or show_list):
         raise UsageError("--cancel goes with neither --wait nor --list")
     if rate is not None:

@@ -174,6 +174,27 @@ def test_the_shim_too(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said == f"  hint: {OF_THE_SHIM[typed].replace('IMAGE', IMAGE)}see `{where} --help`"
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("precache list", "registry-shim precache --list"),
+        ("precache ls", "registry-shim precache --list"),
+        ("precache status --json", "registry-shim precache --list"),
+        ("precache cancel IMAGE", "registry-shim precache --cancel REF"),
+        ("precache add IMAGE", "registry-shim precache REF"),
+        ("pin list", "registry-shim status"),
+        ("pin rm IMAGE", "registry-shim unpin REF"),
+    ],
+)
+def test_a_verb_is_no_image_of_the_shim(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    word = typed.split()[1]
+    assert shim_main(typed.replace("IMAGE", IMAGE).split()) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"registry-shim: {word!r} would be the name of an image",
+        f"  hint: did you mean `{meant}`? the image is docker.io/library/{word}",
+    ]
+
+
 def test_a_long_command_is_not_said_again(modelcar: ModelcarCli) -> None:
     typed = f"pull {IMAGE} --include {'x' * 200} out"
     assert hint(modelcar, typed) == "did you mean `-o out`? see `modelcar pull --help`"
