@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from modelcar.errors import StorageError
 from modelcar.files import is_there
-from modelcar.images.local import absent
 from modelcar.oci import Descriptor, Reference
 from modelcar.store import LocalStore, Store, default_home
 from modelcar.store.tree import is_document, walk
@@ -38,6 +37,8 @@ def store_of(ref: Reference, *, hint: str | None = None) -> LocalStore:
         UsageError: `ref` has no tag.
         NotFound: there is no store, and so no such image.
     """
+    from modelcar.images.local import absent  # `list` starts without what transfers need
+
     store = existing_local_store()
     if store is None:
         raise absent(ref, hint=hint)
