@@ -10,11 +10,11 @@ from typing import Any, Final, TypeVar, cast
 
 import click
 
-from modelcar.cli.options import NAMED_PATH
+from modelcar.cli.options import NAMED_PATH, NamedPath
 from modelcar.errors import UsageError
 from registry_shim.operations.admin.client import AdminClient
 
-__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "neighbour_option", "reject_verb", "root_option"]
+__all__ = ["ROOT_VARIABLE", "ago", "called", "lasting", "neighbour_option", "node_option", "reject_verb", "root_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,16 @@ def _root(help_text: str) -> Callable[[F], F]:
 neighbour_option: Final = _root("The folder of the shim beside it.")
 """`--root`, of those who work on the same node."""
 
+node_option: Final = click.option(
+    "--root",
+    metavar="DIR",
+    type=NamedPath(exists=True, file_okay=False),
+    default="/",
+    show_default=True,
+    help="The node's file system; elsewhere where it is mounted, as at /host in a debug pod.",
+)
+"""`--root`, of those who work on the node's engines."""
+
 
 def root_option(command: F) -> F:
     """`--root`, handed on as `client` of the shim that runs over it."""
@@ -56,7 +66,7 @@ def reject_verb(references: Sequence[str], meant: Mapping[str, str]) -> None:
     if word and command is not None:
         raise UsageError(
             f"{word!r} would be the name of an image",
-            hint=f"did you mean `{command}`? the image is docker.io/library/{word}",
+            hint=f"did you mean `{command}`? the image would be docker.io/library/{word}",
         )
 
 

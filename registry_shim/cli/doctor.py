@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from modelcar.cli.options import NAMED_PATH, NamedPath, output_options
+from modelcar.cli.options import NAMED_PATH, output_options
 from modelcar.cli.output import Output
 from modelcar.doctor.finding import Finding, Level, note
 from modelcar.errors import Refused, WorldError
+from registry_shim.cli.asking import node_option
 from registry_shim.engines.cri import SOCKETS
 from registry_shim.engines.doctor import Doctor
 from registry_shim.engines.install import Installer
@@ -19,7 +20,7 @@ __all__ = ["command"]
 
 
 @click.command("doctor")
-@click.option("--root", default="/", show_default=True, type=NamedPath(exists=True, file_okay=False))
+@node_option
 @click.option(
     "--cri-socket",
     "sockets",

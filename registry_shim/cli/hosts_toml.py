@@ -11,6 +11,7 @@ from modelcar.cli.options import EXISTING_FILE, NamedPath, output_options
 from modelcar.cli.output import Output
 from modelcar.errors import Refused, UsageError
 from modelcar.store.disk import atomic_write, make_dirs
+from registry_shim.cli.asking import node_option
 from registry_shim.engines.containerd import CONFIG, DROP_IN
 from registry_shim.engines.install import Action, Change, Installer
 from registry_shim.engines.settings import Engine, WiringSettings
@@ -39,9 +40,13 @@ _OWNERS = {
     type=click.Choice(Engine, case_sensitive=False),
     help="What to configure; by default what this node has, except Docker.",
 )
-@click.option("--root", default="/", show_default=True, type=NamedPath(exists=True, file_okay=False))
+@node_option
 @click.option(
-    "--config-path", default="/etc/containerd/certs.d", show_default=True, help="As in containerd's config.toml."
+    "--config-path",
+    metavar="DIR",
+    default="/etc/containerd/certs.d",
+    show_default=True,
+    help="As in containerd's config.toml.",
 )
 @click.option("--ca", type=EXISTING_FILE, help="Who signed the shim's certificate.")
 @click.option(
@@ -63,6 +68,7 @@ _OWNERS = {
     "-o",
     "--output",
     "folder",
+    metavar="DIR",
     type=NamedPath(file_okay=False),
     help="Write the files below DIR, for your own tools to hand out.",
 )

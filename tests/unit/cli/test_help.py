@@ -58,6 +58,16 @@ def test_a_verb_explains_itself_and_all_its_options(modelcar: ModelcarCli, verb:
             assert parameter.make_metavar(click.Context(command(verb))) in lines[0]
 
 
+@pytest.mark.parametrize("verb", shim.list_commands(click.Context(shim)))
+def test_a_verb_of_the_shim_explains_all_its_options(verb: str) -> None:
+    found = shim.get_command(click.Context(shim), verb)
+    assert found is not None
+    for parameter in found.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{parameter.name} says nothing"
+            assert parameter.make_metavar(click.Context(found)) != "DIRECTORY", "what all the others call DIR"
+
+
 def test_the_program_lists_its_verbs_by_what_they_are_for(modelcar: ModelcarCli) -> None:
     out = modelcar("--help")
     assert isinstance(cli, LazyGroup)

@@ -191,7 +191,7 @@ def test_a_verb_is_no_image_of_the_shim(typed: str, meant: str, capsys: pytest.C
     assert shim_main(typed.replace("IMAGE", IMAGE).split()) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"registry-shim: {word!r} would be the name of an image",
-        f"  hint: did you mean `{meant}`? the image is docker.io/library/{word}",
+        f"  hint: did you mean `{meant}`? the image would be docker.io/library/{word}",
     ]
 
 
