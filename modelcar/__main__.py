@@ -20,7 +20,8 @@ def run(commands: str = "modelcar.cli") -> None:
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the program is loaded there is nothing to clean up
     main: Callable[[], int] = importlib.import_module(commands).main
-    from modelcar.cli.program import end_cleanly_on_signals, open_standard_streams
+    from modelcar.cli.interruptions import end_cleanly_on_signals
+    from modelcar.cli.program import open_standard_streams
 
     open_standard_streams()
     end_cleanly_on_signals()

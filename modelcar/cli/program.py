@@ -8,62 +8,23 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Event, Timer
-from types import FrameType
 from typing import IO, Final
 
 import click
 from click.exceptions import NoSuchCommand, NoSuchOption
 
+from modelcar.cli.interruptions import RUN, Ended, Phase
 from modelcar.cli.meant import hint_for
 from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
 
-__all__ = ["end_cleanly_on_signals", "open_standard_streams", "run_program"]
+__all__ = ["open_standard_streams", "run_program"]
 
 _WRONG_USAGE: Final = 2
 _FAILED: Final = 3
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 _CHOICES: Final = re.compile(r"\. Choose from:\s.*", re.DOTALL)  # which the name of the argument says already
 _PASSWORD: Final = re.compile(r"://[^/\s]*@")
-
-_OVER: Final = Event()  # the status is decided, and signals are too late
-_CAME: Final[list[int]] = []  # the signals of this run
-
-
-class _Ended(KeyboardInterrupt):
-    """By SIGINT, SIGTERM or SIGHUP: what cleans up after Ctrl-C cleans up after all of them."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-def end_cleanly_on_signals() -> None:
-    """Let signals (unless ignored, as under nohup) end the work with all its cleaning up, and not with a traceback.
-
-    Somebody who is impatient may send more of them: the next ones end the cleaning up, none the last words.
-    """
-
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of a handler
-        if not _OVER.is_set():
-            _CAME.append(number)
-            raise _Ended(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, end)
-    sys.unraisablehook = _once_more
-
-
-def _once_more(unraisable: sys.UnraisableHookArgs) -> None:
-    """A signal that came while Python was collecting garbage, where exceptions go nowhere, comes again."""
-    if isinstance(unraisable.exc_value, _Ended):
-        again = Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
-        again.daemon = True
-        again.start()
-    else:
-        sys.__unraisablehook__(unraisable)
 
 
 def open_standard_streams() -> None:
@@ -78,19 +39,18 @@ def open_standard_streams() -> None:
 
 def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     """Run `group` as the program `name`; returns 0 done, 1 the answer is no, 2 wrong usage, 3 the world failed."""
-    _OVER.clear()
-    _CAME.clear()
     try:
         try:
+            RUN.begin()
             return _dispatch(group, name, arguments)
         except KeyboardInterrupt as e:
-            _OVER.set()
+            RUN.phase = Phase.OVER
             if is_terminal(sys.stderr):
                 _say("")  # the terminal has just shown ^C
-            number = e.number if isinstance(e, _Ended) else signal.SIGINT
+            number = e.number if isinstance(e, Ended) else signal.SIGINT
             return _complain(name, "interrupted; nothing half-written is visible", status=128 + number)
     finally:
-        _OVER.set()
+        RUN.phase = Phase.OVER
         _flush(sys.stdout)
         _flush(sys.stderr)
 
@@ -123,8 +83,8 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         reason = e.strerror or str(e)
         return _complain(name, f"{e.filename}: {reason}" if e.filename else reason, status=_FAILED)
     except Exception as e:
-        if _CAME:  # whoever was at work made something else of it, as Python's compiler does of one during an import
-            raise _Ended(_CAME[-1]) from e
+        if RUN.came:  # whoever was at work made something else of it, as Python's compiler does of one during an import
+            raise Ended(RUN.came[-1]) from e
         if os.environ.get("MODELCAR_DEBUG"):
             raise
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"

@@ -16,6 +16,7 @@ import click
 import pytest
 
 from modelcar.cli import program
+from modelcar.cli.interruptions import end_cleanly_on_signals
 from modelcar.cli.program import run_program
 from modelcar.errors import InvalidContent, ModelcarError, NotFound, SourceError, StorageError
 from modelcar.layers.bytemap import ByteReader
@@ -190,7 +191,7 @@ def handlers() -> Iterator[None]:
 def test_other_ends_are_as_clean(
     modelcar: ModelcarCli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, handlers: None, number: int
 ) -> None:
-    program.end_cleanly_on_signals()
+    end_cleanly_on_signals()
     with monkeypatch.context() as patch:
         interrupt_once(patch, Names, "put", number)
         assert "interrupted" in modelcar.refusal(128 + number, "build", checkpoint, "-t", NAME).line
@@ -200,7 +201,7 @@ def test_other_ends_are_as_clean(
 def test_who_hammers_ctrl_c_still_gets_one_line(
     modelcar: ModelcarCli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, handlers: None
 ) -> None:
-    program.end_cleanly_on_signals()
+    end_cleanly_on_signals()
     say = program._say
 
     def interrupted_saying(text: str) -> None:
@@ -233,7 +234,7 @@ def test_a_signal_that_finds_only_a_finalizer_is_not_lost(
         Interrupted()
         threading.Event().wait(60)
 
-    program.end_cleanly_on_signals()
+    end_cleanly_on_signals()
     assert run(group, "work") == 128 + signal.SIGTERM
     assert as_complaint(capsys.readouterr().err).line.startswith("interrupted")
 
@@ -254,7 +255,7 @@ def test_a_signal_that_somebody_made_another_error_of_is_one(
         except KeyboardInterrupt:
             raise SyntaxError("escapes are not supported") from None
 
-    program.end_cleanly_on_signals()
+    end_cleanly_on_signals()
     assert run(group, "work") == 128 + signal.SIGTERM
     assert as_complaint(capsys.readouterr().err).line.startswith("interrupted")
     assert run(raising(SyntaxError("a defect")), "act-now") == 3
@@ -263,7 +264,7 @@ def test_a_signal_that_somebody_made_another_error_of_is_one(
 
 def test_what_is_to_be_ignored_stays_ignored(handlers: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    program.end_cleanly_on_signals()
+    end_cleanly_on_signals()
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
