@@ -5,6 +5,8 @@ build OUT --base BASE --wheels amd64=DIR --wheels arm64=DIR
 sign OUT [--key KEY --attest-key KEY]      without keys as who you are
 verify OUT --key PUBLIC-KEY | --identity WHO --issuer URL
 lock                                       the packages and the base, anew
+
+A Sigstore of your own: `--trust-config FILE` for both.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from scripts.release.sbom import to_cyclonedx
 from scripts.release.sign import IMAGE, SBOM, STATEMENT, SUMS, Keys, sign, verify
 from scripts.release.source import export
 from scripts.release.wheels import build_wheel, read_wheels
+
+_SIGSTORE = "Sigstore ClientTrustConfig of an instance of your own; by default the public one"
 
 
 def build(
@@ -89,7 +93,7 @@ def _verify(options: argparse.Namespace) -> None:
         issuer=options.issuer,
         issuer_regexp=None,
         trusted_root=options.trusted_root,
-        trust_config=None,
+        trust_config=options.trust_config,
         offline=False,
     )
     choice = TrustChoice(keys=(options.key,) if options.key else (), identity=identity)
@@ -117,12 +121,17 @@ def _parser() -> argparse.ArgumentParser:
     signing.add_argument("out", type=Path)
     signing.add_argument("--key", metavar="KEY", help="of the image; by default an identity signs")
     signing.add_argument("--attest-key", metavar="KEY", help="of all statements")
+    signing.add_argument("--trust-config", type=Path, metavar="FILE", help=_SIGSTORE)
+    signing.add_argument("--identity-token", type=Path, metavar="FILE", help="a file with the identity token")
     verifying = commands.add_parser("verify", help="hold every file against the signed statement")
     verifying.add_argument("out", type=Path)
     verifying.add_argument("--key", metavar="KEY")
     verifying.add_argument("--identity", metavar="WHO")
     verifying.add_argument("--issuer", metavar="URL")
-    verifying.add_argument("--trusted-root", type=Path, metavar="FILE")
+    verifying.add_argument(
+        "--trusted-root", type=Path, metavar="FILE", help="Sigstore trusted_root.json: verify without a network"
+    )
+    verifying.add_argument("--trust-config", type=Path, metavar="FILE", help=_SIGSTORE)
     commands.add_parser("lock", help="lock packages and base anew")
     return parser
 
@@ -146,7 +155,13 @@ def _run(options: argparse.Namespace) -> None:
     elif options.command == "sign":
         if (options.key is None) != (options.attest_key is None):
             raise UsageError("two keys sign, or none", hint="give --key and --attest-key")
-        sign(options.out, Keys(sign=options.key, attest=options.attest_key))
+        keys = Keys(
+            sign=options.key,
+            attest=options.attest_key,
+            trust_config=options.trust_config,
+            token_file=options.identity_token,
+        )
+        sign(options.out, keys)
     elif options.command == "verify":
         _verify(options)
     else:

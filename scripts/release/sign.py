@@ -18,6 +18,7 @@ from modelcar.errors import NotVerified, WorldError
 from modelcar.oci import Digest
 from modelcar.signing.attestations.predicate_types import SLSA_PROVENANCE
 from modelcar.signing.bundle import parse_bundle
+from modelcar.signing.signatory import Signatory
 from modelcar.signing.statement import Statement
 from modelcar.signing.verified import Authority, Evidence
 from modelcar.signing.verify import verify_attestation
@@ -36,18 +37,39 @@ SUMS: Final = "SHA256SUMS"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Who signs: two keys, or without them the identity that runs this."""
+    """Who signs: two keys, or without them the identity that runs this.
+
+    Attributes:
+        trust_config: the Sigstore that vouches for the identity; by default the public one.
+        token_file: has the identity token, where the CI system's own is not found.
+    """
 
     sign: str | None = None
     attest: str | None = None
+    trust_config: Path | None = None
+    token_file: Path | None = None
 
     @property
     def of_images(self) -> list[str]:
-        return ["--key", self.sign] if self.sign is not None else ["--keyless"]
+        return ["--key", self.sign] if self.sign is not None else self._keyless
 
     @property
     def of_statements(self) -> list[str]:
-        return ["--key", self.attest] if self.attest is not None else ["--keyless", "--allow-same-signer"]
+        return ["--key", self.attest] if self.attest is not None else [*self._keyless, "--allow-same-signer"]
+
+    @property
+    def _keyless(self) -> list[str]:
+        given = {"--trust-config": self.trust_config, "--identity-token": self.token_file}
+        return ["--keyless", *(word for name, file in given.items() if file is not None for word in (name, str(file)))]
+
+    def signatory(self) -> Signatory:
+        """Of the statement about all files. Raises `UsageError` if there is none."""
+        return SignatoryChoice(
+            key=self.attest,
+            keyless=self.attest is None,
+            trust_config=self.trust_config,
+            token_file=self.token_file,
+        ).signatory()
 
 
 def sign(folder: Path, keys: Keys) -> None:
@@ -69,8 +91,7 @@ def sign(folder: Path, keys: Keys) -> None:
         _modelcar(*attest, "--type", "slsaprovenance1", "--predicate", str(predicate))
     finally:
         predicate.unlink()
-    signatory = SignatoryChoice(key=keys.attest, keyless=keys.attest is None).signatory()
-    (folder / BUNDLE).write_bytes(signatory.sign_statement(statement).raw)
+    (folder / BUNDLE).write_bytes(keys.signatory().sign_statement(statement).raw)
 
 
 def verify(folder: Path, authority: Authority) -> None:
