@@ -301,7 +301,8 @@ class Cache:
             entry = self._entries.add_arriving(self._begin(loan.grid, origin), loan, purpose)
         holding = entry.holding
         if isinstance(holding, Arriving):
-            holding.origins.add(origin)
+            if holding.origins.add(origin):
+                holding.transfer.renew()
             holding.transfer.start()
             if holding.verified.done():  # it came, and could not be moved into the store: perhaps now
                 self._submit(lambda: self._settle(entry, None))

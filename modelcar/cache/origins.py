@@ -20,12 +20,14 @@ class Origins:
         self._lock = threading.Lock()
         self._known: tuple[Origin, ...] = ()
 
-    def add(self, origin: Origin) -> None:
-        """Its authorization, if it has one, replaces what was known for the repository: it is fresher."""
+    def add(self, origin: Origin) -> bool:
+        """Its authorization, if it has one, replaces what was known for the repository: it is fresher. Returns whether
+        there is more to ask with now."""
         with self._lock:
             known = next((o for o in self._known if o == origin), None)
             kept = known if known is not None and origin.authorization is None else origin
             self._known = (kept, *(o for o in self._known if o != origin))[:_MOST]
+        return known is None or known.authorization != kept.authorization
 
     def known(self) -> tuple[Origin, ...]:
         return self._known

@@ -54,11 +54,18 @@ class Standing:
         self._backoff = Backoff(settings.backoff, settings.backoff_limit, spread=0.5)
         self._sources: dict[str, _Source] = {}
         self._chunks: dict[int, _Chunk] = {}
+        self._renewed = 0.0
 
-    def forget(self) -> None:
+    def forget(self, now: float) -> None:
         """Everyone gets another chance, except those who sent wrong bytes."""
         self._sources = {name: s for name, s in self._sources.items() if s.banned}
         self._chunks.clear()
+        self._renewed = now
+
+    def renew(self, now: float) -> None:
+        """There is more to ask with than before `now`: who refused what was asked before may be asked again."""
+        self._sources = {n: s for n, s in self._sources.items() if s.banned or not isinstance(s.error, _FINAL)}
+        self._renewed = now
 
     def choose(
         self, candidates: Sequence[ChunkSource], number: int, now: float
@@ -97,7 +104,10 @@ class Standing:
             del self._sources[source.name]
 
     def broke(self, source: ChunkSource, error: ModelcarError, began: float, now: float) -> None:
-        """A stream that `began` then failed. Several that break together are one failure."""
+        """A stream that `began` then failed. Several that break together are one failure, and a refusal of what was
+        asked with other credentials is none."""
+        if began < self._renewed and isinstance(error, _FINAL):
+            return
         state = self._sources.setdefault(source.name, _Source())
         state.error = error
         if began < state.failed_at:

@@ -143,12 +143,18 @@ class Transfer:
             if self._is_under_way():
                 return
             self._state, self._error = State.RUNNING, None
-            self._standing.forget()
+            self._standing.forget(time.monotonic())
             self._backlog.begin(order)
             self.partial.recover()
         self._scheduler.add(self)
 
     revive = start
+
+    def renew(self) -> None:
+        """There is more to ask sources with, fresher credentials or another repository: who has refused what was asked
+        with less, or is about to, is asked again."""
+        with self._scheduler.lock:
+            self._standing.renew(time.monotonic())
 
     def need(self, offset: int, length: int, who: object = None) -> None:
         """`who` waits for this range and is going to read on after it."""

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from modelcar.errors import ModelcarError, RemoteNotFound, Unreachable
+from modelcar.errors import ModelcarError, RemoteNotFound, Unauthorized, Unreachable
 from modelcar.layers.hashing import CHUNK_SIZE, Chunk
 from modelcar.lazy.grid import Grid
 from modelcar.lazy.sources import ByteStream, ChunkSource, Outcome, SourceKind
 from modelcar.oci import Descriptor, Digest
+from tests.support.waiting import eventually
 
-__all__ = ["Content", "Fault", "MemorySource", "Reports"]
+__all__ = ["Content", "Fault", "Guarded", "MemorySource", "Reports"]
 
 
 class Content:
@@ -85,6 +86,25 @@ class MemorySource:
             yield stream
         finally:
             stream.close()
+
+
+class Guarded(MemorySource):
+    """Refuses what is asked for before it is `open`, but only as many as it `may_refuse` by now."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.open = False
+        self.may_refuse = self.held = 0
+
+    @contextmanager
+    def fetch(self, grid: Grid, offset: int, length: int) -> Iterator[ByteStream]:
+        if not self.open:
+            with self._lock:
+                self.held = turn = self.held + 1
+            eventually(lambda: turn <= self.may_refuse)
+            raise Unauthorized("who are you?")
+        with super().fetch(grid, offset, length) as stream:
+            yield stream
 
 
 class _Stream:

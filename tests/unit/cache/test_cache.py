@@ -30,7 +30,7 @@ from modelcar.lazy.scheduler import Scheduler
 from modelcar.lazy.settings import FetchSettings
 from modelcar.oci import Digest
 from modelcar.store.layout import OciLayout
-from tests.support.chunks import Content, Fault, MemorySource, Reports
+from tests.support.chunks import Content, Fault, Guarded, MemorySource, Reports
 from tests.support.waiting import eventually
 from tests.unit.cache.leases import TIMEOUT, read
 
@@ -374,6 +374,19 @@ def test_the_freshest_credentials_are_used(make_cache: MakeCache, content: Conte
     for origin in (old, new, ORIGIN):
         cache.lease(origin, content.descriptor).close()
     assert [o.authorization for o in seen[0].known()] == ["Bearer new"]
+
+
+def test_who_comes_with_a_better_token_is_not_told_of_refusals_of_the_old_one(
+    make_cache: MakeCache, content: Content
+) -> None:
+    source = Guarded(content.data)
+    cache = make_cache(source)
+    with cache.lease(replace(ORIGIN, authorization="Bearer old"), content.descriptor):
+        eventually(lambda: source.held)
+        source.open = True
+        with cache.lease(replace(ORIGIN, authorization="Bearer new"), content.descriptor) as lease:
+            source.may_refuse = source.held
+            assert read(lease) == content.data
 
 
 def test_peers_get_what_they_ask_for_and_nothing_else_is_fetched(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from modelcar.errors import (
@@ -61,7 +63,7 @@ def test_when_all_have_failed_for_good_the_error_says_so(standing: Standing) -> 
         assert standing.choose([UPSTREAM], 0, 100.0 * n) == (UPSTREAM, None)
         standing.broke(UPSTREAM, DOWN, began=100.0 * n, now=100.0 * n)
     assert standing.choose([UPSTREAM], 0, 200.0) == (None, DOWN)
-    standing.forget()
+    standing.forget(200.0)
     assert standing.choose([UPSTREAM], 0, 200.0) == (UPSTREAM, None)
 
 
@@ -69,6 +71,27 @@ def test_when_all_have_failed_for_good_the_error_says_so(standing: Standing) -> 
 def test_some_errors_are_final_at_once(standing: Standing, error: Unauthorized) -> None:
     standing.broke(UPSTREAM, error, began=0, now=0)
     assert standing.choose([UPSTREAM], 0, 0.0) == (None, error)
+
+
+@pytest.mark.parametrize("again", [Standing.forget, Standing.renew])
+@pytest.mark.parametrize("error", [Unauthorized("no"), Forbidden("no"), RemoteNotFound("no")])
+def test_refusals_of_what_was_asked_with_other_credentials_say_nothing(
+    standing: Standing, error: Unauthorized, again: Callable[[Standing, float], None]
+) -> None:
+    standing.broke(UPSTREAM, error, began=1, now=2)
+    again(standing, 3)
+    assert standing.choose([UPSTREAM], 0, 3.0) == (UPSTREAM, None)
+    standing.broke(UPSTREAM, error, began=1, now=4)
+    assert standing.choose([UPSTREAM], 0, 4.0) == (UPSTREAM, None)
+    standing.broke(UPSTREAM, error, began=3, now=5)
+    assert standing.choose([UPSTREAM], 0, 5.0) == (None, error)
+
+
+def test_other_credentials_make_nobody_reachable_or_honest(standing: Standing) -> None:
+    standing.broke(PEER, DOWN, began=0, now=1)
+    assert standing.lied(MIRROR, 0, Digest.of(b"x"), WRONG, 0, 1) is None
+    standing.renew(1)
+    assert name(standing, now=1) == "upstream"
 
 
 def test_what_is_missing_everywhere_matters_less_than_what_was_refused(standing: Standing) -> None:
@@ -130,7 +153,7 @@ def test_bytes_that_are_wrong_in_another_way_each_time_end_it(standing: Standing
 @pytest.mark.parametrize("liar", [PEER, MIRROR])
 def test_liars_are_not_asked_again_not_even_after_all_is_forgotten(standing: Standing, liar: MemorySource) -> None:
     assert standing.lied(liar, 0, Digest.of(b"x"), WRONG, 0, 0) is None
-    standing.forget()
+    standing.forget(0.0)
     standing.did_well(liar, 3)
     source, error = standing.choose([liar], 7, 1000.0)
     assert source is None

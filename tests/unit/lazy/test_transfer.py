@@ -27,7 +27,7 @@ from modelcar.lazy.transfer import State
 from modelcar.lazy.upstream import RegistrySource
 from modelcar.oci import Reference
 from modelcar.registry import ClientSettings, Registry
-from tests.support.chunks import Content, Fault, MemorySource, Reports
+from tests.support.chunks import Content, Fault, Guarded, MemorySource, Reports
 from tests.support.scripted_registry import Reply, ScriptedRegistry
 from tests.support.waiting import eventually
 from tests.unit.lazy.bench import FAST, SMALL, TIMEOUT, Bench, check
@@ -164,6 +164,40 @@ def test_who_waits_since_it_was_revived_is_not_told_of_the_failure_before(bench:
     (since,) = waiting
     since.result(TIMEOUT)
     eventually(lambda: transfer.state is State.DONE)
+    check(transfer, content)
+
+
+def test_what_was_refused_on_its_way_does_not_fail_who_has_better_credentials(bench: Bench, content: Content) -> None:
+    source = Guarded(content.data)
+    transfer = bench.transfer(content.table(SMALL), Reports(source))
+    transfer.start()
+    eventually(lambda: source.held)
+    source.open = True
+    transfer.renew()
+    source.may_refuse = source.held
+    assert bench.ended.wait(TIMEOUT)
+    assert bench.ends == [None]
+    check(transfer, content)
+
+
+def test_nor_does_what_was_asked_for_before_it_was_revived(bench: Bench) -> None:
+    """Several are asked at once, and the others are refused only after those who waited were told of the first."""
+    content = Content(3 * CHUNK_SIZE)
+    source = Guarded(content.data)
+    router = Reports(source)
+    transfer = bench.transfer(content.table(), router)
+    transfer.start()
+    eventually(lambda: source.held > 1)
+    source.may_refuse = 1
+    assert bench.ended.wait(TIMEOUT)
+    bench.ended.clear()
+    source.open, source.gate = True, threading.Event()  # nothing comes before the refusals
+    transfer.revive()
+    source.may_refuse = source.held
+    eventually(lambda: len(router.told) == source.held)
+    source.gate.set()
+    assert bench.ended.wait(TIMEOUT)
+    assert [type(e) for e in bench.ends] == [Unauthorized, type(None)]
     check(transfer, content)
 
 
