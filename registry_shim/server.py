@@ -6,7 +6,7 @@ import asyncio
 import resource
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ from registry_shim.operations.exposure import require_protection
 from registry_shim.operations.service import Operations, operating
 from registry_shim.operations.settings import NodeSettings
 from registry_shim.operations.sights import Sights
+from registry_shim.space.pushed import Pushed, PushedImage
 from registry_shim.space.recent import Recent
 
 __all__ = ["Service", "run", "serving"]
@@ -90,7 +91,7 @@ async def serving(
         if apart is not None:
             other = ending.enter_context(bound(apart))
             await ending.enter_async_context(http.listening(operations.pages, other, limits=settings.limits, tls=tls))
-        operations.look_at(_sights(served, listening))
+        operations.look_at(_sights(served, listening, settings))
         where = Address(address.host, listener.getsockname()[1])
         reloader = None
         if config is not None:
@@ -154,7 +155,13 @@ def _addresses(settings: NodeSettings) -> tuple[Address, Address | None]:
     return found[0], found[1] if len(found) > 1 else None
 
 
-def _sights(served: Node, listening: http.Listening) -> Sights:
+def _sights(served: Node, listening: http.Listening, settings: NodeSettings) -> Sights:
+    own = Recent(Pushed(settings.root or Path()).images)
+
+    def pushed() -> Sequence[PushedImage] | None:
+        images = own.get()
+        return images if images or settings.writable else None  # of a node that takes none there is nothing to say
+
     return Sights(
         connections=lambda: len(listening.connections),
         requests=lambda: listening.running,
@@ -164,6 +171,8 @@ def _sights(served: Node, listening: http.Listening) -> Sights:
         peers=served.peers.membership.all if served.peers else dict,
         precache=served.precache.status,
         mounts=served.mounts.figures if served.mounts else tuple,
+        pushed=pushed,
+        mirrors=settings.mirrors,
     )
 
 

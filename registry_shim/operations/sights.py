@@ -10,6 +10,7 @@ from modelcar.cache.status import BlobStatus
 from modelcar.mounts.figures import MountFigures
 from registry_shim.peers.health import State
 from registry_shim.peers.members import Member
+from registry_shim.space.pushed import PushedImage
 from registry_shim.space.status import SpaceStatus
 
 __all__ = ["Sights"]
@@ -29,3 +30,6 @@ class Sights:
     precache: Callable[[], Mapping[str, Any]] = dict
     """`Precache.status()`."""
     mounts: Callable[[], Sequence[MountFigures]] = tuple
+    pushed: Callable[[], Sequence[PushedImage] | None] = lambda: None
+    mirrors: bool = True
+    """Whether there are upstreams at all."""

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.oci import Digest
 from modelcar.serving.http import listening
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.page import StatusPage
+from registry_shim.space.pushed import PushedImage
 from tests.support.browser import Page, browsing
 from tests.support.contrast import texts
 from tests.support.sights import EVIL_SCRIPT, HOSTILE, sights
@@ -93,6 +95,23 @@ def test_everything_is_shown(tmp_path: Path) -> None:
     assert re.search(r'id="coming">[0-9.]+ [MG]iB/s<', page), "rates need two looks"
     assert page.count("<canvas") == 2
     assert console(done) == []
+
+
+def test_what_was_pushed_is_shown(tmp_path: Path) -> None:
+    image = PushedImage(digest=Digest.of(b"m"), names=("acme/llm:v1", HOSTILE), size=5 << 20)
+    with shown(Sights(pushed=lambda: [image], mirrors=False)) as url:
+        done = browse(tmp_path, "--dump-dom", url)
+    page = done.stdout
+    assert "acme/llm:v1" in page
+    assert HOSTILE in unescape(page)
+    assert "<img" not in page
+    assert "5.0 MiB" in page
+    assert "This node has no upstream." in page
+    assert 'id="pushed-here" hidden' not in page
+    assert console(done) == []
+    with shown(sights()) as url:
+        done = browse(tmp_path, "--dump-dom", url)
+    assert 'id="pushed-here" hidden' in done.stdout, "a node that takes no pushes does not speak of them"
 
 
 def test_names_are_text_whatever_they_say(tmp_path: Path) -> None:

@@ -186,7 +186,14 @@ function showModels(data) {
     const why = verdict ? [...verdict.reasons, ...verdict.warnings].join("; ") || verdict.saidBy.join("; ") : "";
     return row(name, data.space === null ? "" : bytes(model.size), [pill(model.readiness), make("small", marks)],
       verdict ? [pill(verdict.state), make("small", verdict.mode)] : "no rule", why);
-  }), () => row("None from an upstream yet.", "", "", "", ""));
+  }), () => row(data.mirrors ? "None from an upstream yet." : "This node has no upstream.", "", "", "", ""));
+}
+
+function showPushed(data) {
+  at("pushed-here").hidden = data.pushed === null;
+  const name = (image) => [make("span", image.names.join(", ")), make("small", image.digest.slice(0, 19))];
+  fill("pushed", data.pushed || [], () => data.pushed.map((image) => row(name(image), bytes(image.size))),
+    () => row("Nothing yet.", ""));
 }
 
 function showMounts(data) {
@@ -232,6 +239,7 @@ async function look() {
     showTiles(data);
     showBlobs(data);
     showModels(data);
+    showPushed(data);
     showMounts(data);
     showPrecache(data);
     showPeers(data);

@@ -39,6 +39,7 @@ def snapshot(sights: Sights, *, totals: Mapping[str, float], problem: str | None
     blobs = look(sights.blobs, ())
     peers = look(sights.peers, {})
     mounts = look(sights.mounts, ())
+    pushed = look(sights.pushed, None)
     return {
         "version": __version__,
         "now": time.time(),
@@ -49,6 +50,8 @@ def snapshot(sights: Sights, *, totals: Mapping[str, float], problem: str | None
         "requests": sights.requests(),
         "totals": dict(totals),
         "space": space.to_dict() if space is not None else None,
+        "mirrors": sights.mirrors,
+        "pushed": [image.to_dict() for image in pushed[:_IMAGES]] if pushed is not None else None,
         "models": _models(space, gate, precache),
         "blobs": [_blob(blob) for blob in sorted(blobs, key=_importance)[:_BLOBS]],
         "gate": {key: value for key, value in gate.items() if key != "images"},

@@ -18,6 +18,7 @@ import pytest
 
 from modelcar.cli.output import ready_file
 from modelcar.errors import StorageError, UsageError
+from modelcar.oci import ImageConfig, Manifest
 from modelcar.serving.address import Address
 from registry_shim.cli import main
 from registry_shim.testing import running_registry
@@ -59,6 +60,27 @@ def test_it_says_where_it_listens_and_ends_quietly(tmp_path: Path, number: int) 
             output, errors = process.communicate(timeout=60)
         assert (process.returncode, output, errors) == (0, "", "")
         assert not ready.exists(), "who waits for the next one is not told too soon"
+
+
+def test_its_page_shows_what_was_pushed(tmp_path: Path) -> None:
+    config = ImageConfig(architecture="amd64", os="linux", diff_ids=())
+    manifest = Manifest(config=config.descriptor, layers=())
+    with serving("--root", tmp_path, "--listen", "127.0.0.1:0", "--writable") as (_, line):
+        address = line.removeprefix("listening on http://").strip()
+
+        def ask(method: str, path: str, body: bytes = b"", media_type: str = "text/plain") -> bytes:
+            with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+                connection.request(method, path, body, {"Content-Type": media_type})
+                response = connection.getresponse()
+                assert response.status in (200, 201)
+                return response.read()
+
+        ask("POST", f"/v2/acme/m/blobs/uploads/?digest={config.digest}", config.content, "application/octet-stream")
+        ask("PUT", "/v2/acme/m/manifests/v1", manifest.content, manifest.media_type)
+        page = json.loads(ask("GET", "/ui/data.json"))
+    size = len(config.content)
+    assert page["pushed"] == [{"digest": str(manifest.digest), "names": ["acme/m:v1"], "size": size}]
+    assert (page["models"], page["mirrors"]) == ([], False)
 
 
 def test_the_ready_file_of_another_is_left_alone(tmp_path: Path) -> None:

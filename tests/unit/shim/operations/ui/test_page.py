@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from modelcar.errors import StorageError
+from modelcar.oci import Digest
 from modelcar.serving.messages import Request, Response
 from registry_shim.operations.sights import Sights
 from registry_shim.operations.ui.data import snapshot
 from registry_shim.operations.ui.page import StatusPage
+from registry_shim.space.pushed import PushedImage
 from tests.support.sights import arriving, sights
 
 TOTALS = {"upstream": 1.0, "peer": 2.0, "mirror": 0.0, "sent": 3.0}
@@ -34,6 +36,14 @@ def get(path: str, headers: Mapping[str, str] = {"host": "127.0.0.1:5000"}, subj
 def test_an_empty_node() -> None:
     document = shown(Sights())
     assert (document["models"], document["space"], document["ready"]) == ([], None, True)
+
+
+def test_what_was_pushed() -> None:
+    assert shown(Sights())["pushed"] is None, "a node that takes no pushes says nothing of them"
+    image = PushedImage(digest=Digest.of(b"m"), names=("acme/m:v1",), size=7)
+    document = shown(Sights(pushed=lambda: [image], mirrors=False))
+    assert document["pushed"] == [{"digest": str(Digest.of(b"m")), "names": ["acme/m:v1"], "size": 7}]
+    assert document["mirrors"] is False
 
 
 def test_models_are_what_all_parts_know_of_one_digest() -> None:
