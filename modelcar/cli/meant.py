@@ -184,7 +184,7 @@ def _place_of(word: str, asked: _Asked) -> str:
         return _did_you_mean(f"--{word}")
     if word in _BEGIN and not {"--listen", "--log"}.isdisjoint(options):
         return "leave it out: it begins at once; "
-    if other := _other_verb(asked):
+    if other := _other_verb(asked) or _printed(asked):
         return other
     given, _ = asked.parsed() or (set(), [])
     free = {name for name, option in options.items() if not option.is_flag and option.name not in given}
@@ -199,6 +199,15 @@ def _other_verb(asked: _Asked) -> str:
     if other is None or not all(map(_IMAGE.fullmatch, asked.words)):
         return ""
     return _did_you_mean(_line(other, asked.words))
+
+
+def _printed(asked: _Asked) -> str:
+    """Where `--markdown` takes no file, and one was named."""
+    flag, page = asked.options.get("--markdown"), next((w for w in asked.words if w.endswith(".md")), None)
+    if flag is None or not flag.is_flag or page is None:
+        return ""
+    line = _line(asked.path, _without(asked.words, page))
+    return f"--markdown prints: `{line} > {shlex.quote(page)}`; " if line else ""
 
 
 def _without(words: Sequence[str], word: str) -> list[str]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
-from modelcar.cli.options import NAMED_PATH, NamedPath
-from modelcar.errors import StorageError
+from modelcar.cli.options import NamedPath
+from modelcar.cli.output import Output
+from modelcar.errors import StorageError, UsageError
 from modelcar.images.scan_folders import spool_folder
 from modelcar.oci import Digest
 from modelcar.scanning.findings import Outcome
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Consequences", "consequence_options", "scan_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_STDOUT: Final = "-"
+_FILE: Final = NamedPath(allow_dash=True, path_type=str)
 _REFUSED: Final = {
     "unverified": frozenset({Outcome.UNVERIFIED, Outcome.MALICIOUS}),
     "malicious": frozenset({Outcome.MALICIOUS}),
@@ -38,29 +41,40 @@ _REFUSED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequences:
-    """What becomes of a report: the files that it is written to, and the verdicts that are a no."""
+    """What becomes of a report: the files that it is written to (`-` is standard output), and the verdicts that are a
+    no."""
 
-    sarif: Path | None
-    markdown: Path | None
+    sarif: str | None
+    markdown: str | None
     refused: frozenset[Outcome]
 
     @property
     def writes(self) -> bool:
         return self.sarif is not None or self.markdown is not None
 
-    def write(self, report: Report) -> None:
+    @property
+    def is_answer(self) -> bool:
+        """Whether one of them goes to standard output, in place of the usual answer."""
+        return _STDOUT in (self.sarif, self.markdown)
+
+    def check(self, output: Output) -> None:
+        """Raises `UsageError` if standard output is wanted twice."""
+        if (self.sarif, self.markdown, output.as_json and _STDOUT).count(_STDOUT) > 1:
+            raise UsageError("two forms want standard output", hint="of --json, --sarif - and --markdown - give one")
+
+    def write(self, report: Report, output: Output) -> None:
         """Raises `StorageError`."""
         if self.sarif is not None:
-            _write(self.sarif, json.dumps(to_sarif(report), indent=1))
+            _write(self.sarif, json.dumps(to_sarif(report), indent=1), output)
         if self.markdown is not None:
-            _write(self.markdown, to_markdown(report))
+            _write(self.markdown, to_markdown(report), output)
 
 
 def consequence_options(command: F) -> F:
     """Handed on as `consequences`."""
 
-    @click.option("--sarif", type=NAMED_PATH, metavar="FILE", help="Write the findings as SARIF 2.1.0.")
-    @click.option("--markdown", type=NAMED_PATH, metavar="FILE", help="Write verdict and findings as Markdown.")
+    @click.option("--sarif", type=_FILE, metavar="FILE", help="Write the findings as SARIF 2.1.0; - is stdout.")
+    @click.option("--markdown", type=_FILE, metavar="FILE", help="Write verdict and findings as Markdown; - is stdout.")
     @click.option(
         "--fail-on",
         type=click.Choice([*_REFUSED]),
@@ -69,16 +83,19 @@ def consequence_options(command: F) -> F:
         help="From which verdict on the exit status is 1.",
     )
     @wraps(command)
-    def wrapper(*args: Any, sarif: Path | None, markdown: Path | None, fail_on: str, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, sarif: str | None, markdown: str | None, fail_on: str, **kwargs: Any) -> Any:
         consequences = Consequences(sarif=sarif, markdown=markdown, refused=_REFUSED[fail_on])
         return command(*args, consequences=consequences, **kwargs)
 
     return cast("F", wrapper)
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: str, text: str, output: Output) -> None:
+    if file == _STDOUT:
+        output.text(text)
+        return
     try:
-        file.write_text(text, "utf-8")
+        Path(file).write_text(text, "utf-8")
     except OSError as e:
         raise StorageError(f"cannot write {file}: {e.strerror}") from None
 
@@ -136,7 +153,6 @@ def _licenses(files: tuple[Path, ...]) -> tuple[LicenseRule, ...]:
     """The rules on licences of all policies; what else those say is for `modelcar verify`."""
     if not files:
         return ()
-    from modelcar.errors import UsageError
     from modelcar.signing.policy import load
     from modelcar.signing.policy.modelpolicy import ModelPolicy
 

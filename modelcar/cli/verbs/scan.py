@@ -78,6 +78,7 @@ def command(
       modelcar scan ghcr.io/acme/llm:v1 --quick
       modelcar scan ghcr.io/acme/llm:v1 --key scanner.key
     """
+    consequences.check(output)
     signing = _Signing(signatory_choice, allow_same_signer=allow_same_signer)
     if scanners:
         _show_scanners(output)
@@ -180,8 +181,9 @@ def _show_scanners(output: Output) -> None:
 
 
 def _answer(report: Report, answer: dict[str, Any], output: Output, consequences: Consequences) -> None:
-    consequences.write(report)
-    show_report(output, report)
+    consequences.write(report, output)
+    if not consequences.is_answer:
+        show_report(output, report)
     output.document(answer)
     if report.outcome in consequences.refused:
         raise click.exceptions.Exit(_REFUSED)

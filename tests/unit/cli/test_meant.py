@@ -91,6 +91,8 @@ OTHERWISE = {
     "build -f Dockerfile model": "there is no Dockerfile: `--base IMAGE` says what the image runs",
     "load -i x.tar": "an archive has a name, too: `modelcar load oci-archive:FILE`",
     "push IMAGE --sign": "`modelcar sign REF --key KEY` signs",
+    "inspect IMAGE --markdown it.md": f"--markdown prints: `modelcar inspect {IMAGE} --markdown > it.md`",
+    "inspect --markdown it.md IMAGE": f"--markdown prints: `modelcar inspect --markdown {IMAGE} > it.md`",
     "controller start": "leave it out: it begins at once",
 }
 UNKNOWN = (

@@ -98,6 +98,17 @@ def test_markdown(modelcar: ModelcarCli, evil: Path, tmp_path: Path) -> None:
     assert "| malicious | <code>pytorch&#95;model.bin at byte 2</code> | " in text
 
 
+def test_one_form_is_the_answer_on_standard_output(modelcar: ModelcarCli, evil: Path) -> None:
+    status, out, err = modelcar.run("scan", evil, "--markdown", "-")
+    assert (status, err) == (1, "")
+    assert out.startswith("### ❌ Scan: malicious\n")
+    status, out, err = modelcar.run("scan", evil, "--sarif", "-", "-q")
+    assert (status, err, json.loads(out)["version"]) == (1, "", "2.1.0")
+    for more in (["--json"], ["--sarif", "-"]):
+        complaint = modelcar.refusal(2, "scan", evil, "--markdown", "-", *more)
+        assert complaint.line == "two forms want standard output"
+
+
 def test_markdown_that_cannot_be_written(modelcar: ModelcarCli, checkpoint: Path, tmp_path: Path) -> None:
     complaint = modelcar.refusal(3, "scan", checkpoint, "--markdown", tmp_path / "none" / "out.md")
     assert complaint.line.startswith("cannot write ")
