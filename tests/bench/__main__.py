@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -74,6 +75,7 @@ def _conditions(arguments: Sequence[str] | None, bench: Bench) -> Conditions:
     given = sys.argv[1:] if arguments is None else arguments
     shown = [a for a in given if a != "--write"]
     return Conditions(
+        day=datetime.now(UTC).date().isoformat(),
         command=f"make bench{f' ARGS={shlex.quote(shlex.join(shown))}' if shown else ''}",
         model=bench.model.size,
         repeats=bench.repeats,

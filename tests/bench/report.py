@@ -23,8 +23,9 @@ _HEAD: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Under which it was measured. `model` in bytes, `elsewhere` in cores that something else kept busy."""
+    """Under which it was measured. `model` in bytes, `day` in ISO 8601."""
 
+    day: str
     command: str
     model: int
     repeats: int
@@ -50,8 +51,9 @@ def to_markdown(conditions: Conditions, outcomes: Sequence[Outcome]) -> str:
     """The part of `docs/explanation/benchmarks.md` between the markers."""
     peers = ", ".join(f"{name} {version}" for name, version in sorted(conditions.peers.items()))
     model = f"a model of {conditions.model // _MIB} MiB in four shards"
+    where = f"on {conditions.cores} cores: {model}, page cache warm."
     lines = [
-        f"Measured by `{conditions.command}` on {conditions.cores} cores: {model}, page cache warm.",
+        f"Measured on {conditions.day} by `{conditions.command}` {where}",
         f"Times are the median of {_times(conditions.repeats)}; sizes are in MiB.",
         "",
         f"Linux {conditions.kernel}, Python {conditions.python}; {peers}.",

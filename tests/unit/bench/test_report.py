@@ -17,6 +17,7 @@ from tests.bench.scenarios import PARTS
 MIB = 1 << 20
 RUN = Measurement(wall=2.0, cpu=1.0, memory=30 * MIB, read=MIB, written=0, disk_read=0, disk_written=0)
 CONDITIONS = Conditions(
+    day="2026-11-22",
     command="make bench",
     model=2048 * MIB,
     repeats=3,
