@@ -27,7 +27,7 @@ def check_name(folder: str, name: str) -> None:
     Raises:
         UnsafePath: saying why.
     """
-    shown = printable(f"{folder}/{name}" if folder else name, 200)
+    shown = printable(_escaped(f"{folder}/{name}" if folder else name), 200)
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
@@ -40,6 +40,18 @@ def check_name(folder: str, name: str) -> None:
         raise UnsafePath(f"{shown} at the top of a checkpoint is where the holder publishes models", hint=_RENAME)
     if len(encoded) > MAX_NAME_BYTES:
         raise UnsafePath(f"the name {shown} has {len(encoded)} bytes; the limit is {MAX_NAME_BYTES}", hint=_RENAME)
+
+
+def _escaped(path: str) -> str:
+    """With what cannot be seen spelled out, or nobody would find what to rename; `\\xff` is a byte and no UTF-8."""
+    return "".join(
+        c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else _code_of(c)
+        for c in path
+    )
+
+
+def _code_of(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def check_path(path: str) -> None:

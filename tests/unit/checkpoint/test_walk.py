@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelcar.checkpoint import Checkpoint, Role, open_checkpoint, walk
+from modelcar.checkpoint.names import check_name
 from modelcar.errors import EmptySource, MalformedFile, SourceChanged, SourceError, StorageError, UnsafePath
 from modelcar.files import FileStamp
 
@@ -146,6 +148,15 @@ def test_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bound.bind("s")
         with pytest.raises(UnsafePath, match="'s' is neither a file nor a folder"):
             open_checkpoint(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(os.fsdecode(b"d\xc3\xa9-\xe9"), r"'sub/dé-\xe9'"), ("gpj.\u202eexe", r"'sub/gpj.\u202eexe'")],
+)
+def test_what_is_to_be_renamed_can_be_found(name: str, shown: str) -> None:
+    with pytest.raises(UnsafePath, match=re.escape(f"the name {shown} ")):
+        check_name("sub", name)
 
 
 @pytest.mark.parametrize(
