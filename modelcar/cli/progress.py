@@ -1,4 +1,4 @@
-"""Progress for people: bars on a terminal, one quiet line a finished task elsewhere."""
+"""Progress for people: bars on a terminal that can redraw them, one quiet line a finished task elsewhere."""
 
 from __future__ import annotations
 
@@ -44,10 +44,9 @@ def progress(output: Output, verb: str, labels: Mapping[Digest, str] = _NO_LABEL
     """
     if output.quiet or output.as_json:
         yield _Told(verb, labels, SILENT) if output.verbose else SILENT
-    elif not is_terminal(sys.stderr):
+    elif not is_terminal(sys.stderr) or not (bars := _bars()).console.is_interactive:
         yield _Told(verb, labels, SILENT) if output.verbose else _Lines(verb, labels)
     else:
-        bars = _bars()
         drawn = _Bars(bars, verb, labels)
         try:
             yield _Told(verb, labels, drawn) if output.verbose else drawn

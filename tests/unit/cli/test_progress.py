@@ -154,6 +154,14 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     assert second == "push there (9.0 MB): exists"
 
 
+def test_lines_where_nothing_can_be_redrawn(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with drawn(screen, monkeypatch) as report:
+        report.start("a", "large", 20 * MB)
+        report.finish("a", "exists")
+    assert screen.text().split() == ["push", "large", "(20.0", "MB):", "exists"]
+
+
 def test_without_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     with progress(Output(as_json=False, quiet=False), "push") as report:
