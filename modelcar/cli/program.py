@@ -57,7 +57,7 @@ def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) 
 
 def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if sys.getfilesystemencoding() != "utf-8":  # names of files would be other names, and images others
+    if sys.getfilesystemencoding() != "utf-8" and not _asks_for_help(words):  # images would hold other names of files
         hint = "set LC_ALL=C.UTF-8, or PYTHONUTF8=1"
         return _complain(
             name, "the locale's encoding is not UTF-8, which names of files are in", hint=hint, status=_FAILED
@@ -90,6 +90,11 @@ def _dispatch(group: click.Group, name: str, arguments: Sequence[str] | None) ->
         hint = "this is a defect; please report it with what MODELCAR_DEBUG=1 shows"
         return _complain(name, f"internal error: {type(e).__name__}: {e}", hint=hint, status=_FAILED)
     return 0
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    """Whether it is certain that no file is touched: there is no option beside the one that asks."""
+    return {word for word in words if word.startswith("-")} in ({"-h"}, {"--help"}, {"--version"})
 
 
 def _as_ours(message: str) -> str:

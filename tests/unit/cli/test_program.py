@@ -304,11 +304,20 @@ def test_help_for_which_there_is_no_room(arguments: list[str]) -> None:
     assert as_complaint(done.stderr).line == "No space left on device"
 
 
-def test_a_locale_in_which_names_of_files_would_be_others(tmp_path: Path) -> None:
+def in_another_locale(*arguments: str) -> subprocess.CompletedProcess[str]:
     locale = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = subprocess.run(
-        command("plan", str(tmp_path)), cwd=ROOT, env={**os.environ, **locale}, capture_output=True, text=True
-    )
+    return subprocess.run(command(*arguments), cwd=ROOT, env={**os.environ, **locale}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["build", "-h"], ["--version"]])
+def test_help_in_any_locale(arguments: list[str]) -> None:
+    done = in_another_locale(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_locale_in_which_names_of_files_would_be_others(tmp_path: Path) -> None:
+    assert in_another_locale("pull", "a.b/c:v1", "-o", "--help").returncode == 3
+    done = in_another_locale("plan", str(tmp_path))
     assert done.returncode == 3
     complaint = as_complaint(done.stderr)
     assert complaint.line == "the locale's encoding is not UTF-8, which names of files are in"
