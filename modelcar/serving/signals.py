@@ -35,8 +35,9 @@ class Stop:
 
 @contextmanager
 def handled(stop: Stop, reload: Callable[[], object] | None = None) -> Iterator[None]:
-    """Within the block signals are ours; for the main thread's event loop."""
+    """Within the block signals are ours; for the main thread's event loop. After it they do what they did before."""
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (*_ENDING, signal.SIGHUP)}
     for number in _ENDING:
         loop.add_signal_handler(number, stop.tell)
     if reload is not None:
@@ -44,5 +45,6 @@ def handled(stop: Stop, reload: Callable[[], object] | None = None) -> Iterator[
     try:
         yield
     finally:
-        for number in (*_ENDING, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+        for number, action in before.items():
+            if loop.remove_signal_handler(number):  # which leaves what is theirs by default
+                signal.signal(number, action)
