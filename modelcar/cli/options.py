@@ -188,7 +188,7 @@ def max_layers_option(command: F) -> F:
 
 def mount_from_option(command: F) -> F:
     """`--mount-from`, handed on as `mount_from`."""
-    text = "Mount layers that this repository of the same registry has, rather than send them; repeatable."
+    text = "Mount layers that this repository of the same registry has, rather than send them; may be repeated."
     return click.option("--mount-from", multiple=True, metavar="REPO", help=text)(command)
 
 

@@ -131,10 +131,15 @@ def policy_options(command: F) -> F:
         "files",
         type=NAMED_PATH,
         multiple=True,
-        help="A policy file, or a folder of them; all must be satisfied.",
+        help="A policy file, or a folder of them; may be repeated, and all must be satisfied.",
     )
     @click.option(
-        "--deny-list", "deny_lists", type=NAMED_PATH, multiple=True, help="A file with digests that are revoked."
+        "--deny-list",
+        "deny_lists",
+        metavar="FILE",
+        type=NAMED_PATH,
+        multiple=True,
+        help="A file with digests that are revoked; may be repeated.",
     )
     @click.option(
         "--default",
@@ -149,7 +154,7 @@ def policy_options(command: F) -> F:
         "roots",
         metavar="NAME=FILE",
         multiple=True,
-        help="A trusted_root.json for what policies call NAME: a trustRootRef, or the URL of a Fulcio.",
+        help="A trusted_root.json for what policies call NAME, a trustRootRef or a Fulcio's URL; may be repeated.",
     )
     @wraps(command)
     def wrapper(

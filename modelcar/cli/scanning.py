@@ -104,21 +104,25 @@ def scan_options(command: F) -> F:
     """Handed on as `how`."""
 
     @click.option(
-        "--with", "plugins", metavar="NAME", multiple=True, help="Ask this scanner, too; `--scanners` lists them."
+        "--with",
+        "plugins",
+        metavar="NAME",
+        multiple=True,
+        help="Ask this scanner, too; may be repeated. `--scanners` lists them.",
     )
     @click.option(
         "--policy",
         "policies",
         type=NamedPath(exists=True),
         multiple=True,
-        help="Hold licences to the ModelPolicies in this file or folder.",
+        help="Hold licences to the ModelPolicies in this file or folder; may be repeated.",
     )
     @click.option(
         "--trust-layer",
         "trusted_layers",
         metavar="DIGEST",
         multiple=True,
-        help="Take this layer, of a base image say, for granted.",
+        help="Take this layer, of a base image say, for granted; may be repeated.",
     )
     @click.option(
         "--timeout",

@@ -24,8 +24,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def source_options(command: F) -> F:
     """`--allow` and `--ignore`, handed on as `wishes`."""
 
-    @click.option("--allow", multiple=True, metavar="PATTERN", help="Of hf:// and the like: only what matches.")
-    @click.option("--ignore", multiple=True, metavar="PATTERN", help="Of hf:// and the like: not what matches.")
+    @click.option(
+        "--allow", multiple=True, metavar="PATTERN", help="Of hf:// and the like: only what matches; may be repeated."
+    )
+    @click.option(
+        "--ignore", multiple=True, metavar="PATTERN", help="Of hf:// and the like: not what matches; may be repeated."
+    )
     @wraps(command)
     def wrapper(*args: Any, allow: tuple[str, ...], ignore: tuple[str, ...], **kwargs: Any) -> Any:
         return command(*args, wishes=Wishes(allow=allow, ignore=ignore), **kwargs)

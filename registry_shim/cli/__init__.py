@@ -65,7 +65,15 @@ _ELSEWHERE: Final = {
 )
 @click.version_option(__version__, prog_name="registry-shim")
 def cli() -> None:
-    """The registry that runs on every node."""
+    """The registry that runs on every node.
+
+    Images that the node pulls come through it: verified, held against your rules, kept, and shared with other nodes.
+
+    \b
+      registry-shim serve --root /var/lib/registry-shim --upstream ghcr.io
+      registry-shim hosts-toml --registry ghcr.io
+      registry-shim doctor
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,10 +27,14 @@ __all__ = ["command"]
     multiple=True,
     metavar="PATH",
     type=NAMED_PATH,
-    help="Engines to pull with; by default those of this node.",
+    help="Engines to pull with; by default those of this node; may be repeated.",
 )
 @click.option(
-    "--canary", "canaries", multiple=True, metavar="IMAGE", help="An image that exists, and that your gate must refuse."
+    "--canary",
+    "canaries",
+    multiple=True,
+    metavar="IMAGE",
+    help="An image that exists, and that your gate must refuse; may be repeated.",
 )
 @click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="For each pull.")
 @output_options

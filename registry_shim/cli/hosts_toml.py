@@ -29,7 +29,13 @@ _OWNERS = {
 
 
 @click.command("hosts-toml")
-@click.option("--registry", "registries", multiple=True, metavar="HOST", help="May only be reached through the shim.")
+@click.option(
+    "--registry",
+    "registries",
+    multiple=True,
+    metavar="HOST",
+    help="One that engines may only reach through the shim; may be repeated.",
+)
 @click.option(
     "--shim", default="http://127.0.0.1:5000", show_default=True, metavar="URL", help="Where engines reach it."
 )
@@ -38,7 +44,7 @@ _OWNERS = {
     "engines",
     multiple=True,
     type=click.Choice(Engine, case_sensitive=False),
-    help="What to configure; by default what this node has, except Docker.",
+    help="What to configure; by default what this node has, except Docker; may be repeated.",
 )
 @node_option
 @click.option(
@@ -54,7 +60,7 @@ _OWNERS = {
     "excluded",
     multiple=True,
     metavar="REPO",
-    help="Goes on to come from its registry. Not for containerd.",
+    help="A repository that goes on to come from its registry (not for containerd); may be repeated.",
 )
 @click.option(
     "--snapshotter",

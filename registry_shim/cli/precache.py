@@ -33,11 +33,18 @@ _OVER: Final = ("ready", "refused", "failed")
 @click.command("precache")
 @click.argument("references", metavar="[REF]...", nargs=-1)
 @click.option("--wait", is_flag=True, help="Wait until all of them are ready, and show how far they are.")
-@click.option("--priority", type=int, default=0, show_default=True, help="What has more comes first.")
+@click.option("--priority", metavar="N", type=int, default=0, show_default=True, help="What has more comes first.")
 @click.option("--pin", is_flag=True, help="Keep them, whatever the disk says.")
 @click.option("--load", is_flag=True, help="Import them into containerd once they are ready.")
-@click.option("--platform", metavar="OS/ARCH", help="Of images for several; `all` for every one.")
-@click.option("--limit-rate", "rate", metavar="RATE", help="For all pre-caching from now on, such as 100MB/s; 0: none.")
+@click.option(
+    "--platform", metavar="OS/ARCH", help="Which one of an image for several, or `all`; by default this node's."
+)
+@click.option(
+    "--limit-rate",
+    "rate",
+    metavar="RATE",
+    help="The most for all pre-caching from now on, such as 100MB/s; 0 lifts the limit.",
+)
 @click.option("--list", "show_list", is_flag=True, help="Show what was asked for, and how far it is.")
 @click.option("--cancel", is_flag=True, help="Forget these images.")
 @root_option

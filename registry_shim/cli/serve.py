@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option("--root", metavar="DIR", type=NAMED_PATH, help="Where its content lies.")
+@click.option("--root", metavar="DIR", type=NAMED_PATH, help="Where its content lies; or `root` in the settings.")
 @click.option("--config", metavar="FILE", type=NAMED_PATH, help="Settings, in YAML; options go before them.")
 @click.option("--listen", metavar="HOST:PORT", help="Port 0 picks one.  [default: 127.0.0.1:5000]")
 @click.option("--writable", is_flag=True, help="Take pushes, and create DIR.")
@@ -44,6 +44,9 @@ __all__ = ["command"]
 @verbose_option
 def command(config: Path | None, ready_path: Path | None, as_json: bool, **options: Any) -> None:
     """Serve a registry from DIR until SIGTERM or Ctrl-C.
+
+    With --upstream it is the shim of a node: it brings, checks and keeps what is pulled through it. With --writable it
+    takes pushes, too. With neither it serves what DIR has.
 
     \b
       registry-shim serve --root ./registry --writable

@@ -25,7 +25,13 @@ from modelcar.signing.keys.load import load_public_key
 @click.command("archive")
 @location_argument()
 @click.option(
-    "-o", "--output", "file", type=NAMED_PATH, required=True, help="The file to write; there must be none yet."
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    type=NAMED_PATH,
+    required=True,
+    help="The file to write; there must be none yet.",
 )
 @click.option("--key", "keys", metavar="KEY", multiple=True, help="A public key to take along; may be repeated.")
 @click.option(

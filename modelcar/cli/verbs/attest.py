@@ -60,10 +60,13 @@ _Place = RegistryPlace | LayoutPlace
 @click.option("--builder-id", metavar="URI", help="Who built it, for provenance; by default what the CI system says.")
 @click.option(
     "--timestamp",
+    metavar="TIME",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]),
-    help="When it was made (UTC), to be written into the predicate; by default nothing says so.",
+    help="When it was made, as 2026-11-30T12:00:00Z, to be written into the predicate; by default nothing says so.",
 )
-@click.option("--bundle", "bundle_file", type=NAMED_PATH, help="Write the signed bundle to this file as well.")
+@click.option(
+    "--bundle", "bundle_file", metavar="FILE", type=NAMED_PATH, help="Write the signed bundle to this file as well."
+)
 @click.option("--allow-same-signer", is_flag=True, help="Attest with the key or identity that signed the image.")
 @click.option("--allow-hiding", is_flag=True, help="Attest even if cosign then overlooks a legacy signature.")
 @click.option("--dry-run", is_flag=True, help="Only print the predicate; nothing is signed.")

@@ -21,7 +21,7 @@ _MOST_NAMED: Final = 3
 
 @click.command("convert")
 @click.argument("source", metavar="SOURCE")
-@click.option("-o", "--output", "folder", type=NAMED_PATH, required=True, help="A new or empty folder.")
+@click.option("-o", "--output", "folder", metavar="DIR", type=NAMED_PATH, required=True, help="A new or empty folder.")
 @click.option(
     "--max-shard-size",
     metavar="SIZE",

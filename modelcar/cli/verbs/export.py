@@ -24,7 +24,15 @@ from modelcar.store.transfer import copy_image
 
 @click.command("export")
 @click.argument("ref", type=REFERENCE)
-@click.option("-o", "--output", "folder", type=NAMED_PATH, required=True, help="An OCI layout: new, or one to add to.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=NAMED_PATH,
+    required=True,
+    help="An OCI layout: new, or one to add to.",
+)
 @output_options
 def command(ref: Reference, folder: Path, output: Output) -> None:
     """Write an image of the local store to a folder: an OCI layout.

@@ -38,12 +38,17 @@ _RESOLVE_SECONDS = 29.0
     type=NamedPath(allow_dash=True, path_type=str),
     multiple=True,
     required=True,
-    help="A file, a folder, or -; repeatable.",
+    help="A file, a folder, or - for stdin; may be repeated.",
 )
 @click.option("--config", metavar="FILE", type=NAMED_PATH, help="The webhook's settings.")
 @click.option("--resolve", is_flag=True, help="Ask registries: digests, users of images, and policies.")
 @click.option(
-    "-n", "--namespace", default="default", show_default=True, help="Where objects go that do not say it themselves."
+    "-n",
+    "--namespace",
+    metavar="NAME",
+    default="default",
+    show_default=True,
+    help="Where objects go that do not say it themselves.",
 )
 @network_options
 @output_options

@@ -18,14 +18,26 @@ _MODES = ("off", "audit", "warn", "enforce")
 
 
 @click.command("manifests")
-@click.option("--namespace", default="modelcar-system", show_default=True, help="Of the webhook and the controller.")
-@click.option("--shim-namespace", default="registry-shim", show_default=True, help="Of the shim.")
 @click.option(
-    "--image", metavar="REF", help="With modelcar[cluster,shim]; from a registry that the shim does not gate."
+    "--namespace",
+    metavar="NAME",
+    default="modelcar-system",
+    show_default=True,
+    help="Of the webhook and the controller.",
 )
-@click.option("--registry", "registries", metavar="HOST", multiple=True, help="What the shim gates; may be repeated.")
+@click.option("--shim-namespace", metavar="NAME", default="registry-shim", show_default=True, help="Of the shim.")
 @click.option(
-    "--trust", type=click.Choice(_MODES), default="off", show_default=True, help="What a no of policies means."
+    "--image", metavar="REF", help="The image with modelcar[cluster,shim], in a registry that the shim does not gate."
+)
+@click.option(
+    "--registry", "registries", metavar="HOST", multiple=True, help="A registry that the shim gates; may be repeated."
+)
+@click.option(
+    "--trust",
+    type=click.Choice(_MODES),
+    default="off",
+    show_default=True,
+    help="What becomes of a pod whose model policies refuse.",
 )
 @click.option(
     "--policy",
@@ -37,7 +49,7 @@ _MODES = ("off", "audit", "warn", "enforce")
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Shims share what they have among them.")
 @click.option("--cert-manager", is_flag=True, help="Certificates of webhook and peers come from cert-manager.")
-@click.option("--monitoring", is_flag=True, help="With a ServiceMonitor.")
+@click.option("--monitoring", is_flag=True, help="Add a ServiceMonitor, for the Prometheus operator.")
 @click.option(
     "--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone; may be repeated."
 )

@@ -24,7 +24,14 @@ from modelcar.registry import ClientSettings
 
 @click.command("pull")
 @location_argument()
-@click.option("-o", "--output", "folder", type=NAMED_PATH, help="Put the model's files here: a new or empty folder.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=NAMED_PATH,
+    help="Put the model's files here: a new or empty folder.",
+)
 @click.option(
     "--include",
     multiple=True,

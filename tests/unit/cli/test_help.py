@@ -92,6 +92,14 @@ def test_the_line_of_a_verb_is_what_it_says_itself(group: LazyGroup) -> None:
             assert not line.endswith("...")
 
 
+@pytest.mark.parametrize("group", [cli, shim], ids=["modelcar", "registry-shim"])
+def test_what_may_be_repeated_says_so(group: click.Group) -> None:
+    for name, verb, _ in examples_of(group, "…"):
+        for option in verb.params:
+            if isinstance(option, click.Option) and option.multiple:
+                assert re.search("may be repeated|[Oo]f several", option.help or ""), (name, option.opts)
+
+
 def examples_of(group: click.Group, name: str) -> Iterator[tuple[str, click.Command, list[str]]]:
     """Every verb by its whole name, and the commands that its help ends with."""
     context = click.Context(group, info_name=name)

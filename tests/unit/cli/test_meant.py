@@ -67,8 +67,8 @@ COMMANDS = {
     "-V": "--version",
 }
 LACKING = {
-    "archive IMAGE": "modelcar archive IMAGE -o PATH",
-    "archive": "modelcar archive REF -o PATH",
+    "archive IMAGE": "modelcar archive IMAGE -o FILE",
+    "archive": "modelcar archive REF -o FILE",
     "copy IMAGE": "modelcar copy IMAGE DST",
     "copy": "modelcar copy SRC DST",
     "mount IMAGE": "modelcar mount IMAGE DIR",
