@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelcar.lazy import scheduler
 from tests.support.chunks import Content
 from tests.unit.lazy.bench import SMALL, Bench
 
@@ -14,6 +15,12 @@ from tests.unit.lazy.bench import SMALL, Bench
 @pytest.fixture(scope="module")
 def content() -> Content:
     return Content(40 * SMALL + 1000)
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rests of sources are short here, and nothing has to wait for the next look at them."""
+    monkeypatch.setattr(scheduler, "_TICK", 0.01)
 
 
 @pytest.fixture
