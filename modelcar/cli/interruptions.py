@@ -19,20 +19,21 @@ _MOST: Final = 100  # times that a signal is put off: who holds a lock for a sec
 # What takes or lets go of a lock, or begins a thread, in Python's own Python: an exception between two of its steps
 # leaves the lock taken, and whoever is to have it next (a worker that says that it is done, say) waits for ever.
 _DELICATE: Final = (
-    ("threading", "Condition", "__enter__"),
-    ("threading", "Condition", "__exit__"),
-    ("threading", "Condition", "_acquire_restore"),
-    ("threading", "Condition", "_release_save"),
-    ("threading", "Thread", "start"),
-    ("concurrent.futures._base", "_AcquireFutures", "__enter__"),
-    ("concurrent.futures._base", "_AcquireFutures", "__exit__"),
-    ("concurrent.futures.thread", "ThreadPoolExecutor", "_adjust_thread_count"),
-    ("logging", "Handler", "acquire"),
-    ("logging", "Handler", "release"),
-    ("_frozen_importlib", "_ModuleLock", "acquire"),
-    ("_frozen_importlib", "_ModuleLock", "release"),
-    ("_frozen_importlib", "_ModuleLockManager", "__enter__"),
-    ("_frozen_importlib", "_ModuleLockManager", "__exit__"),
+    ("threading", "Condition.__enter__"),
+    ("threading", "Condition.__exit__"),
+    ("threading", "Condition._acquire_restore"),
+    ("threading", "Condition._release_save"),
+    ("threading", "Thread.start"),
+    ("concurrent.futures._base", "_AcquireFutures.__enter__"),
+    ("concurrent.futures._base", "_AcquireFutures.__exit__"),
+    ("concurrent.futures.thread", "ThreadPoolExecutor._adjust_thread_count"),
+    ("logging", "Handler.acquire"),
+    ("logging", "Handler.release"),
+    ("_frozen_importlib", "_get_module_lock"),
+    ("_frozen_importlib", "_ModuleLock.acquire"),
+    ("_frozen_importlib", "_ModuleLock.release"),
+    ("_frozen_importlib", "_ModuleLockManager.__enter__"),
+    ("_frozen_importlib", "_ModuleLockManager.__exit__"),
 )
 
 
@@ -97,7 +98,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def _is_delicate(frame: FrameType | None) -> bool:
     """Whether the main thread, which is in `frame`, is where an exception would do harm or go nowhere."""
-    delicate = {_once_more.__code__, *filter(None, map(_code, _DELICATE))}
+    delicate = {_once_more.__code__}.union(*map(_codes, _DELICATE))
     while frame is not None:
         if frame.f_code in delicate:
             return True
@@ -105,12 +106,14 @@ def _is_delicate(frame: FrameType | None) -> bool:
     return False
 
 
-def _code(place: tuple[str, str, str]) -> CodeType | None:
-    """The code of a method, if its module was imported; some are other ones, or written in C, from Python to Python."""
-    module, owner, method = place
-    found = getattr(getattr(sys.modules.get(module), owner, None), method, None)
-    code = getattr(found, "__code__", None)
-    return code if isinstance(code, CodeType) else None
+def _codes(place: tuple[str, str]) -> set[CodeType]:
+    """The code of a function and of those in it; none where its module was not imported. Some are others, or in C, from
+    one Python to the next."""
+    module, names = place
+    found: object = sys.modules.get(module)
+    for name in (*names.split("."), "__code__"):
+        found = getattr(found, name, None)
+    return {each for each in (found, *getattr(found, "co_consts", ())) if isinstance(each, CodeType)}
 
 
 def _once_more(unraisable: sys.UnraisableHookArgs) -> None:

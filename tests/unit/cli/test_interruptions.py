@@ -83,6 +83,17 @@ WORK = {
             go.set()
     threading.Event().wait(10)
 """,
+    "imports": """
+    from importlib import _bootstrap
+    at(_bootstrap._get_module_lock.__code__, "c_return")
+    try:
+        import wave
+    finally:
+        other = threading.Thread(target=__import__, args=["colorsys"])
+        other.start()
+        other.join()
+    threading.Event().wait(10)
+""",
     "the-end": """
     at(ENTER, "c_return", lambda caller: len(signals) == 1)
     signal.raise_signal(signals.pop(0))
