@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
 
 from tests.support.weights import safetensors_bytes
 
 __all__ = ["age", "files_of", "make_checkpoint"]
+
+_SMALL: Final = 1_000_000  # elements
+_AT_ONCE: Final = 8
+_READY: Final[dict[tuple[int, int, str], list[Path]]] = {}
+"""Checkpoints that somebody may have, by their kind."""
 
 CARD = """---
 license: apache-2.0
@@ -20,7 +30,25 @@ pipeline_tag: text-generation
 
 
 def make_checkpoint(folder: Path, *, shards: int = 3, elements: int = 50_000, seed: str = "") -> Path:
-    """Write a sharded checkpoint whose weights are a function of `seed`; BF16, `elements` a shard."""
+    """Write a sharded checkpoint whose weights are a function of `seed`; BF16, `elements` a shard. No memo takes its
+    files for new ones, see `age`: that takes a moment, so where several of a kind are asked for, more lie ready."""
+    kind = (shards, elements, seed)
+    if kind in _READY and shards * elements <= _SMALL:
+        if not _READY[kind]:
+            place = Path(mkdtemp(prefix="checkpoints-"))
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
+            _READY[kind] = [_write(place / str(i), *kind) for i in range(_AT_ONCE)]
+            age(place)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # there is something, or it lies on another file system
+            return _READY[kind].pop().rename(folder)
+    _READY.setdefault(kind, [])
+    _write(folder, *kind)
+    age(folder)
+    return folder
+
+
+def _write(folder: Path, shards: int, elements: int, seed: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     weight_map = {}
     for i in range(1, shards + 1):
@@ -35,7 +63,6 @@ def make_checkpoint(folder: Path, *, shards: int = 3, elements: int = 50_000, se
     (folder / "README.md").write_text(CARD)
     (folder / "1_Pooling").mkdir(exist_ok=True)
     (folder / "1_Pooling" / "config.json").write_text("{}")
-    age(folder)
     return folder
 
 
