@@ -50,6 +50,7 @@ _OWNERS = {
 @click.option(
     "--config-path",
     metavar="DIR",
+    type=NamedPath(path_type=str, readable=False),
     default="/etc/containerd/certs.d",
     show_default=True,
     help="As in containerd's config.toml.",
