@@ -51,7 +51,11 @@ _MODES = ("off", "audit", "warn", "enforce")
 @click.option("--cert-manager", is_flag=True, help="Certificates of webhook and peers come from cert-manager.")
 @click.option("--monitoring", is_flag=True, help="Add a ServiceMonitor, for the Prometheus operator.")
 @click.option(
-    "--only", metavar="PART", multiple=True, type=click.Choice(_PARTS), help="These parts alone; may be repeated."
+    "--only",
+    metavar="PART",
+    multiple=True,
+    type=click.Choice(_PARTS),
+    help=f"Only this part: {', '.join(_PARTS[:-1])} or {_PARTS[-1]}; may be repeated.",
 )
 @output_options
 def command(
