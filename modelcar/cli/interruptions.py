@@ -99,9 +99,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _is_delicate(frame: FrameType | None) -> bool:
     """Whether the main thread, which is in `frame`, is where an exception would do harm or go nowhere."""
     delicate = {_once_more.__code__}.union(*map(_codes, _DELICATE))
+    handled = sys.exc_info()[2]
     while frame is not None:
         if frame.f_code in delicate:
             return True
+        if handled is not None and handled.tb_frame is frame and frame.f_globals.get("__name__") == "threading":
+            return True  # it puts right what another signal has broken off: a lock that `join` has taken, say
         frame = frame.f_back
     return False
 
