@@ -7,13 +7,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from threading import Timer
 from types import CodeType, FrameType
 from typing import Final
 
-__all__ = ["RUN", "Ended", "Phase", "end_cleanly_on_signals"]
+__all__ = ["RUN", "Ended", "Phase", "end_cleanly_on_signals", "last_words"]
 
+_PATIENCE: Final = 5.0  # seconds for last words on a terminal that shows nothing (Ctrl-S, say)
 _SOON: Final = 0.01  # seconds until a signal that came at a bad moment comes again
 _MOST: Final = 100  # times that a signal is put off: who holds a lock for a second is stuck, and is to be interrupted
 # What takes or lets go of a lock, or begins a thread, in Python's own Python: an exception between two of its steps
@@ -79,6 +83,19 @@ def end_cleanly_on_signals() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
     sys.unraisablehook = _once_more
+
+
+@contextmanager
+def last_words(status: int) -> Iterator[None]:
+    """In the block something is said before the end. If nobody takes it the process ends all the same, with `status`:
+    signals are too late then, and nobody else could end it."""
+    unheard = Timer(_PATIENCE, os._exit, [status])
+    unheard.daemon = True
+    unheard.start()
+    try:
+        yield
+    finally:
+        unheard.cancel()
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Final
 import click
 from click.exceptions import NoSuchCommand, NoSuchOption
 
-from modelcar.cli.interruptions import RUN, Ended, Phase
+from modelcar.cli.interruptions import RUN, Ended, Phase, last_words
 from modelcar.cli.meant import hint_for
 from modelcar.cli.output import is_terminal, printable
 from modelcar.errors import ModelcarError
@@ -45,10 +45,13 @@ def run_program(group: click.Group, name: str, arguments: Sequence[str] | None) 
             return _dispatch(group, name, arguments)
         except KeyboardInterrupt as e:
             RUN.phase = Phase.OVER
-            if is_terminal(sys.stderr):
-                _say("")  # the terminal has just shown ^C
-            number = e.number if isinstance(e, Ended) else signal.SIGINT
-            return _complain(name, "interrupted; nothing half-written is visible", status=128 + number)
+            status = 128 + (e.number if isinstance(e, Ended) else signal.SIGINT)
+            with last_words(status):
+                if is_terminal(sys.stderr):
+                    _say("")  # the terminal has just shown ^C
+                _complain(name, "interrupted; nothing half-written is visible", status=status)
+                _flush(sys.stdout)
+            return status
     finally:
         RUN.phase = Phase.OVER
         _flush(sys.stdout)

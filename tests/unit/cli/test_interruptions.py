@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -133,3 +135,43 @@ def test_no_lock_stays_taken(work: str) -> None:
     done = ended(WORK[work], *numbers)
     assert done.stderr == "modelcar: interrupted; nothing half-written is visible\n"
     assert done.returncode in [128 + number for number in numbers]
+
+
+def test_a_terminal_that_takes_nothing_holds_nobody_up() -> None:
+    code = """
+import os, signal
+import click
+from modelcar import __main__, cli
+from modelcar.cli import interruptions
+from modelcar.cli.program import run_program
+
+interruptions._PATIENCE = 0.2
+
+@click.group()
+def group():
+    pass
+
+@group.command()
+def work():
+    os.set_blocking(1, False)
+    try:
+        while True:
+            os.write(1, b"x")
+    except BlockingIOError:
+        os.set_blocking(1, True)
+    signal.raise_signal(signal.SIGTERM)
+
+cli.main = lambda: run_program(group, "modelcar", ["work"])
+__main__.run()
+"""
+    nobody, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=terminal, stderr=terminal)
+        try:
+            assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        os.close(terminal)
+        os.close(nobody)
