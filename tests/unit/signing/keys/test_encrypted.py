@@ -13,6 +13,8 @@ from modelcar.signing.keys import encrypted
 from modelcar.signing.keys.encrypted import decrypt, encrypt
 from tests.support.signing import flip
 
+pytestmark = pytest.mark.slow  # scrypt, at cosign's own cost
+
 SECRET, PASSWORD = b"a key in PKCS#8", b"correct horse"
 
 

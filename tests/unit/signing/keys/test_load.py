@@ -41,6 +41,7 @@ def openssl(*arguments: str, data: bytes = b"") -> bytes:
     return subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_cosigns_own_form(cosign_key: bytes) -> None:
     assert cosign_key.startswith(b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n")
     assert max(map(len, cosign_key.splitlines())) <= 64
@@ -99,6 +100,7 @@ def test_what_is_no_public_key() -> None:
         parse_public(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "k")
 
 
+@pytest.mark.slow
 def test_from_a_file(tmp_path: Path, cosign_key: bytes) -> None:
     private, public = tmp_path / "k.key", tmp_path / "k.pub"
     private.write_bytes(cosign_key)
