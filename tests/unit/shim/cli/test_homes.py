@@ -41,7 +41,9 @@ class Shim:
     def __init__(self, root: Path, home: Mapping[str, str], before: Sequence[str]) -> None:
         self.root = root
         self._before = before
-        left = {k: v for k, v in os.environ.items() if k not in ("HOME", "TMPDIR") and not k.startswith("XDG_")}
+        # Another user cannot write down which lines have run, and would complain of it.
+        mute = ("XDG_", "COVERAGE_") if before else ("XDG_",)
+        left = {k: v for k, v in os.environ.items() if k not in ("HOME", "TMPDIR") and not k.startswith(mute)}
         self._environment = {**left, **home}
 
     def run(self, *words: str | Path) -> tuple[int, str, str]:
