@@ -91,12 +91,13 @@ def python_files() -> tuple[dict[str, bytes], tuple[str, ...]]:
     files |= dict(_tree(Path(sysconfig.get_path("stdlib")), library))
     packages = Path(np.__file__).parents[1]
     for name in ("numpy", "numpy.libs", "safetensors"):
-        files |= dict(_tree(packages / name, f"{library}/site-packages/{name}"))
+        files |= dict(_tree(packages / name, f"opt/packages/{name}"))
     folders = (Path(sysconfig.get_path("stdlib")), packages / "numpy", packages / "safetensors")
     for needed in shared_libraries([program, *(binary for folder in folders for binary in _binaries(folder))]):
         name = str(needed).lstrip("/") if needed.name.startswith("ld-linux") else f"opt/lib/{needed.name}"
         files[name] = needed.read_bytes()
-    return files, ("PYTHONHOME=/opt/python", "LD_LIBRARY_PATH=/opt/lib", "PYTHONDONTWRITEBYTECODE=1")
+    places = ("PYTHONHOME=/opt/python", "PYTHONPATH=/opt/packages", "LD_LIBRARY_PATH=/opt/lib")
+    return files, (*places, "PYTHONDONTWRITEBYTECODE=1")  # Debian's own Python knows no site-packages
 
 
 def _tree(folder: Path, target: str) -> Iterator[tuple[str, bytes]]:
