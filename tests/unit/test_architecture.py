@@ -325,8 +325,6 @@ def test_only_the_command_line_prints_or_exits() -> None:
     for path in SOURCES:
         if "/cli" in name(path) or path.name == "__main__.py":
             continue
-        if not re.search(r"\b(?:print|input|exit)\b", path.read_text()):
-            continue
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("print", "input", "exit"), f"{name(path)}:{node.lineno} {node.func.id}()"

@@ -96,8 +96,9 @@ def python_files() -> tuple[dict[str, bytes], tuple[str, ...]]:
     for needed in shared_libraries([program, *(binary for folder in folders for binary in _binaries(folder))]):
         name = str(needed).lstrip("/") if needed.name.startswith("ld-linux") else f"opt/lib/{needed.name}"
         files[name] = needed.read_bytes()
+    # Debian's own Python knows no site-packages, so the packages have a path of their own.
     places = ("PYTHONHOME=/opt/python", "PYTHONPATH=/opt/packages", "LD_LIBRARY_PATH=/opt/lib")
-    return files, (*places, "PYTHONDONTWRITEBYTECODE=1")  # Debian's own Python knows no site-packages
+    return files, (*places, "PYTHONDONTWRITEBYTECODE=1")
 
 
 def _tree(folder: Path, target: str) -> Iterator[tuple[str, bytes]]:
